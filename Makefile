@@ -1,0 +1,35 @@
+# make solve   set up .venv and solve the example pattern
+# make test    the same set-up, then the tests and the style checks
+# Needs CPython >= 3.11, a C++20 compiler and make; everything else comes through pip. Works in any copy of the tree.
+
+PYTHON ?= python3
+SOLVE ?= crystalnet solve examples/*.xy
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# The package is installed in place, so only what is compiled or resolved asks for a new set-up.
+INSTALLED := $(VENV)/installed
+BUILD_INPUTS := pyproject.toml constraints.txt CMakeLists.txt $(shell find cpp -type f)
+
+.PHONY: solve test cuda-check clean
+
+solve: $(INSTALLED)
+	$(BIN)/$(SOLVE)
+
+test: $(INSTALLED)
+	$(BIN)/pytest
+	$(BIN)/ruff check
+
+# Compiles the CUDA kernels without a GPU or a driver; needs nvcc.
+cuda-check: $(INSTALLED)
+	$(PIP) install -q -c constraints.txt cmake ninja
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -S . -B build/cuda-check -G Ninja -DCRYSTALNET_CUDA=ON -DCRYSTALNET_PYTHON=OFF
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build build/cuda-check --target crystalnet_cuda
+
+$(INSTALLED): $(BUILD_INPUTS)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install -c constraints.txt -e ".[test]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build

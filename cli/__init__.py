@@ -1,0 +1,45 @@
+"""The command line: one file a command, no logic."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from crystalnet.cli import bench, data, density, evaluate, fetch, info, simulate, solve, train
+
+app = typer.Typer(
+    name="crystalnet",
+    help="From a measured powder X-ray pattern to electron density, unit cell and atoms.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(solve.solve)
+app.command()(fetch.fetch)
+app.add_typer(data.app)
+app.command()(train.train)
+app.command()(evaluate.evaluate)
+app.command()(density.density)
+app.command()(simulate.simulate)
+app.command()(bench.bench)
+app.command()(info.info)
+
+
+def main() -> None:
+    """Run a command. Exit codes: 0 done, 1 no confident candidate, 2 bad usage or input, 130 interrupted."""
+    from crystalnet.records import InputError
+
+    try:
+        app(standalone_mode=False)
+    except InputError as error:
+        print(f"crystalnet: {error}", file=sys.stderr)
+        sys.exit(2)
+    except typer.BadParameter.__mro__[2] as error:
+        print(f"crystalnet: {error.format_message()} (see crystalnet --help)", file=sys.stderr)
+        sys.exit(2)
+    except (KeyboardInterrupt, typer.Abort):
+        print("crystalnet: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)

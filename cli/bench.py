@@ -1,0 +1,20 @@
+"""crystalnet bench: native kernels against their references."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def bench(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Time every native kernel against its reference in one run."""
+    from crystalnet.benchmark import run, table
+
+    results = run()
+    if json:
+        import json as encoder
+
+        typer.echo(encoder.dumps(results, indent=1))
+    else:
+        typer.echo(table(results))

@@ -1,0 +1,28 @@
+"""crystalnet data: look at a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(name="data", help="Look at a data set directory, or check it.", no_args_is_help=True)
+Directory = Annotated[Path, typer.Argument(help="Data set directory.", metavar="DIR")]
+
+
+@app.command()
+def info(directory: Directory) -> None:
+    """What a data set holds."""
+    from crystalnet.data.store import describe
+
+    typer.echo(describe(directory))
+
+
+@app.command()
+def verify(directory: Directory) -> None:
+    """Check every file of a data set against its hash."""
+    from crystalnet.data.store import verify_store
+
+    manifest = verify_store(directory)
+    typer.echo(f"{directory}: {manifest['count']} crystals, all files as written")

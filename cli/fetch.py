@@ -1,0 +1,29 @@
+"""crystalnet fetch: make a data set of crystals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def fetch(
+    paths: Annotated[list[Path] | None, typer.Argument(help="Structure files (source files).", metavar="[PATHS]...")] = None,
+    source: Annotated[
+        str | None, typer.Option(help="materials-project, prototypes or files; default: the first with a key, else the second.")
+    ] = None,
+    system: Annotated[str | None, typer.Option(help="cubic or trigonal; default both.")] = None,
+    types: Annotated[list[Path] | None, typer.Option(help="Structure records that serve as further prototypes.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Most crystals a system.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the generator.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Folder; one data set a system is made in it.")] = None,
+) -> None:
+    """Make a data set: from the Materials Project, from embedded structure types, or from your files."""
+    from crystalnet.data.fetch import fetch as run
+    from crystalnet.progress import bar
+
+    with bar("crystals") as progress:
+        made = run(source, system, tuple(types or ()), tuple(paths or ()), limit, seed, out, progress, typer.echo)
+    for directory, count in made:
+        typer.echo(f"{count} crystals in {directory}")

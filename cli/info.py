@@ -1,0 +1,12 @@
+"""crystalnet info: what is installed."""
+
+from __future__ import annotations
+
+import typer
+
+
+def info() -> None:
+    """Version, build, models and paths."""
+    from crystalnet.about import describe
+
+    typer.echo(describe())

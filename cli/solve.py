@@ -1,0 +1,48 @@
+"""crystalnet solve: a measured pattern in; density, cell, atoms and a report out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def solve(
+    patterns: Annotated[list[Path], typer.Argument(help="Measured patterns.", metavar="PATTERN...")],
+    elements: Annotated[str | None, typer.Option(help="Elements in the sample, e.g. Zr,Sb,Pt.")] = None,
+    formula: Annotated[str | None, typer.Option(help="Formula, where known, e.g. Zr3Sb4Pt3.")] = None,
+    wavelength: Annotated[
+        str | None, typer.Option(help="CuKa, CuKa1, MoKa, ... or Å; else the file's, else Cu Kα with a warning.")
+    ] = None,
+    system: Annotated[str, typer.Option(help="auto, cubic or trigonal.")] = "auto",
+    cell: Annotated[
+        str | None, typer.Option(help="Known cell: a | a,c (hexagonal axes) | a,alpha=55 (rhombohedral), Å.")
+    ] = None,
+    guesses: Annotated[int, typer.Option(min=1, max=1000, help="Densities drawn; the first is the latent mean.")] = 5,
+    seed: Annotated[int, typer.Option(help="Seed of the latent samples.")] = 0,
+    model: Annotated[Path | None, typer.Option(help="Model file instead of the package's.")] = None,
+    candidates: Annotated[str, typer.Option(help="all, or network: without the catalogue of known types.")] = "all",
+    jobs: Annotated[int, typer.Option(min=1, help="Patterns solved at once.")] = 1,
+    out: Annotated[Path | None, typer.Option(help="Folder for the results; default PATTERN-STEM.crystalnet.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print solution.json on stdout.")] = False,
+) -> None:
+    """Solve measured powder patterns: cell, density, atoms, refined and ranked."""
+    from crystalnet.batch import solve_files
+
+    code = solve_files(
+        patterns,
+        out=out,
+        jobs=jobs,
+        print_json=json,
+        elements=elements,
+        formula=formula,
+        wavelength=wavelength,
+        system=system,
+        cell=cell,
+        guesses=guesses,
+        seed=seed,
+        model=model,
+        candidates=candidates,
+    )
+    raise typer.Exit(code)

@@ -1,0 +1,26 @@
+"""crystalnet train: a network from a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    system: Annotated[str, typer.Option(help="cubic or trigonal.")] = "cubic",
+    preset: Annotated[str, typer.Option(help="small (laptop), base (GPU) or paper (as published).")] = "small",
+    data: Annotated[Path | None, typer.Option(help="Data set directory; default: fetch's, made first if need be.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    max_minutes: Annotated[float | None, typer.Option(min=0.05, help="Anneal the learning rate to this time.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    devices: Annotated[int, typer.Option(min=1, help="GPUs.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed.")] = 0,
+) -> None:
+    """Train a network; interrupt it at any time and go on with --resume."""
+    from crystalnet.progress import train_default
+
+    model = train_default(system, preset, data, out, resume, max_minutes, device, devices, seed)
+    typer.echo(f"model: {model}")

@@ -1,0 +1,7 @@
+#include "crystalnet/build.hpp"
+
+namespace crystalnet {
+
+bool cuda_built() { return true; }
+
+}  // namespace crystalnet

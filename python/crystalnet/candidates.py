@@ -1,0 +1,198 @@
+"""What could the crystal be? Atoms proposed by the network's densities and by the catalogue of structure types.
+
+Every proposal is put in the indexed cell and held against the measured line intensities at once (a millisecond each),
+so that thousands can be tried and a dozen go on to refinement.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import permutations, product
+
+import numpy as np
+
+from crystalnet.data.prototypes import closest_contact, types_table
+from crystalnet.density.atoms import Decomposition, decompose, orbits_of
+from crystalnet.elements import ATOMIC_NUMBER
+from crystalnet.ops.reflections import reflections
+from crystalnet.records import AtomSites, Cell, DensityGrid, Peaks
+from crystalnet.xrd.refine import intensity_misfit
+
+TOLERANCES = (0.5, 0.35, 0.2, 0.1)  # Å, of the symmetry search on decoded atoms; the network is good to about 0.1 Å
+MAX_ASSIGNMENTS = 400  # ways to name the atoms of one decoded geometry that are held against the pattern
+MIN_CONTACT = 0.60  # of the covalent radii: below, the proposal is no crystal
+MIN_CONTACT_DECODED = 0.50  # decoded positions are rough; refinement moves them
+VOLUME_PER_ATOM = (3.5, 75.0)  # Å³: diamond has 5.7, solid caesium 115 but no compound of it over 75
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A crystal in the indexed cell (primitive axes) and its disagreement with the line intensities, 0 is perfect.
+
+    origin: the number of the guess it was decoded from, or the catalogue's type.
+    """
+
+    sites: AtomSites
+    source: str
+    misfit: float
+    cell: Cell
+    origin: int | str
+
+
+def misfit(sites: AtomSites, peaks: Peaks, cell: Cell) -> float:
+    """Line intensities of atoms in the indexed cell against the measured ones; unexplained ("X") atoms scatter as oxygen."""
+    numbers = np.array([ATOMIC_NUMBER["O" if s == "X" else s] for s in sites.species])
+    end = min(peaks.two_theta_max + 0.5, 179.0)
+    lines = reflections(sites.lattice, sites.frac_coords, numbers, peaks.radiation.wavelength, end)
+    return intensity_misfit(peaks, lines, zero_shift=cell.zero_shift)
+
+
+# --- network ------------------------------------------------------------------------------------------------------
+
+
+def network_proposals(
+    densities: np.ndarray, cell: Cell, peaks: Peaks, elements: Sequence[str], formula: Mapping[str, float] | None
+) -> list[Proposal]:
+    """Proposals from densities (N, n, n, n) e/Å³ in the cell's primitive axes, best first."""
+    found: list[Proposal] = []
+    most = max(4, int(cell.primitive_volume / VOLUME_PER_ATOM[0] / 1.5))
+    for number, values in enumerate(densities):
+        taken = decompose(DensityGrid(values, cell.primitive_lattice), tuple(elements), most)
+        if len(taken.sites):
+            for sites in _named_crystals(taken, cell, elements, formula):
+                found.append(Proposal(sites, "network", misfit(sites, peaks, cell), cell, number))
+    return distinct(found)
+
+
+def _named_crystals(
+    taken: Decomposition, cell: Cell, elements: Sequence[str], formula: Mapping[str, float] | None
+) -> Iterator[AtomSites]:
+    """Symmetric crystals of a decomposition's geometry under every naming that its density allows."""
+    seen: set[tuple[int, ...]] = set()
+    for tolerance in TOLERANCES:
+        crystal = orbits_of(taken.sites, tolerance)
+        if crystal is None or not _fits_system(crystal.space_group, cell):
+            continue
+        key = tuple(crystal.orbits)
+        if key in seen:
+            continue
+        seen.add(key)
+        names = _namings(crystal.orbits, taken.cost, len(elements))
+        for naming in names:
+            species = tuple(elements[naming[orbit]] for orbit in crystal.orbits)
+            if formula is not None and not _has_formula(species, formula):
+                continue
+            sites = AtomSites(cell.primitive_lattice, species, crystal.frac_coords)
+            if closest_contact(sites) > MIN_CONTACT_DECODED:
+                yield sites
+
+
+def _fits_system(space_group: int, cell: Cell) -> bool:
+    return space_group >= 195 if cell.system == "cubic" else 143 <= space_group <= 194
+
+
+def _namings(orbits: np.ndarray, cost: np.ndarray, n_elements: int) -> list[tuple[int, ...]]:
+    """Element index of each orbit, the assignments that the density likes best first; every element is used."""
+    n_orbits = int(orbits.max()) + 1
+    price = np.array([cost[orbits == orbit].sum(0) for orbit in range(n_orbits)])  # (orbits, elements)
+    if n_elements**n_orbits <= 50_000:
+        names = np.array(list(product(range(n_elements), repeat=n_orbits)))
+    else:  # too many: the density's own naming and every change of one or two orbits
+        own = price.argmin(1)
+        changed = [own]
+        for (i, j), (a, b) in product(permutations(range(n_orbits), 2), product(range(n_elements), repeat=2)):
+            other = own.copy()
+            other[i], other[j] = a, b
+            changed.append(other)
+        names = np.unique(changed, axis=0)
+    if n_orbits >= n_elements:
+        used = np.array([[(row == e).any() for e in range(n_elements)] for row in names]).all(1)
+        names = names[used]
+    total = price[np.arange(n_orbits), names].sum(1)
+    best = np.argsort(total, kind="stable")[:MAX_ASSIGNMENTS]
+    return [tuple(row) for row in names[best].tolist()]
+
+
+def _has_formula(species: Iterable[str], formula: Mapping[str, float]) -> bool:
+    counts = Counter(species)
+    if set(counts) != set(formula):
+        return False
+    ratios = [counts[e] / formula[e] for e in formula]
+    return max(ratios) - min(ratios) < 1e-6 * max(ratios)
+
+
+# --- catalogue ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CatalogueType:
+    """A structure type of the catalogue: its primitive cell and the centring letter of its space group."""
+
+    label: str
+    centring: str
+    sites: AtomSites
+
+
+@cache
+def catalogue(system: str) -> tuple[CatalogueType, ...]:
+    """The package's structure types of one system."""
+    from spglib import get_spacegroup_type
+
+    symbols = {  # one Hall number a space group is enough for its centring letter
+        t.number: t.international_short for t in (get_spacegroup_type(hall) for hall in range(530, 0, -1)) if t
+    }
+    kinds = []
+    for record in types_table(system):
+        sites = AtomSites(
+            np.array(record["lattice"], float), tuple(record["species"]), np.array(record["frac_coords"], float)
+        )
+        kinds.append(CatalogueType(record["id"], symbols[record["space_group"]][0], sites))
+    return tuple(kinds)
+
+
+def catalogue_proposals(
+    cell: Cell, peaks: Peaks, elements: Sequence[str], formula: Mapping[str, float] | None
+) -> list[Proposal]:
+    """Every known type with the right centring and number of elements, decorated in every way, best first."""
+    found: list[Proposal] = []
+    lattice, volume = cell.primitive_lattice, cell.primitive_volume
+    for kind in catalogue(cell.system):
+        places = sorted(set(kind.sites.species))
+        per_atom = volume / len(kind.sites)
+        if kind.centring != cell.centring or len(places) != len(elements):
+            continue
+        if not VOLUME_PER_ATOM[0] < per_atom < VOLUME_PER_ATOM[1]:
+            continue
+        for chosen in permutations(elements):
+            swap = dict(zip(places, chosen, strict=True))
+            species = tuple(swap[s] for s in kind.sites.species)
+            if formula is not None and not _has_formula(species, formula):
+                continue
+            sites = AtomSites(lattice, species, kind.sites.frac_coords)
+            if closest_contact(sites) > MIN_CONTACT:
+                found.append(Proposal(sites, "catalogue", misfit(sites, peaks, cell), cell, kind.label))
+    return distinct(found)
+
+
+# --- both ---------------------------------------------------------------------------------------------------------
+
+
+def distinct(proposals: Iterable[Proposal], keep: int = 40) -> list[Proposal]:
+    """Best first, without those that are the same crystal as a better one."""
+    best: list[Proposal] = []
+    for proposal in sorted(proposals, key=lambda p: p.misfit):
+        if not any(_same(proposal, other) for other in best):
+            best.append(proposal)
+            if len(best) == keep:
+                break
+    return best
+
+
+def _same(one: Proposal, other: Proposal) -> bool:
+    """Equal composition and misfit: two different crystals hardly ever agree with all lines to four digits alike."""
+    return abs(one.misfit - other.misfit) < 1e-4 and Counter(one.sites.species) == Counter(other.sites.species)
+
+

@@ -1,0 +1,1 @@
+"""Where crystals come from, how they are stored, and how training reads them."""

@@ -1,0 +1,113 @@
+"""`crystalnet fetch`: make a data set from a source."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from crystalnet import __version__
+from crystalnet.config import SYSTEMS
+from crystalnet.data import files, prototypes
+from crystalnet.data.store import write_store
+from crystalnet.records import InputError
+
+DEFAULT_LIMIT = 10_000  # crystals a system: minutes to make, enough for a first model
+SOURCES = ("materials-project", "prototypes", "files")
+Progress = Callable[[int, int], None]
+
+
+def default_directory(system: str) -> Path:
+    """Where `fetch` writes and `train` reads unless told otherwise."""
+    from platformdirs import user_data_path
+
+    return user_data_path("crystalnet") / system
+
+
+def materials_project_key() -> str | None:
+    """The user's key: MP_API_KEY, else pymatgen's settings (PMG_MAPI_KEY)."""
+    key = os.environ.get("MP_API_KEY")
+    if not key:
+        from pymatgen.core import SETTINGS
+
+        key = SETTINGS.get("PMG_MAPI_KEY")
+    return key or None
+
+
+def fetch(
+    source: str | None,
+    system: str | None,
+    types: tuple[Path, ...],
+    paths: tuple[Path, ...],
+    limit: int | None,
+    seed: int,
+    out: Path | None,
+    progress: Progress = lambda done, total: None,
+    say: Callable[[str], None] = print,
+) -> list[tuple[Path, int]]:
+    """Make one data set a system; returns (directory, crystals) of each."""
+    if source is not None and source not in SOURCES:
+        raise InputError(f"--source {source!r}: choose one of {', '.join(SOURCES)}")
+    if system is not None and system not in SYSTEMS:
+        raise InputError(f"--system {system!r}: choose one of {', '.join(SYSTEMS)}")
+    systems = (system,) if system else SYSTEMS
+    source = source or ("files" if paths else _default_source(say))
+    if source == "materials-project" and materials_project_key() is None:
+        raise InputError("--source materials-project: no key; set MP_API_KEY (materialsproject.org/api gives one)")
+    if source == "files" and not paths:
+        raise InputError("--source files: name the structure files or folders")
+    made = []
+    for name in systems:
+        directory = default_directory(name) if out is None else out if system else out / name
+        if source == "materials-project":
+            from crystalnet.data.materials_project import fetch_materials_project
+
+            count = fetch_materials_project(name, directory, limit, progress)
+        elif source == "files":
+            count = files.fetch_files(name, directory, paths, limit, progress)
+        else:
+            count = fetch_prototypes(name, directory, limit or DEFAULT_LIMIT, types, seed, progress=progress)
+        made.append((directory, count))
+    return made
+
+
+def _default_source(say: Callable[[str], None]) -> str:
+    if materials_project_key() is not None:
+        return "materials-project"
+    say("No Materials Project key (MP_API_KEY): building the embedded crystals instead (--source prototypes).")
+    return "prototypes"
+
+
+def fetch_prototypes(
+    system: str,
+    out: Path,
+    limit: int = DEFAULT_LIMIT,
+    types_files: tuple[Path, ...] = (),
+    seed: int = 0,
+    jobs: int | None = None,
+    progress: Progress = lambda done, total: None,
+) -> int:
+    """Generate crystals of one system into a data set directory; returns how many."""
+    types = prototypes.embedded_types(system)
+    for path in types_files:
+        types += prototypes.types_of_file(path, system)
+
+    def records() -> Iterator[dict[str, Any]]:
+        made = prototypes.generate(types, limit, seed, jobs or os.cpu_count() or 1)
+        for done, record in enumerate(made, 1):
+            progress(done, limit)
+            yield record
+
+    about = {
+        "crystalnet": __version__,
+        "source": "prototypes",
+        "system": system,
+        "seed": seed,
+        "limit": limit,
+        "types": len({kind.label for kind in types}),
+        "types_files": [path.name for path in types_files],
+        "density": "promolecule",
+        "split": "by composition: SHA-256 of the reduced formula (crystalnet.data.splits)",
+    }
+    return write_store(out, records(), about)

@@ -1,0 +1,133 @@
+"""Density → atoms: which atoms, where, make up a valence density in a known cell.
+
+A density that is a sum of atoms is taken apart by matching pursuit (Mallat & Zhang, IEEE Trans. Signal Process. 41,
+3397, 1993) with the element table's own shapes: the atom whose removal lowers Σ(ρ − Σ atoms)² most is taken out,
+at its sub-voxel place, until none lowers it any more. Unlike a search for maxima this finds atoms whose valence
+shell is hollow (Al, Si), and it uses the shape as well as the charge to name the element.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from crystalnet.density.promolecule import promolecule_density
+from crystalnet.records import AtomSites, DensityGrid
+
+MIN_GAIN = 0.15  # of an atom's own Σρ²: a place that holds less than (1 + MIN_GAIN)/2 of an atom holds none
+MIN_DISTANCE = 1.3  # Å between atoms taken out (H–X bonds do not matter at this resolution)
+MAX_ATOMS = 160
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """Atoms taken out of a density.
+
+    sites: the atoms, the surest first. strength (N,): projection on the element's shape, 1 for a perfect atom.
+    cost (N, E): Σ(ρ − atom)² over the atom's surroundings with each of the E elements put there instead, relative to
+    the best. unexplained: fraction of Σρ² that no atom accounts for.
+    """
+
+    sites: AtomSites
+    elements: tuple[str, ...]
+    strength: np.ndarray
+    cost: np.ndarray
+    unexplained: float
+
+
+def decompose(density: DensityGrid, elements: tuple[str, ...], max_atoms: int = MAX_ATOMS) -> Decomposition:
+    """Atoms of the given elements that add up to a density (n, n, n) e/Å³ in its cell."""
+    n = density.values.shape[0]
+    origin = np.zeros((1, 3))
+    shapes = np.array([promolecule_density(density.lattice, (e,), origin, n) for e in elements])
+    transforms = np.fft.rfftn(shapes, axes=(1, 2, 3))
+    norms = np.square(shapes).sum((1, 2, 3))
+    residual = np.fft.rfftn(density.values.astype(float))
+    total = np.square(density.values.astype(float)).sum()
+    frequencies = [np.fft.fftfreq(n, 1 / n), np.fft.fftfreq(n, 1 / n), np.arange(n // 2 + 1.0)]
+    allowed = np.ones((n, n, n), dtype=bool)
+    images = _nearby_voxels(density.lattice, n)
+
+    species: list[str] = []
+    positions: list[np.ndarray] = []
+    strengths: list[float] = []
+    costs: list[np.ndarray] = []
+    while len(species) < max_atoms and allowed.any():
+        overlap = np.fft.irfftn(residual * transforms.conj(), s=(n, n, n), axes=(1, 2, 3))  # ∫ residual · atom
+        gain = np.where(allowed, 2 * overlap - norms[:, None, None, None], -np.inf)
+        relative = (gain / norms[:, None, None, None]).reshape(len(elements), -1)
+        flat = int(np.where(relative > MIN_GAIN, gain.reshape(len(elements), -1), -np.inf).argmax())
+        which, voxel = divmod(flat, n**3)
+        if relative[which, voxel] <= MIN_GAIN:
+            break
+        index = np.array(np.unravel_index(voxel, (n, n, n)))
+        x = (index + _parabola(overlap[which], index)) / n
+        phases = [np.exp(-2j * np.pi * f * xi) for f, xi in zip(frequencies, x, strict=True)]
+        shift = phases[0][:, None, None] * phases[1][:, None] * phases[2]
+        residual = residual - transforms[which] * shift
+        species.append(elements[which])
+        positions.append(x % 1.0)
+        strengths.append(float(overlap[which].reshape(-1)[voxel] / norms[which]))
+        costs.append(gain[:, *index].max() - gain[:, *index])
+        blocked = (index + images) % n
+        allowed[tuple(blocked.T)] = False
+
+    left = np.square(np.fft.irfftn(residual, s=(n, n, n))).sum()
+    sites = AtomSites(density.lattice, tuple(species), np.array(positions).reshape(-1, 3))
+    cost = np.array(costs).reshape(-1, len(elements))
+    return Decomposition(sites, elements, np.array(strengths), cost, float(left / max(total, 1e-12)))
+
+
+def _nearby_voxels(lattice: np.ndarray, n: int) -> np.ndarray:
+    """Voxel offsets (m, 3) within MIN_DISTANCE of a voxel."""
+    reach = np.minimum(np.ceil(MIN_DISTANCE * n * np.linalg.norm(np.linalg.inv(lattice), axis=0)), n // 2).astype(int)
+    offsets = np.array(list(product(*(range(-r, r + 1) for r in reach))))
+    return offsets[np.linalg.norm(offsets / n @ lattice, axis=1) < MIN_DISTANCE]
+
+
+def _parabola(values: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Sub-voxel offset (3,) of the maximum near a grid point, each axis by a parabola through three points."""
+    n = values.shape[0]
+    offset = np.zeros(3)
+    for axis in range(3):
+        low, high = index.copy(), index.copy()
+        low[axis], high[axis] = (index[axis] - 1) % n, (index[axis] + 1) % n
+        a, b, c = values[tuple(low)], values[tuple(index)], values[tuple(high)]
+        curvature = a - 2 * b + c
+        if curvature < 0:
+            offset[axis] = np.clip(0.5 * (a - c) / curvature, -0.5, 0.5)
+    return offset
+
+
+@dataclass(frozen=True)
+class Symmetrised:
+    """Atoms moved onto exact positions of a space group: frac_coords (N, 3), orbits (N,) numbered from 0."""
+
+    frac_coords: np.ndarray
+    orbits: np.ndarray
+    space_group: int
+
+
+def orbits_of(sites: AtomSites, tolerance: float) -> Symmetrised | None:
+    """The symmetry that atoms have within a tolerance (Å), and the atoms averaged over it; None where none is found."""
+    import spglib
+
+    names = sorted(set(sites.species))
+    numbers = [names.index(name) for name in sites.species]
+    try:
+        dataset = spglib.get_symmetry_dataset((sites.lattice, sites.frac_coords, numbers), symprec=tolerance)
+    except spglib.SpglibError:
+        return None
+    if dataset is None:
+        return None
+    x = sites.frac_coords
+    mean = np.zeros_like(x)
+    for rotation, translation in zip(dataset.rotations, dataset.translations, strict=True):
+        difference = (x @ rotation.T + translation)[None] - x[:, None]  # image j as seen from atom i
+        difference -= np.round(difference)
+        nearest = np.linalg.norm(difference @ sites.lattice, axis=-1).argmin(1)
+        mean += x + difference[np.arange(len(x)), nearest]
+    _, orbits = np.unique(dataset.equivalent_atoms, return_inverse=True)
+    return Symmetrised((mean / len(dataset.rotations)) % 1.0, orbits, int(dataset.number))

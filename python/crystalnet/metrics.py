@@ -1,0 +1,131 @@
+"""Scores of densities and structures (definitions: docs/scores.md)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from crystalnet.ops.ssim import similarity
+from crystalnet.symmetry import one_hand
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+VOLUME_TOLERANCE = 0.10  # of the volume per atom: StructureMatcher rescales and would pass a cell 50 % too large
+EXACT_RMSD = 0.1  # Å
+
+
+def nmae(truth: np.ndarray, guess: np.ndarray) -> float:
+    """Σ|ρ̂ − ρ| / Σρ."""
+    return float(np.abs(guess - truth).sum() / truth.sum())
+
+
+def aligned(truth: np.ndarray, guess: np.ndarray, holohedry: np.ndarray) -> np.ndarray:
+    """The guess (n, n, n) moved onto the truth by what a powder pattern cannot fix.
+
+    Every operation of the lattice's holohedry (m, 3, 3), acting on fractional columns, with the translation (whole
+    voxels, by FFT) of largest correlation.
+    """
+    n = truth.shape[0]
+    transform = np.fft.rfftn(truth)
+    index = np.indices((n, n, n)).reshape(3, -1)
+    best, best_score = guess, -math.inf
+    for operation in holohedry:
+        source = (np.round(operation).astype(int) @ index) % n
+        turned = guess[tuple(source)].reshape(n, n, n)
+        correlation = np.fft.irfftn(transform * np.fft.rfftn(turned).conj(), s=(n, n, n))
+        peak = int(correlation.argmax())
+        if correlation.flat[peak] > best_score:
+            best_score = correlation.flat[peak]
+            best = np.roll(turned, np.unravel_index(peak, (n, n, n)), axis=(0, 1, 2))
+    return best
+
+
+def density_scores(
+    truth: np.ndarray, guesses: np.ndarray, ranked_first: int, holohedry: np.ndarray, mean_first: np.ndarray | None = None
+) -> dict[str, dict[str, float]]:
+    """SSIM, PSNR and NMAE of guesses (N, n, n, n) by the protocols paper, single and ranked.
+
+    paper: best over guesses × 24 rotations, each score for itself. single: guess 1 as it is (mean_first where given).
+    ranked: the guess that the pattern ranks first, aligned.
+    """
+    first = guesses[0] if mean_first is None else mean_first
+    every = [similarity(truth, guess, rotate_guess=True) for guess in guesses]
+    single = similarity(truth, first)
+    best = aligned(truth, guesses[ranked_first], holohedry)
+    ranked = similarity(truth, best)
+    return {
+        "ssim": {
+            "paper": float(max(ssim.max() for ssim, _ in every)),
+            "single": float(single[0][0]),
+            "ranked": float(ranked[0][0]),
+        },
+        "psnr": {
+            "paper": float(max(psnr.max() for _, psnr in every)),
+            "single": float(single[1][0]),
+            "ranked": float(ranked[1][0]),
+        },
+        "nmae": {
+            "paper": min(nmae(truth, guess) for guess in guesses),
+            "single": nmae(truth, first),
+            "ranked": nmae(truth, best),
+        },
+    }
+
+
+def structure_scores(truth: Structure, candidates: Sequence[Structure], space_groups: Sequence[int]) -> dict[str, Any]:
+    """Matches of ranked candidates against the truth: match_top1, match_any, strict_top1, exact_top1, rmsd (Å) of rank 1."""
+    from pymatgen.analysis.structure_matcher import StructureMatcher
+    from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
+
+    loose = StructureMatcher(ltol=0.3, stol=0.5, angle_tol=10)
+    strict = StructureMatcher(ltol=0.2, stol=0.3, angle_tol=5)
+    hits = [same_volume(truth, c) and loose.fit(truth, c) for c in candidates]
+    result: dict[str, Any] = {
+        "match_top1": bool(hits and hits[0]),
+        "match_any": any(hits),
+        "strict_top1": False,
+        "exact_top1": False,
+        "rmsd": None,
+    }
+    if result["match_top1"]:
+        first = candidates[0]
+        distance = loose.get_rms_dist(truth, first)
+        if distance is not None:
+            result["rmsd"] = float(distance[0] * (truth.volume / len(truth)) ** (1 / 3))
+        result["strict_top1"] = bool(strict.fit(truth, first) and same_cell(truth, first))
+        number = SpacegroupAnalyzer(truth, 0.1).get_space_group_number()
+        result["exact_top1"] = bool(
+            first.composition.reduced_formula == truth.composition.reduced_formula
+            and one_hand(space_groups[0]) == one_hand(number)
+            and result["rmsd"] is not None
+            and result["rmsd"] <= EXACT_RMSD
+        )
+    return result
+
+
+def same_volume(one: Structure, other: Structure) -> bool:
+    """Volume per atom within VOLUME_TOLERANCE."""
+    return abs((other.volume / len(other)) / (one.volume / len(one)) - 1) < VOLUME_TOLERANCE
+
+
+def same_cell(one: Structure, other: Structure) -> bool:
+    """Primitive (Niggli) cell lengths within 1 %."""
+    lengths = [
+        np.sort(s.get_primitive_structure().lattice.get_niggli_reduced_lattice().abc) for s in (one, other)
+    ]
+    return bool(np.all(np.abs(lengths[1] / lengths[0] - 1) < 0.01))
+
+
+def wilson(successes: int, n: int) -> list[float]:
+    """95 % Wilson score interval of a proportion (Wilson, J. Am. Stat. Assoc. 22, 209, 1927)."""
+    if n == 0:
+        return [0.0, 1.0]
+    z = 1.959964
+    p = successes / n
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return [max(0.0, centre - half), min(1.0, centre + half)]

@@ -1,0 +1,311 @@
+"""The network: two variational encoders condition a coordinate network that returns the density at any point.
+
+    pattern (B, C, 1024) ─ encoder ─ μ, σ ─ z ┐
+                                              ├─ FiLM ─ coordinate network on Fourier features ─ ρ(x), e/Å³
+    composition (B, 119) ─ encoder ─ μ, σ ─ z ┘
+
+`encode → sample → condition → decode` is the only way through, for training, solving and evaluating alike.
+Shapes: B crystals, P points, L latent, W width.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib.resources import files
+from itertools import product
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from crystalnet.config import ModelConfig
+from crystalnet.elements import SYMBOLS
+from crystalnet.model.inputs import LEVELS, N_ELEMENTS
+
+N_BINS = 1024
+MIN_SIGMA = 1e-4  # keeps log σ finite where an encoder is certain
+
+
+@dataclass(frozen=True)
+class Latents:
+    """μ and σ of the pattern's and the composition's latent, (B, L) each."""
+
+    mu_pattern: Tensor
+    sigma_pattern: Tensor
+    mu_composition: Tensor
+    sigma_composition: Tensor
+
+    def mean(self) -> Tensor:
+        """(B, 2L): guess 1."""
+        return torch.cat([self.mu_pattern, self.mu_composition], dim=-1)
+
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        """(B, 2L): z = μ + ε σ, the paper's equation 2."""
+        mu = self.mean()
+        sigma = torch.cat([self.sigma_pattern, self.sigma_composition], dim=-1)
+        return mu + sigma * torch.randn(mu.shape, generator=generator, device=mu.device, dtype=mu.dtype)
+
+
+class CrystalNetwork(nn.Module):
+    """What the two architectures share. `encode`, `condition` and `decode` are theirs."""
+
+    config: ModelConfig
+
+    def encode(self, pattern: Tensor, mask: Tensor, composition: Tensor, level: Tensor) -> Latents:
+        """pattern, mask (B, 1024); composition (B, 119); level (B,) index into LEVELS → Latents."""
+        raise NotImplementedError
+
+    def condition(self, z: Tensor) -> tuple[Tensor, ...]:
+        """Latent (B, 2L) → whatever `decode` needs of each crystal; computed once a crystal, not once a point."""
+        raise NotImplementedError
+
+    def decode(self, conditions: tuple[Tensor, ...], points: Tensor) -> Tensor:
+        """Density (B, P) at fractional points (P, 3), shared by the crystals, or (B, P, 3)."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def density_grid(self, z: Tensor, grid: int = 50, chunk: int = 25_000) -> Tensor:
+        """Densities (B, grid, grid, grid) at fractional i/grid, e/Å³, negative values cut."""
+        axis = torch.arange(grid, device=z.device, dtype=torch.float32) / grid
+        points = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1).reshape(-1, 3)
+        conditions = self.condition(z)
+        parts = [self.decode(conditions, part).float() for part in points.split(chunk)]
+        return torch.cat(parts, dim=1).clamp_min(0).reshape(len(z), grid, grid, grid)
+
+
+def build_network(config: ModelConfig) -> CrystalNetwork:
+    """The network a configuration describes."""
+    return PaperNetwork(config) if config.architecture == "paper" else PeriodicNetwork(config)
+
+
+# --- ours ---------------------------------------------------------------------------------------------------------
+
+
+class PeriodicNetwork(CrystalNetwork):
+    """Integer frequencies, so that the density is periodic across the cell faces, and FiLM in every layer."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        latent, width = config.latent, config.width
+        self.pattern_encoder = PatternEncoder(latent)
+        self.composition_encoder = CompositionEncoder(latent)
+        self.fourier = IntegerFourier(config.frequencies, config.max_frequency)
+        self.position = nn.Linear(self.fourier.width, width)
+        self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(config.layers))
+        self.head = nn.Linear(width, 1)
+        self.film = nn.Sequential(
+            nn.Linear(2 * latent, 512),
+            nn.LayerNorm(512),
+            nn.SiLU(),
+            nn.Linear(512, 512),
+            nn.SiLU(),
+            nn.Linear(512, (config.layers + 1) * 2 * width + 1),
+        )
+        last = self.film[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.normal_(last.weight, std=0.02)
+        nn.init.zeros_(last.bias)
+
+    def encode(self, pattern: Tensor, mask: Tensor, composition: Tensor, level: Tensor) -> Latents:
+        return Latents(*self.pattern_encoder(pattern, mask), *self.composition_encoder(composition, level))
+
+    def condition(self, z: Tensor) -> tuple[Tensor, ...]:
+        out = self.film(z)
+        film, log_scale = out[:, :-1], out[:, -1:]
+        return film.reshape(len(z), -1, 2, 1, self.config.width), log_scale  # (B, layers+1, 2, 1, W), (B, 1)
+
+    def decode(self, conditions: tuple[Tensor, ...], points: Tensor) -> Tensor:
+        film, log_scale = conditions
+        h = self.position(self.fourier(points))  # (P, W) or (B, P, W)
+        h = F.relu(torch.addcmul(film[:, 0, 1], 1 + film[:, 0, 0], h))  # (B, P, W)
+        for i, layer in enumerate(self.layers, 1):
+            h = h + F.relu(torch.addcmul(film[:, i, 1], 1 + film[:, i, 0], layer(h)))
+        return F.softplus(self.head(h).squeeze(-1).float()) * torch.exp(log_scale.float())
+
+
+class IntegerFourier(nn.Module):
+    """sin and cos of 2π k·x for the shortest integer k up to a cut, one of each pair ±k."""
+
+    def __init__(self, count: int, max_frequency: float) -> None:
+        super().__init__()
+        reach = range(-int(max_frequency), int(max_frequency) + 1)
+        rows = [k for k in product(reach, repeat=3) if k > (0, 0, 0) and sum(v * v for v in k) <= max_frequency**2]
+        rows.sort(key=lambda k: (sum(v * v for v in k), k))
+        self.register_buffer("rows", torch.tensor(rows[:count], dtype=torch.float32), persistent=False)
+        self.width = 2 * min(count, len(rows))
+
+    def forward(self, points: Tensor) -> Tensor:
+        phase = 2 * torch.pi * (points @ self.rows.T)
+        return torch.cat([phase.sin(), phase.cos()], dim=-1)
+
+
+class PatternEncoder(nn.Module):
+    """1-D residual convolutions over [I, √I, observed]; the end is flattened, so that absolute positions survive."""
+
+    def __init__(self, latent: int) -> None:
+        super().__init__()
+        widths = (24, 32, 48, 64)
+        self.stem = nn.Conv1d(3, widths[0], 7, padding=3)
+        self.blocks = nn.ModuleList(ConvBlock(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.mix = nn.Conv1d(widths[-1], 32, 1)
+        self.out = nn.Sequential(
+            nn.Linear(32 * N_BINS // 8, 512), nn.LayerNorm(512), nn.SiLU(), nn.Linear(512, 512), nn.SiLU()
+        )
+        self.mu, self.sigma = nn.Linear(512, latent), nn.Linear(512, latent)
+        nn.init.constant_(self.sigma.bias, -2.0)  # start nearly deterministic
+
+    def forward(self, pattern: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        h = self.stem(torch.stack([pattern, pattern.clamp_min(0).sqrt(), mask], dim=1))
+        for block in self.blocks:
+            h = block(h)
+        h = self.out(F.silu(self.mix(h)).flatten(1))
+        return self.mu(h), F.softplus(self.sigma(h)) + MIN_SIGMA
+
+
+class ConvBlock(nn.Module):
+    """Two convolutions around a skip, then half the length."""
+
+    def __init__(self, channels: int, out: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(4, channels)
+        self.first = nn.Conv1d(channels, out, 5, padding=2)
+        self.second = nn.Conv1d(out, out, 5, padding=2)
+        self.skip = nn.Conv1d(channels, out, 1)
+
+    def forward(self, h: Tensor) -> Tensor:
+        h = self.skip(h) + self.second(F.silu(self.first(F.silu(self.norm(h)))))
+        return F.max_pool1d(h, 2)
+
+
+class CompositionEncoder(nn.Module):
+    """MLP over the fractions, which elements are there, their mean chemistry, and the level of what is known."""
+
+    def __init__(self, latent: int) -> None:
+        super().__init__()
+        table = json.loads(files("crystalnet.model").joinpath("element_features.json").read_text())["elements"]
+        features = torch.zeros(N_ELEMENTS, 6)
+        features[1:] = torch.tensor([table[symbol] for symbol in SYMBOLS[1:]], dtype=torch.float32)
+        features[1:] = (features[1:] - features[1:].mean(0)) / features[1:].std(0)
+        self.register_buffer("features", features, persistent=False)
+        self.trunk = nn.Sequential(
+            nn.Linear(2 * N_ELEMENTS + 6 + len(LEVELS), 512), nn.SiLU(), nn.Linear(512, 512), nn.LayerNorm(512), nn.SiLU()
+        )
+        self.mu, self.sigma = nn.Linear(512, latent), nn.Linear(512, latent)
+        nn.init.constant_(self.sigma.bias, -2.0)
+
+    def forward(self, composition: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
+        known = (composition > 0).to(composition.dtype)
+        told = F.one_hot(level, len(LEVELS)).to(composition.dtype)
+        h = self.trunk(torch.cat([composition, known, composition @ self.features, told], dim=-1))
+        return self.mu(h), F.softplus(self.sigma(h)) + MIN_SIGMA
+
+
+# --- the paper's --------------------------------------------------------------------------------------------------
+
+
+class PaperNetwork(CrystalNetwork):
+    """The published network (paper, Methods and figure 6), 14.8 M parameters.
+
+    One pattern channel (unobserved bins are 0), σ unconstrained, one FiLM on the position embedding, BatchNorm over
+    all points of the batch.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.pattern_mu, self.pattern_sigma = PaperPatternEncoder(), PaperPatternEncoder()
+        self.formula_mu, self.formula_sigma = _paper_formula_encoder(), _paper_formula_encoder()
+        self.gamma, self.beta = _paper_film_head(), _paper_film_head()
+        # B ~ N(0, 3²), 128 rows, fixed; the 2π is in the public code, not in the paper's equation 3.
+        rows = 3.0 * torch.randn(config.frequencies, 3, generator=torch.Generator().manual_seed(0))
+        self.register_buffer("rows", rows)
+        self.position = nn.Sequential(
+            nn.Linear(2 * config.frequencies, 512), nn.BatchNorm1d(512), nn.ReLU(), nn.Linear(512, 512)
+        )
+        self.regressor = PaperRegressor()
+
+    def encode(self, pattern: Tensor, mask: Tensor, composition: Tensor, level: Tensor) -> Latents:
+        seen = pattern * mask
+        return Latents(
+            self.pattern_mu(seen),
+            self.pattern_sigma(seen),
+            self.formula_mu(composition),
+            self.formula_sigma(composition),
+        )
+
+    def condition(self, z: Tensor) -> tuple[Tensor, ...]:
+        return self.gamma(z)[:, None], self.beta(z)[:, None]  # (B, 1, 512) each
+
+    def decode(self, conditions: tuple[Tensor, ...], points: Tensor) -> Tensor:
+        gamma, beta = conditions
+        if points.dim() == 2:
+            points = points.expand(len(gamma), -1, -1)
+        phase = 2 * torch.pi * ((points - 0.5) @ self.rows.T)  # (B, P, 128)
+        features = torch.cat([phase.sin(), phase.cos()], dim=-1)
+        p = self.position(features.flatten(0, 1)).unflatten(0, points.shape[:2])  # (B, P, 512)
+        h = (gamma * p + beta).flatten(0, 1)
+        return self.regressor(h).reshape(points.shape[:2])
+
+
+class PaperPatternEncoder(nn.Module):
+    """DenseNet over the pattern (figure 6A): 1 → 8 channels, 4 layers of growth 8, halve, 4 more, one channel, 512."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = _conv_norm(1, 8, 3, N_BINS)
+        self.dense_1 = nn.ModuleList(_conv_norm(8 + 8 * i, 8, 3, N_BINS) for i in range(4))
+        self.transition = _conv_norm(40, 16, 1, N_BINS)
+        self.dense_2 = nn.ModuleList(_conv_norm(16 + 8 * i, 8, 3, N_BINS // 2) for i in range(4))
+        self.last = nn.Conv1d(48, 1, 1)
+        self.out = nn.Sequential(nn.Linear(N_BINS // 2, 512), nn.BatchNorm1d(512))
+
+    def forward(self, pattern: Tensor) -> Tensor:
+        h = self.first(pattern[:, None])
+        for layer in self.dense_1:
+            h = torch.cat([h, layer(h)], dim=1)
+        h = F.avg_pool1d(self.transition(h), 2)
+        for layer in self.dense_2:
+            h = torch.cat([h, layer(h)], dim=1)
+        result: Tensor = self.out(self.last(h).squeeze(1))
+        return result
+
+
+class PaperRegressor(nn.Module):
+    """512 → density (figure 6F): 4 layers, then 3 blocks that see P again by concatenation, then 512 → 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.start = nn.Sequential(*(_linear_norm(512, 512) for _ in range(4)))
+        self.blocks = nn.ModuleList(
+            nn.Sequential(_linear_norm(1024, 512), *(_linear_norm(512, 512) for _ in range(3))) for _ in range(3)
+        )
+        self.last = nn.Linear(512, 1)
+
+    def forward(self, conditioned: Tensor) -> Tensor:
+        h = self.start(conditioned)
+        for block in self.blocks:
+            h = block(torch.cat([h, conditioned], dim=-1))
+        result: Tensor = self.last(h).squeeze(-1)
+        return result
+
+
+def _conv_norm(channels: int, out: int, kernel: int, length: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv1d(channels, out, kernel, padding=kernel // 2, bias=False), nn.LayerNorm([out, length]), nn.ReLU()
+    )
+
+
+def _linear_norm(channels: int, out: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(channels, out), nn.BatchNorm1d(out), nn.ReLU())
+
+
+def _paper_formula_encoder() -> nn.Module:
+    return nn.Sequential(
+        _linear_norm(N_ELEMENTS, 512), _linear_norm(512, 512), nn.Linear(512, 512), nn.BatchNorm1d(512)
+    )
+
+
+def _paper_film_head() -> nn.Module:
+    return nn.Sequential(*(_linear_norm(1024, 1024) for _ in range(3)), _linear_norm(1024, 512))

@@ -1,0 +1,227 @@
+"""The things that travel between the stages: plain frozen records, numpy only.
+
+A measured pattern walks `Pattern → Peaks → Cell → DensityGrid → AtomSites → Candidate → Solution`.
+Lengths are in Å, angles in degrees, densities in e/Å³; lattices are 3×3 with the cell vectors as rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+
+class InputError(ValueError):
+    """Something the user gave cannot be used. The message is one line: what is wrong and what to do."""
+
+
+@dataclass(frozen=True)
+class Radiation:
+    """X-ray lines of the source.
+
+    lines: ((wavelength Å, relative weight), ...), the strongest (Kα1) first.
+    assumed: nobody said the wavelength; Cu Kα was taken.
+    kalpha2_known: False where the data must decide whether Kα2 is present (a bare number near a tube's Kα1).
+    polarisation: K of the polarisation factor (1 + K cos²2θ) / (1 + K); 1 for an unpolarised tube,
+        cos²2θ_M behind a monochromator, near 0 for a synchrotron with vertical scattering plane.
+    """
+
+    lines: tuple[tuple[float, float], ...]
+    assumed: bool = False
+    kalpha2_known: bool = True
+    polarisation: float = 1.0
+
+    @property
+    def wavelength(self) -> float:
+        """Wavelength of the first line (Kα1), Å."""
+        return self.lines[0][0]
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A measured (or simulated) profile on an ascending 2θ axis.
+
+    two_theta, intensity, sigma: (n,) float64; 2θ in degrees, sigma the esd of the intensity.
+    """
+
+    two_theta: np.ndarray
+    intensity: np.ndarray
+    sigma: np.ndarray
+    radiation: Radiation
+    file: str | None = None
+
+
+@dataclass(frozen=True)
+class Peaks:
+    """Bragg lines picked from a pattern, Kα1 positions only, ascending in 2θ.
+
+    two_theta, d_spacing, area, fwhm: (m,) float64; area in counts·degrees.
+    background: (n,) on the pattern's axis.
+    two_theta_min, two_theta_max: the observed range, degrees.
+    """
+
+    two_theta: np.ndarray
+    d_spacing: np.ndarray
+    area: np.ndarray
+    fwhm: np.ndarray
+    background: np.ndarray
+    two_theta_min: float
+    two_theta_max: float
+    radiation: Radiation
+
+    def __len__(self) -> int:
+        return len(self.two_theta)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """An indexed cell. Conventional axes: a for cubic; a, c on hexagonal axes for hexagonal and rhombohedral lattices.
+
+    system: "cubic" or "trigonal"; centring: P, I, F (cubic), P, R (trigonal, obverse).
+    zero_shift: degrees, added to calculated 2θ to meet the measured one.
+    figure_of_merit: de Wolff M_N over the indexed lines; n_indexed of n_lines lines were explained.
+    """
+
+    system: str
+    centring: str
+    a: float
+    c: float
+    zero_shift: float = 0.0
+    figure_of_merit: float = float("nan")
+    n_indexed: int = 0
+    n_lines: int = 0
+
+    @property
+    def conventional_lattice(self) -> np.ndarray:
+        """(3, 3) rows in Å, in pymatgen's conventional setting."""
+        if self.system == "cubic":
+            return np.diag([self.a, self.a, self.a])
+        a, c = self.a, self.c
+        return np.array([[a / 2, -a * np.sqrt(3) / 2, 0], [a / 2, a * np.sqrt(3) / 2, 0], [0, 0, c]])
+
+    @property
+    def primitive_lattice(self) -> np.ndarray:
+        """(3, 3) rows in Å: pymatgen's standard primitive axes of the centring."""
+        a, c = self.a, self.c
+        if self.system == "cubic":
+            if self.centring == "P":
+                return np.diag([a, a, a])
+            if self.centring == "I":
+                return a / 2 * np.array([[-1.0, 1, 1], [1, -1, 1], [1, 1, -1]])
+            return a / 2 * np.array([[0.0, 1, 1], [1, 0, 1], [1, 1, 0]])
+        if self.centring == "P":
+            return self.conventional_lattice
+        edge = np.sqrt(a * a / 3 + c * c / 9)
+        alpha = 2 * np.arcsin(3 / (2 * np.sqrt(3 + (c / a) ** 2)))
+        half = alpha / 2
+        last = edge * np.cos(alpha) / np.cos(half)
+        return np.array(
+            [
+                [edge * np.cos(half), -edge * np.sin(half), 0],
+                [edge * np.cos(half), edge * np.sin(half), 0],
+                [last, 0, edge * np.sqrt(1 - (np.cos(alpha) / np.cos(half)) ** 2)],
+            ]
+        )
+
+    @property
+    def primitive_volume(self) -> float:
+        """Å³."""
+        return float(abs(np.linalg.det(self.primitive_lattice)))
+
+
+@dataclass(frozen=True)
+class DensityGrid:
+    """Density at fractional coordinates i/n along the cell vectors: values (n, n, n) e/Å³, lattice (3, 3) Å."""
+
+    values: np.ndarray
+    lattice: np.ndarray
+
+
+@dataclass(frozen=True)
+class AtomSites:
+    """Every atom of one cell: lattice (3, 3) Å, species N symbols, frac_coords (N, 3)."""
+
+    lattice: np.ndarray
+    species: tuple[str, ...]
+    frac_coords: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.species)
+
+    @property
+    def volume(self) -> float:
+        """Å³."""
+        return float(abs(np.linalg.det(self.lattice)))
+
+    @classmethod
+    def from_structure(cls, structure: Structure) -> AtomSites:
+        """From an ordered pymatgen Structure."""
+        return cls(
+            np.array(structure.lattice.matrix),
+            tuple(site.specie.symbol for site in structure),
+            np.array(structure.frac_coords),
+        )
+
+    def structure(self) -> Structure:
+        """As a pymatgen Structure; unexplained sites ("X") become DummySpecies."""
+        from pymatgen.core import DummySpecies, Lattice, Structure
+
+        species = [DummySpecies("X") if s == "X" else s for s in self.species]
+        return Structure(Lattice(self.lattice), species, self.frac_coords)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A candidate fitted to the measured profile.
+
+    sites: the refined atoms (conventional cell); rwp as a fraction, background excluded (DESIGN: √(Σw(yo−yc)²/Σw(yo−yb)²)).
+    calculated, background: (n,) on the pattern's 2θ axis. hkl_two_theta: positions of the allowed lines, degrees.
+    """
+
+    sites: AtomSites
+    rwp: float
+    calculated: np.ndarray
+    background: np.ndarray
+    hkl_two_theta: np.ndarray
+    zero_shift: float = 0.0
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One answer to "what is it?": a crystal, where it came from, and how well the pattern likes it."""
+
+    source: str  # "network" or "catalogue"
+    formula: str
+    space_group_number: int
+    space_group_symbol: str
+    conventional: AtomSites
+    wyckoff: tuple[dict[str, Any], ...]  # one dict per orbit: element, x, y, z, wyckoff, multiplicity
+    fit: Fit
+    score: float
+    density: DensityGrid
+    confidence: float | None = None
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Everything `solve` found for one pattern; `given` and `seconds` as in solution.json."""
+
+    pattern: Pattern
+    peaks: Peaks
+    given: dict[str, Any]
+    model: dict[str, Any]
+    cell: Cell | None
+    candidates: tuple[Candidate, ...]
+    guesses: np.ndarray  # (N, 50, 50, 50) network densities, primitive cell, ranked by the pattern
+    spread: np.ndarray  # (50, 50, 50) voxel-wise standard deviation over the guesses
+    lattice: np.ndarray | None  # (3, 3) primitive cell of the guesses, Å
+    seconds: dict[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    def with_(self, **changes: Any) -> Solution:
+        """A copy with some fields replaced."""
+        return replace(self, **changes)

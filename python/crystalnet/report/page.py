@@ -1,0 +1,355 @@
+"""report.html: one self-contained page that works offline."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..records import Solution
+from .view import SURFACE, View, cell_edges, drawn_atoms, drawn_points, element_colours, redrawn, symbol_parts
+
+# The page must stay below 6 MB, of which plotly.js takes 4.8: the best candidate gets the finer map, and the
+# isosurfaces are made in the page (two bytes a grid point; precomputed meshes took ten times as much).
+FIRST, OTHERS = 64_000, 27_000  # grid points
+POINTS = 5000  # of the pattern; a screen has fewer columns
+VALENCE = (
+    "The density shown is a valence density in the sense of density functional theory: the electrons that a"
+    " pseudopotential calculation treats as valence. It is"
+    " not the total X-ray density: core electrons are left out."
+)
+SOURCES = {
+    "network": "network: atoms read off the density that the network predicted",
+    "catalogue": "catalogue: a known structure type with the elements put in",
+}
+
+
+def write_page(solution: Solution, content: Mapping[str, Any], views: Sequence[View], path: Path) -> None:
+    """Write the page. `content` is that of solution.json, `views` the candidates in the same order."""
+    from plotly.offline import get_plotlyjs
+
+    template = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
+    data = json.dumps(_data(solution, views), separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    parts = {"TITLE": escape(_title(content)), "BODY": _body(solution, content, views), "DATA": data}
+    page, tail = template.split("@PLOTLY@")
+    for name, text in parts.items():
+        page, tail = page.replace(f"@{name}@", text), tail.replace(f"@{name}@", text)
+    path.write_text(page + get_plotlyjs() + tail, encoding="utf-8")
+
+
+def _title(content: Mapping[str, Any]) -> str:
+    file = content["pattern"]["file"]
+    return f"CrystalNet: {Path(file).name if file else 'powder pattern'}"
+
+
+# --- what the scripts draw
+
+
+def _packed(values: np.ndarray, kind: str = "<f4") -> str:
+    return base64.b64encode(np.ascontiguousarray(values, dtype=kind).tobytes()).decode("ascii")
+
+
+def _data(solution: Solution, views: Sequence[View]) -> dict[str, Any]:
+    pattern = solution.pattern
+    shown = drawn_points(pattern.intensity, POINTS)
+    colours = element_colours(solution.candidates)
+    return {
+        "two_theta": _packed(pattern.two_theta[shown]),
+        "measured": _packed(np.nan_to_num(pattern.intensity[shown])),
+        "peaks": [round(float(v), 4) for v in solution.peaks.two_theta],
+        "surface": SURFACE,
+        "candidates": [_candidate(v, shown, colours, OTHERS if i else FIRST) for i, v in enumerate(views)],
+    }
+
+
+def _candidate(shown: View, points: np.ndarray, colours: Mapping[str, str], size: int) -> dict[str, Any]:
+    fit, lattice = shown.candidate.fit, shown.grid.lattice
+    fitted = len(fit.calculated) > 0
+    values = np.clip(redrawn(shown.grid, size), 0, None)
+    top = float(values.max()) or 1.0
+    return {
+        "calculated": _packed(np.nan_to_num(fit.calculated[points])) if fitted else None,
+        "background": _packed(np.nan_to_num(fit.background[points])) if fitted else None,
+        "hkl": [round(float(v), 4) for v in fit.hkl_two_theta],
+        "lattice": np.round(lattice, 6).tolist(),
+        "edges": np.round(cell_edges(lattice), 4).tolist(),
+        "atoms": _atoms(shown, colours),
+        "eye": _eye(lattice),
+        # Cube roots: even steps from the core to the space between the atoms.
+        "density": {
+            "shape": values.shape,
+            "top": top,
+            "values": _packed(np.round(np.cbrt(values / top) * 65535), "<u2"),
+        },
+    }
+
+
+def _atoms(shown: View, colours: Mapping[str, str]) -> list[dict[str, Any]]:
+    symbols, coords = drawn_atoms(shown.atoms)
+    xyz = np.round(coords @ shown.grid.lattice, 4)
+    # Markers have a size in pixels: about a tenth of the cell edge, smaller where there are many atoms.
+    size = float(np.clip(46 / max(len(symbols), 1) ** (1 / 3), 5, 14))
+    groups: dict[str, list[int]] = defaultdict(list)
+    for i, symbol in enumerate(symbols):
+        groups[symbol].append(i)
+    return [
+        {
+            "element": element,
+            "colour": colours[element],
+            "size": round(size, 1),
+            "x": xyz[rows, 0].tolist(),
+            "y": xyz[rows, 1].tolist(),
+            "z": xyz[rows, 2].tolist(),
+            "label": [f"{element} ({', '.join(f'{v:.3f}' for v in coords[i])})" for i in rows],
+        }
+        for element, rows in groups.items()
+    ]
+
+
+def _eye(lattice: np.ndarray) -> dict[str, float]:
+    """A camera a little off the a axis, so that no two edges of the cell fall on each other."""
+    a, b, c = lattice / np.linalg.norm(lattice, axis=1)[:, None]
+    eye = a + 0.45 * b + 0.35 * c
+    return {name: float(v) for name, v in zip("xyz", 2.0 * eye / np.linalg.norm(eye), strict=True)}
+
+
+# --- what can be read without them
+
+
+def _body(solution: Solution, content: Mapping[str, Any], views: Sequence[View]) -> str:
+    pattern, candidates = content["pattern"], content["candidates"]
+    sections = [
+        f"<h1>{escape(_title(content).removeprefix('CrystalNet: '))}</h1>",
+        f'<p class="muted">Structure from powder data by CrystalNet {escape(content["crystalnet"])}</p>',
+        *(f'<div class="banner">{escape(text)}</div>' for text in _warnings(solution, content, views)),
+    ]
+    if candidates:
+        sections += [_answer(candidates[0]), f'<p class="note">{escape(VALENCE)}</p>', _table(candidates)]
+        buttons = "".join(
+            f'<button type="button" role="tab">{c["rank"]} &ensp;{formula_html(c["formula"])}</button>'
+            for c in candidates
+        )
+        sections.append(f'<div class="tabs" role="tablist" aria-label="candidates">{buttons}</div>')
+    else:
+        sections.append(
+            "<p>No candidate was found. The measured pattern and the lines found in it are below.</p>"
+        )
+    sections.append(
+        '<h2>Pattern</h2><div class="plot"><div id="pattern"></div></div>'
+        '<p class="control noprint"><label><input type="checkbox" id="root"> square root of the intensity'
+        " (shows the weak lines)</label></p>"
+    )
+    if candidates:
+        colours = element_colours(solution.candidates)
+        panels = "".join(
+            _panel(c, v, i, colours) for i, (c, v) in enumerate(zip(candidates, views, strict=True))
+        )
+        sections.append(
+            '<h2>Density and structure</h2><div class="columns"><div class="plot"><div id="scene"></div>'
+            '<div class="control"><label for="level">level</label>'
+            '<input type="range" id="level" min="20" max="95" step="1" value="70">'
+            '<output id="levelText" for="level"></output></div>'
+            '<p class="note">Isosurface of the valence density in the conventional cell; drag to turn, scroll'
+            f" to zoom.{escape(_spread(solution))}</p></div><div>{panels}</div></div>"
+        )
+    sections += [_given(solution, content), _footer(content, bool(len(solution.guesses)))]
+    if not candidates:
+        sections.insert(
+            -1,
+            f'<p class="note">{len(solution.peaks)} lines found between'
+            f" {_number(pattern['two_theta_min'], 2)}° and {_number(pattern['two_theta_max'], 2)}° 2θ.</p>",
+        )
+    return "\n".join(sections)
+
+
+def _warnings(solution: Solution, content: Mapping[str, Any], views: Sequence[View]) -> list[str]:
+    found = list(dict.fromkeys(solution.warnings))
+    given = content["given"]
+    if given["wavelength_assumed"] and not any("assumed" in text for text in found):
+        value = _number(given["wavelength_angstrom"], 6)
+        found.insert(
+            0,
+            f"The file does not say the wavelength. Cu Kα ({value} Å) was assumed; if that is wrong, every"
+            " length below is wrong too. Give the right one with --wavelength.",
+        )
+    for entry, shown in zip(content["candidates"], views, strict=True):
+        if any(site.get("unexplained") for site in entry["sites"]):
+            found.append(
+                f"Candidate {entry['rank']} has density that none of the given elements explains (sites X):"
+                " an element may be missing from the list."
+            )
+        if not shown.overlay:
+            found.append(
+                f"Candidate {entry['rank']}: the density is shown in its own cell, without the atoms, because"
+                " it does not repeat with the cell of the structure."
+            )
+    return found
+
+
+def _answer(best: Mapping[str, Any]) -> str:
+    lattice = best["lattice"]
+    equal = abs(lattice["a"] - lattice["c"]) < 1e-4
+    cell = f"a = {lattice['a']:.4f} Å" if equal else f"a = {lattice['a']:.4f} Å, c = {lattice['c']:.4f} Å"
+    items = [
+        ("best candidate", formula_html(best["formula"])),
+        (
+            "space group",
+            f"{symbol_html(best['space_group']['symbol'])} (no. {best['space_group']['number']})",
+        ),
+        ("cell", cell),
+        ("R<sub>wp</sub>, background excluded", _percent(best["rwp"])),
+        ("confidence", "not calibrated" if best["confidence"] is None else _percent(best["confidence"], 0)),
+    ]
+    return (
+        '<div class="answer">'
+        + "".join(f"<div><span>{k}</span><b>{v}</b></div>" for k, v in items)
+        + "</div>"
+    )
+
+
+def _table(candidates: Sequence[Mapping[str, Any]]) -> str:
+    heads = [
+        "#",
+        "formula",
+        "space group",
+        "a / Å",
+        "b / Å",
+        "c / Å",
+        "α, β, γ / °",
+        "R<sub>wp</sub>",
+        "score",
+        "confidence",
+        "found by",
+        "files",
+    ]
+    numeric = {3, 4, 5, 7, 8, 9}
+    rows = []
+    for c in candidates:
+        cell = c["lattice"]
+        angles = ", ".join(f"{cell[k]:.4g}" for k in ("alpha", "beta", "gamma"))
+        values = [
+            str(c["rank"]),
+            formula_html(c["formula"]),
+            f"{symbol_html(c['space_group']['symbol'])} ({c['space_group']['number']})",
+            *(f"{cell[k]:.4f}" for k in "abc"),
+            angles,
+            _percent(c["rwp"]),
+            _number(c["score"], 3),
+            "–" if c["confidence"] is None else _percent(c["confidence"], 0),
+            escape(str(c["source"])),
+            f'<a href="{escape(c["cif"])}">CIF</a> <a href="{escape(c["density"])}">cube</a>',
+        ]
+        cells = "".join(
+            f'<td class="n">{v}</td>' if i in numeric else f"<td>{v}</td>" for i, v in enumerate(values)
+        )
+        rows.append(f'<tr tabindex="0">{cells}</tr>')
+    head = "".join(
+        f'<th class="n">{h}</th>' if i in numeric else f"<th>{h}</th>" for i, h in enumerate(heads)
+    )
+    sources = "; ".join(
+        SOURCES[s] for s in dict.fromkeys(str(c["source"]) for c in candidates) if s in SOURCES
+    )
+    return (
+        f'<h2>Candidates</h2><div class="wide"><table id="candidates"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+        f'<p class="note">Best first by what the pattern says. Found by {escape(sources)}.'
+        '<span class="noprint"> Choose a line to see it below.</span></p>'
+    )
+
+
+def _panel(entry: Mapping[str, Any], shown: View, index: int, colours: Mapping[str, str]) -> str:
+    rows = "".join(
+        f'<tr><td><i class="dot" style="background:{colours[site["element"]]}"></i>'
+        f"{escape(site['element'])}{' (unexplained)' if site.get('unexplained') else ''}</td>"
+        f'<td class="n">{site["multiplicity"]}{escape(str(site["wyckoff"]))}</td>'
+        + "".join(f'<td class="n">{_number(site[axis], 4)}</td>' for axis in "xyz")
+        + "</tr>"
+        for site in entry["sites"]
+    )
+    heads = "".join(f'<th class="n">{name}</th>' for name in ("Wyckoff", "x", "y", "z"))
+    volume = shown.candidate.conventional.volume
+    atoms = len(shown.candidate.conventional)
+    return (
+        f'<div class="panel" role="tabpanel"{" hidden" if index else ""}><h3>Candidate {entry["rank"]}:'
+        f" {formula_html(entry['formula'])}, {symbol_html(entry['space_group']['symbol'])}</h3>"
+        f"<p>V = {volume:.2f} Å³, {atoms} atoms in the conventional cell"
+        f"{f', {volume / atoms:.2f} Å³ an atom' if atoms else ''};"
+        f" zero shift {_number(shown.candidate.fit.zero_shift, 3)}°</p>"
+        f'<div class="wide"><table><thead><tr><th>element</th>{heads}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div></div>"
+    )
+
+
+def _spread(solution: Solution) -> str:
+    mean = float(np.mean(np.abs(solution.guesses))) if len(solution.guesses) else 0.0
+    if len(solution.guesses) < 2 or mean <= 0:
+        return ""
+    ratio = float(np.mean(solution.spread)) / mean
+    number, percent = len(solution.guesses), f"{100 * ratio:.0f} %"
+    return f" The {number} guesses of the network differ by {percent} of the mean density on average."
+
+
+def _given(solution: Solution, content: Mapping[str, Any]) -> str:
+    given, pattern = content["given"], content["pattern"]
+    elements = given["elements"]
+    wavelength = f"{_number(given['wavelength_angstrom'], 6)} Å"
+    wavelength += " (assumed: Cu Kα)" if given["wavelength_assumed"] else ""
+    rows = [
+        ("pattern", escape(str(pattern["file"] or "given as arrays"))),
+        (
+            "range",
+            f"{pattern['points']} points, {_number(pattern['two_theta_min'], 3)}° to"
+            f" {_number(pattern['two_theta_max'], 3)}° 2θ, {pattern['peaks']} lines found",
+        ),
+        ("wavelength", wavelength),
+        ("elements", escape(", ".join(elements)) if elements else "not given"),
+        ("formula", formula_html(given["formula"]) if given["formula"] else "not given"),
+        ("crystal system", escape(str(given["system"])) if given["system"] else "not given"),
+    ]
+    cell = solution.cell
+    if cell is not None:
+        size = f"a = {cell.a:.4f} Å" + ("" if cell.system == "cubic" else f", c = {cell.c:.4f} Å")
+        merit = f", M = {cell.figure_of_merit:.1f}" if np.isfinite(cell.figure_of_merit) else ""
+        lines = f", {cell.n_indexed} of {cell.n_lines} lines explained" if cell.n_lines else ""
+        rows.append(("indexed cell", f"{escape(cell.system)} {escape(cell.centring)}, {size}{merit}{lines}"))
+    model = content["model"]
+    if model["file"]:
+        digest = f" (sha256 {escape(str(model['sha256'])[:12])}…)" if model["sha256"] else ""
+        rows.append(("model", escape(Path(str(model["file"])).name) + digest))
+    seconds: Mapping[str, float | None] = content["seconds"]
+    if seconds:
+        rows.append(("time", escape(", ".join(f"{stage} {_number(s, 2)} s" for stage, s in seconds.items()))))
+    body = "".join(f'<tr><td class="k">{key}</td><td class="w">{value}</td></tr>' for key, value in rows)
+    return f"<h2>What was given and found on the way</h2><table><tbody>{body}</tbody></table>"
+
+
+def _footer(content: Mapping[str, Any], guesses: bool) -> str:
+    files = ["solution.json", "figure.png"] + (["density.npz"] if guesses else [])
+    links = ", ".join(f'<a href="{name}">{name}</a>' for name in files)
+    return f"<footer>CrystalNet {escape(str(content['crystalnet']))}. In the same folder: {links}.</footer>"
+
+
+def formula_html(formula: str | None) -> str:
+    """Zr3Sb4Pt3 with its numbers as subscripts."""
+    return re.sub(r"([\d.]+)", r"<sub>\1</sub>", escape(formula or "–"))
+
+
+def symbol_html(symbol: str) -> str:
+    """A space group symbol with bars and subscripts."""
+    wrap = {"bar": '<span class="bar">{}</span>', "sub": "<sub>{}</sub>", "text": "{}"}
+    return "".join(wrap[kind].format(escape(text)) for kind, text in symbol_parts(symbol))
+
+
+def _percent(value: float | None, digits: int = 2) -> str:
+    return "–" if value is None else f"{100 * value:.{digits}f} %"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "–" if value is None or not np.isfinite(value) else f"{value:.{digits}f}"

@@ -1,0 +1,326 @@
+"""Solving a pattern: read → peaks → cell → densities → atoms → refinement → ranking. Read `solve` top to bottom."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from crystalnet.candidates import Proposal, catalogue_proposals, distinct, network_proposals
+from crystalnet.checkpoint import Model, load_model, shipped_model
+from crystalnet.config import SYSTEMS
+from crystalnet.density.promolecule import element_table, promolecule_density
+from crystalnet.model.inputs import LEVELS, composition_vector, parse_elements, parse_formula
+from crystalnet.records import AtomSites, Candidate, Cell, DensityGrid, Fit, InputError, Pattern, Peaks, Solution
+from crystalnet.xrd.indexing import cell_from_option, centrings, index_peaks
+from crystalnet.xrd.peaks import find_peaks
+from crystalnet.xrd.radiation import parse_wavelength
+from crystalnet.xrd.reader import read_pattern
+from crystalnet.xrd.refine import refine
+from crystalnet.xrd.vector import observed_vector
+
+CELLS_TRIED = 4  # indexing's first cell is right nine times in ten; the others cost a second each
+REFINED = 8  # proposals that go on to profile refinement, the best of each source among them
+REPORTED = 5  # candidates written
+SYMPREC = 0.02  # Å, symmetry of a proposal whose atoms were already moved onto their positions
+WORTH_REFINING = 0.35  # above the best misfit: intensities this much worse do not win by refinement
+CONFIDENT_RWP = 0.30  # a wrong structure in the right cell seldom fits better, texture seldom makes a right one worse
+VOLUME_RANGE = (0.65, 1.5)  # of the predicted volume: beyond, the wavelength or the elements are probably wrong
+COMPLEXITY = 0.002  # of Rwp for each free coordinate: more freedom always fits better
+
+Progress = Callable[[str], None]
+
+
+def solve(
+    pattern: str | Path | Pattern,
+    *,
+    elements: str | Sequence[str] | None = None,
+    formula: str | None = None,
+    wavelength: str | float | None = None,
+    system: str = "auto",
+    cell: str | None = None,
+    guesses: int = 5,
+    seed: int = 0,
+    model: str | Path | None = None,
+    candidates: str = "all",
+    progress: Progress = lambda stage: None,
+) -> Solution:
+    """Crystal candidates for a measured powder pattern, best first by what the pattern says.
+
+    pattern: file, or a Pattern already read. elements: "Zr,Sb,Pt" or a sequence; formula: "Zr3Sb4Pt3"; both optional.
+    wavelength: a name (CuKa, MoKa1, ...) or Å. system: auto, cubic or trigonal. cell: "a", "a,c" or "a,alpha=55".
+    guesses: latent samples, the first being the mean. candidates: "all" or "network" (no catalogue).
+    Raises InputError for anything that cannot be used.
+    """
+    clock = _Clock(progress)
+    amounts = parse_formula(formula) if formula else None
+    symbols = _symbols(elements, amounts)
+    given = {"elements": list(symbols) if elements else None, "formula": formula, "system": _check_system(system)}
+
+    with clock("reading"):
+        radiation = None if wavelength is None else parse_wavelength(wavelength)
+        measured = pattern if isinstance(pattern, Pattern) else read_pattern(Path(pattern), radiation)
+    with clock("peaks"):
+        peaks = find_peaks(measured)
+        measured = replace(measured, radiation=peaks.radiation)
+    with clock("indexing"):
+        cells = _cells(peaks, system, cell)
+    models = {name: _model(model, name) for name in sorted({c.system for c in cells})}
+    with clock("network"):
+        densities = {c.system: _guess(models[c.system], peaks, c, symbols, amounts, guesses, seed) for c in cells[::-1]}
+    with clock("atoms"):
+        palette = symbols or tuple(element_table())
+        proposals = [p for c in cells for p in network_proposals(densities[c.system], c, peaks, palette, amounts)]
+    with clock("catalogue"):
+        if candidates == "all" and symbols:
+            proposals += [p for c in cells for p in catalogue_proposals(c, peaks, symbols, amounts)]
+    with clock("refinement"):
+        ranked = _refined(proposals, measured, peaks)
+    with clock("ranking"):
+        best = cells[0] if not ranked else ranked[0][0].cell
+        maps = densities.get(best.system, np.zeros((0, 50, 50, 50))) if cells else np.zeros((0, 50, 50, 50))
+        order = _guess_order(proposals, len(maps), best)
+        found = tuple(_candidate(p, fit, score, densities) for p, fit, score in ranked[:REPORTED])
+    return Solution(
+        pattern=measured,
+        peaks=peaks,
+        given=given
+        | {"wavelength_angstrom": peaks.radiation.wavelength, "wavelength_assumed": measured.radiation.assumed},
+        model=_model_entry(models.get(best.system)) if cells else _model_entry(None),
+        cell=best if cells else None,
+        candidates=found,
+        guesses=maps[order],
+        spread=maps.std(0) if len(maps) else np.zeros((50, 50, 50)),
+        lattice=best.primitive_lattice if cells else None,
+        seconds=clock.seconds,
+        warnings=_warnings(measured, peaks, cells, found, symbols),
+    )
+
+
+class _Clock:
+    """Seconds of each stage, told to the progress display as they begin."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.seconds: dict[str, float] = {}
+        self.progress = progress
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        self.progress(stage)
+        started = time.perf_counter()
+        yield
+        self.seconds[stage] = round(time.perf_counter() - started, 3)
+
+
+def _symbols(elements: str | Sequence[str] | None, amounts: Mapping[str, float] | None) -> tuple[str, ...]:
+    """The elements in play, () if nothing is known. InputError where --elements and --formula disagree."""
+    named = parse_elements(elements if isinstance(elements, str) else ",".join(elements)) if elements else ()
+    if amounts is None:
+        symbols = named
+    elif named and set(named) != set(amounts):
+        raise InputError(f"--elements {','.join(named)} and --formula ({','.join(amounts)}) name different elements")
+    else:
+        symbols = tuple(amounts)
+    unknown = [s for s in symbols if s not in element_table()]
+    if unknown:
+        raise InputError(f"no valence density is known for {', '.join(unknown)}; leave it out or give no elements")
+    return symbols
+
+
+def _check_system(system: str) -> str:
+    if system not in ("auto", *SYSTEMS):
+        raise InputError(f"--system {system!r}: choose one of auto, {', '.join(SYSTEMS)}")
+    return system
+
+
+def _cells(peaks: Peaks, system: str, option: str | None) -> list[Cell]:
+    """Cells to try, best first."""
+    if option is not None:
+        return centrings(peaks, cell_from_option(option, system))
+    systems = SYSTEMS if system == "auto" else (system,)
+    return index_peaks(peaks, systems)[:CELLS_TRIED]
+
+
+def _model(file: str | Path | None, system: str) -> Model:
+    return load_model(Path(file) if file else shipped_model(system))
+
+
+def _model_entry(model: Model | None) -> dict[str, Any]:
+    return {"file": model.file, "sha256": model.sha256} if model else {"file": None, "sha256": None}
+
+
+def _guess(
+    model: Model,
+    peaks: Peaks,
+    cell: Cell,
+    symbols: tuple[str, ...],
+    amounts: Mapping[str, float] | None,
+    guesses: int,
+    seed: int,
+) -> np.ndarray:
+    """Densities (guesses, 50, 50, 50) e/Å³ of the network: the latent mean, then samples."""
+    vector, mask = observed_vector(peaks, cell.zero_shift)
+    level = "formula" if amounts else "elements" if symbols else "none"
+    return guess_densities(model, vector, mask, amounts or dict.fromkeys(symbols, 1.0), level, guesses, seed)
+
+
+@torch.no_grad()
+def guess_densities(
+    model: Model,
+    vector: np.ndarray,
+    mask: np.ndarray,
+    composition: Mapping[str, float],
+    level: str,
+    guesses: int,
+    seed: int,
+    mean_first: bool = True,
+) -> np.ndarray:
+    """Densities (guesses, 50, 50, 50) e/Å³ from a pattern vector and mask (1024,) and a composition at a level."""
+    network = model.network
+    pattern = torch.as_tensor(np.asarray(vector, np.float32))[None]
+    observed = torch.as_tensor(np.asarray(mask, np.float32))[None]
+    told = torch.as_tensor(composition_vector(composition, level))[None]
+    latents = network.encode(pattern, observed, told, torch.tensor([LEVELS.index(level)]))
+    generator = torch.Generator().manual_seed(seed)
+    draws = [latents.sample(generator) for _ in range(guesses)]
+    if mean_first and guesses:
+        draws[0] = latents.mean()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        return np.concatenate([network.density_grid(z).numpy() for z in draws])
+
+
+def _refined(proposals: list[Proposal], pattern: Pattern, peaks: Peaks) -> list[tuple[Proposal, Fit, float]]:
+    """The most promising proposals refined on the profile, best score first; same crystals merged."""
+    ordered = distinct(proposals)
+    if not ordered:
+        return []
+    limit = ordered[0].misfit + WORTH_REFINING
+    by_source = [[p for p in ordered if p.source == source and p.misfit <= limit] for source in ("network", "catalogue")]
+    half = REFINED // 2
+    first, rest = by_source[0][:half] + by_source[1][:half], by_source[0][half:] + by_source[1][half:]
+    chosen = first + sorted(rest, key=lambda p: p.misfit)[: REFINED - len(first)]
+    fitted = []
+    for proposal in chosen:
+        conventional = _conventional(proposal.sites)
+        if conventional is not None:
+            fit = refine(pattern, peaks, conventional, zero_shift=proposal.cell.zero_shift)
+            fitted.append((proposal, fit, fit.rwp + COMPLEXITY * math.log(len(conventional))))
+    return sorted(fitted, key=lambda entry: entry[2])
+
+
+def _conventional(sites: AtomSites) -> AtomSites | None:
+    """Conventional standard cell (pymatgen; R lattices obverse on hexagonal axes); None where symmetry search fails."""
+    from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
+
+    try:
+        analyser = SpacegroupAnalyzer(sites.structure(), SYMPREC)
+        return AtomSites.from_structure(analyser.get_conventional_standard_structure())
+    except Exception:  # spglib and pymatgen raise many kinds on degenerate crystals
+        return None
+
+
+def _guess_order(proposals: list[Proposal], n: int, cell: Cell) -> list[int]:
+    """Guesses by the best proposal that came of each; those that gave none last, in their order."""
+    best = {guess: math.inf for guess in range(n)}
+    for p in proposals:
+        if p.source == "network" and p.cell.system == cell.system and isinstance(p.origin, int):
+            best[p.origin] = min(best[p.origin], p.misfit)
+    return sorted(best, key=lambda guess: (best[guess], guess))
+
+
+def _candidate(proposal: Proposal, fit: Fit, score: float, densities: Mapping[str, np.ndarray]) -> Candidate:
+    """A refined proposal as reported: refined atoms, their symmetry, and the density behind them."""
+    from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
+
+    analyser = SpacegroupAnalyzer(fit.sites.structure(), SYMPREC)
+    structure = analyser.get_conventional_standard_structure()
+    conventional = AtomSites.from_structure(structure)
+    primitive = AtomSites.from_structure(analyser.get_primitive_standard_structure())
+    if proposal.source == "network":
+        values = densities[proposal.cell.system][int(proposal.origin)]
+        lattice = proposal.cell.primitive_lattice
+    else:
+        values = promolecule_density(primitive.lattice, primitive.species, primitive.frac_coords)
+        lattice = primitive.lattice
+    return Candidate(
+        source=proposal.source,
+        formula=structure.composition.reduced_formula,
+        space_group_number=analyser.get_space_group_number(),
+        space_group_symbol=analyser.get_space_group_symbol(),
+        conventional=conventional,
+        wyckoff=_wyckoff(conventional),
+        fit=fit,
+        score=score,
+        density=DensityGrid(values, lattice),
+    )
+
+
+def _wyckoff(sites: AtomSites) -> tuple[dict[str, Any], ...]:
+    """One entry an orbit: element, x, y, z of its first atom, Wyckoff letter, multiplicity in the conventional cell."""
+    from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
+
+    dataset = SpacegroupAnalyzer(sites.structure(), SYMPREC).get_symmetry_dataset()
+    multiplicity = Counter(dataset.equivalent_atoms.tolist())
+    rows = []
+    for atom, count in sorted(multiplicity.items()):
+        x, y, z = (round(float(v) % 1.0, 6) for v in sites.frac_coords[atom])
+        row = {"element": sites.species[atom], "x": x, "y": y, "z": z}
+        row |= {"wyckoff": dataset.wyckoffs[atom], "multiplicity": count}
+        if sites.species[atom] == "X":
+            row["unexplained"] = True
+        rows.append(row)
+    return tuple(rows)
+
+
+def _warnings(
+    pattern: Pattern, peaks: Peaks, cells: list[Cell], found: tuple[Candidate, ...], symbols: tuple[str, ...]
+) -> tuple[str, ...]:
+    """What the user must know before believing the answer, in plain words."""
+    said = []
+    if pattern.radiation.assumed:
+        said.append("The wavelength is not in the file and was not given: Cu Kα was assumed. Give --wavelength if wrong.")
+    if not cells:
+        said.append(
+            f"No cubic, rhombohedral or hexagonal cell explains the {len(peaks)} lines: the sample may have another"
+            " crystal system, or more than one phase. If you know the cell, give --cell."
+        )
+    elif not found:
+        said.append("A cell was found, but no arrangement of the atoms that fits it.")
+    elif symbols:
+        ratio = _volume_ratio(found[0])
+        if ratio is not None and not VOLUME_RANGE[0] < ratio < VOLUME_RANGE[1]:
+            said.append(
+                f"The cell has {ratio:.2f} times the volume expected for {found[0].formula}:"
+                " check the wavelength and the elements."
+            )
+    if found and found[0].fit.rwp > CONFIDENT_RWP:
+        said.append(f"No confident match: the best candidate leaves Rwp = {found[0].fit.rwp:.2f}.")
+    return tuple(said)
+
+
+def _volume_ratio(candidate: Candidate) -> float | None:
+    """Volume over what pymatgen's DLSVolumePredictor expects; None where it cannot say."""
+    import warnings
+
+    from pymatgen.analysis.structure_prediction.volume_predictor import DLSVolumePredictor
+
+    structure = candidate.conventional.structure()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return float(structure.volume / DLSVolumePredictor().predict(structure))
+    except Exception:
+        return None
+
+
+def is_confident(solution: Solution) -> bool:
+    """Whether the first candidate may be believed (until confidence is calibrated: by its Rwp)."""
+    return bool(solution.candidates) and solution.candidates[0].fit.rwp <= CONFIDENT_RWP

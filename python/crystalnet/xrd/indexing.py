@@ -1,0 +1,633 @@
+"""From line positions to the unit cell: exhaustive indexing of cubic and trigonal (hexagonal-axes) lattices.
+
+With Q = 1/d² a cubic lattice has Q = A·N, N = h²+k²+l², and a lattice on hexagonal axes Q = A·M + C·l²,
+M = h²+hk+k². One or two lines with guessed indices therefore fix the cell for each trial zero shift; all such
+guesses on the low-angle strong lines are made, tested against the other lines, refined by least squares and ranked.
+Nothing about the cell is assumed.
+
+The ranking is a description length: how much better "these Nc calculated lines, n of them seen" tells the
+measured positions than chance does. It contains de Wolff's M (J. Appl. Cryst. 1, 108, 1968) — each indexed
+line earns the log of (mean spacing of calculated lines / misfit) — and beyond it makes a strong unexplained line
+cost more than a weak one and a calculated but unseen line cost something, which is also what decides the centring.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from itertools import combinations
+
+import numpy as np
+
+from crystalnet.records import Cell, InputError, Peaks
+
+#: A cell scoring less than this (nats, `_rated`) is not returned: "neither fits".
+MIN_SCORE = 8.0
+#: Most lines used, lowest angles first: further up, lines overlap and every large cell fits them.
+MAX_LINES = 30
+#: Lines weaker than this fraction of the strongest are left out: noise, tube satellites.
+MIN_INTENSITY = 0.004
+#: Cell edges searched, Å. The lower end leaves room for halved pseudo-cells (KCl, NaF seen as primitive).
+A_RANGE = (2.2, 26.0)
+C_RANGE = (2.2, 50.0)
+#: Zero shift searched, degrees, and the number of trial values on each side of 0.
+MAX_ZERO, ZERO_STEPS = 0.3, 5
+#: Standard deviations expected of the shift: its mean (zero), and its slope in cosθ (specimen displacement).
+ZERO_ESD, LEAN_ESD = 0.12, 0.1
+#: Indices guessed for the base lines: h²+k²+l² (cubic); h²+hk+k² and l on hexagonal axes.
+MAX_N, MAX_M, MAX_L = 60, 13, {"P": 10, "R": 18}
+#: Base lines: (how many, lowest of how many strongest). Two real ones suffice; the second choice is there for
+#: patterns whose low angles are full of weak foreign lines, the first for large cells, whose low orders are weak.
+BASES = ((6, 14), (4, 7))
+#: Starts kept at each sieve, and refined cells of a lattice that are rated in full.
+KEEP, RATED = 500, 60
+#: Chance of a random hit on the base lines above which a hit says too little and a cell is not tried.
+MAX_CHANCE = 0.4
+#: Nats a cell parameter costs: log(range searched / precision reached) = log(10 Å / 0.005 Å).
+PARAMETER_COST = 7.6
+#: Nats a hexagonal cell of cubic shape must gain over the cubic one: what a free axis makes of systematic errors.
+CUBIC_PREFERENCE = 15.0
+#: A primitive cubic cell up to this edge (Å) has room for one or two atoms only, see `_behind_simple_cubic`.
+SIMPLE_CUBIC_EDGE = 3.6
+
+LATTICES: dict[str, tuple[str, ...]] = {"cubic": ("P", "I", "F"), "trigonal": ("P", "R")}
+
+
+# --------------------------------------------------------------------------------------------------------------
+# the measured lines
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """The n lines that take part, ascending. two_theta, strength (strongest = 1), tolerance (degrees): (n,)."""
+
+    two_theta: np.ndarray
+    strength: np.ndarray
+    tolerance: np.ndarray
+    wavelength: float
+    two_theta_min: float
+    max_zero: float
+
+    @classmethod
+    def of(cls, peaks: Peaks) -> _Lines:
+        strength = peaks.area / peaks.area.max()
+        keep = np.flatnonzero((strength >= MIN_INTENSITY) & (peaks.two_theta > 0))[:MAX_LINES]
+        width = float(np.median(peaks.fwhm[keep]))
+        # A position is good to a small part of the width, so long as the width is that of one line.
+        tolerance = np.clip(0.25 * np.clip(peaks.fwhm[keep], 0.5 * width, 2 * width), 0.006, 0.08)
+        # Narrow lines and short wavelengths mean a calibrated synchrotron: there 0.3° would be a tenth of d.
+        max_zero = MAX_ZERO * min(1.0, width / 0.06, peaks.radiation.wavelength / 0.7)
+        return cls(
+            peaks.two_theta[keep],
+            strength[keep],
+            tolerance,
+            peaks.radiation.wavelength,
+            peaks.two_theta_min,
+            max_zero,
+        )
+
+    def __len__(self) -> int:
+        return len(self.two_theta)
+
+    @cached_property
+    def slope(self) -> np.ndarray:
+        """dQ/d2θ, per degree."""
+        return 2 / self.wavelength**2 * np.sin(np.radians(self.two_theta)) * np.pi / 180
+
+    @cached_property
+    def lean(self) -> np.ndarray:
+        """What a specimen displacement does to 2θ beyond a mean shift: cosθ less its mean."""
+        cosine = np.cos(np.radians(self.two_theta / 2))
+        return cosine - cosine.mean()
+
+    @cached_property
+    def strange(self) -> np.ndarray:
+        """Chance that a line belongs to no lattice: usual for noise-sized ones, rare for strong ones."""
+        return 0.02 + 0.4 * np.exp(-self.strength / 0.02)
+
+    @cached_property
+    def usual_tolerance(self) -> float:
+        """Median tolerance, degrees."""
+        return float(np.median(self.tolerance))
+
+    def q(self, zero: float | np.ndarray = 0.0, lean: float | np.ndarray = 0.0) -> np.ndarray:
+        """1/d² (..., n) after taking off the shift zero (...) + lean (...)·`self.lean`."""
+        shift = np.asarray(zero)[..., None] + np.asarray(lean)[..., None] * self.lean
+        return (2 / self.wavelength * np.sin(np.radians(self.two_theta - shift) / 2)) ** 2
+
+    def window(self, times: float, slack: float) -> np.ndarray:
+        """Degrees within which a line counts as met, where the zero may still be wrong by slack.
+
+        At low angle the cell takes up an error of the zero; what is left at θ is slack·|1 − tanθ/tanθ_low|.
+        """
+        tan = np.tan(np.radians(self.two_theta / 2))
+        return times * self.tolerance + slack * np.abs(1 - tan / np.median(tan[:12]))
+
+
+# --------------------------------------------------------------------------------------------------------------
+# the lattices' lines
+
+
+@lru_cache
+def _cubic_numbers(centring: str, limit: int = 1200) -> np.ndarray:
+    """Ascending values of h²+k²+l² up to limit that the centring allows."""
+    i = np.arange(math.isqrt(limit) + 1)
+    h, k, l = np.meshgrid(i, i, i, indexing="ij")
+    if centring == "I":
+        allowed = (h + k + l) % 2 == 0
+    elif centring == "F":
+        allowed = (h % 2 == k % 2) & (k % 2 == l % 2)
+    else:
+        allowed = np.ones(h.shape, bool)
+    n = np.unique((h * h + k * k + l * l)[allowed])
+    return n[(n > 0) & (n <= limit)].astype(float)
+
+
+@lru_cache
+def _hexagonal_numbers(limit: int = 1200) -> np.ndarray:
+    """Ascending values of h²+hk+k² up to limit, 0 included."""
+    i = np.arange(math.isqrt(limit) + 1)
+    h, k = np.meshgrid(i, i, indexing="ij")
+    m = np.unique(h * h + h * k + k * k)
+    return m[m <= limit].astype(float)
+
+
+def _allowed(centring: str, m: np.ndarray, l: np.ndarray) -> np.ndarray:
+    """Whether (M, l) occurs: an obverse R lattice has −h+k+l = 3n, that is, l = 3n exactly where M = 3n."""
+    return (m + l > 0) & ((centring == "P") | ((m % 3 == 0) == (l % 3 == 0)))
+
+
+def _calculated(system: str, centring: str, metric: np.ndarray, q_max: float) -> np.ndarray:
+    """Ascending Q of all distinct lines up to q_max; metric = (A, C)."""
+    a, c = metric
+    if system == "cubic":
+        q = a * _cubic_numbers(centring)
+        return q[q <= q_max]
+    m = _hexagonal_numbers()
+    m = m[m * a <= q_max][:, None]
+    l = np.arange(int(math.sqrt(q_max / c)) + 1)
+    q = (a * m + c * l**2)[_allowed(centring, m, l)]
+    return np.sort(q[q <= q_max])
+
+
+def _nearest_cubic(centring: str, x: np.ndarray) -> np.ndarray:
+    """The allowed N nearest to x = Q/A."""
+    numbers = _cubic_numbers(centring)
+    upper = np.clip(np.searchsorted(numbers, x), 1, len(numbers) - 1)
+    below, above = numbers[upper - 1], numbers[upper]
+    return np.where(x - below < above - x, below, above)
+
+
+def _nearest(system: str, centring: str, metric: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Indices (N or M, l²) of the calculated lines nearest to q (m, n) for metrics (m, 2), each (m, n)."""
+    a, c = metric[:, :1], metric[:, 1:]
+    if system == "cubic":
+        return _nearest_cubic(centring, q / a), np.zeros_like(q)
+    best = np.full(q.shape, np.inf)
+    best_m, best_s = np.zeros_like(q), np.zeros_like(q)
+    numbers = _hexagonal_numbers()
+    for m in numbers[: np.searchsorted(numbers, q.max() / a.min()) + 1]:
+        x = np.sqrt(np.maximum(q - a * m, 0) / c)
+        step = 3 if centring == "R" and m % 3 == 0 else 1
+        l = step * np.rint(x / step)
+        if centring == "R" and step == 1:  # l = 3n is absent here: the nearest neighbour of it instead
+            l += (l % 3 == 0) * np.where((x < l) & (l > 0), -1, 1)
+        if m == 0:
+            l = np.maximum(l, step)
+        miss = np.abs(a * m + c * l * l - q)
+        closer = miss < best
+        best[closer], best_m[closer], best_s[closer] = miss[closer], m, (l * l)[closer]
+    return best_m, best_s
+
+
+def _distance(system: str, centring: str, metric: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """|Q − nearest calculated Q| (m, n), as `_nearest` but lean and in single precision: the sieve's inner loop."""
+    a, c = metric[:, :1], metric[:, 1:]
+    if system == "cubic":
+        return np.abs(_nearest_cubic(centring, q / a) * a - q)
+    # In units of C: Q/C − (A/C)·M should be a square l².
+    rest, ratio = (q / c).astype(np.float32), (a / c).astype(np.float32)
+    best = np.full(q.shape, np.inf, np.float32)
+    y, x = np.empty_like(rest), np.empty_like(rest)
+    numbers = _hexagonal_numbers()
+    for m in numbers[: np.searchsorted(numbers, q.max() / a.min()) + 1]:
+        np.subtract(rest, ratio * np.float32(m), out=y)
+        np.maximum(y, 0, out=x)
+        np.sqrt(x, out=x)
+        if centring == "R" and m % 3:
+            # Nearest l that is no multiple of 3, at distance ||x mod 3 − 1.5| − 0.5|; |y − l²| ≈ that times 2x.
+            np.add(x, np.maximum(x, 1), out=y)
+            x -= 3 * np.floor(x / 3) + np.float32(1.5)
+            np.abs(x, out=x)
+            x -= np.float32(0.5)
+            y *= x
+        else:
+            step = np.float32(3 if centring == "R" else 1)
+            x /= step
+            np.rint(x, out=x)
+            x *= step
+            if m == 0:
+                np.maximum(x, step, out=x)
+            x *= x
+            y -= x
+        np.abs(y, out=y)
+        np.minimum(best, y, out=best)
+    return best * c
+
+
+def _line_density(system: str, centring: str, metric: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """Mean number of distinct calculated lines per unit of Q, (m, n) (counting N, and pairs M, l)."""
+    a, c = metric[:, :1], metric[:, 1:]
+    if system == "cubic":
+        return {"P": 0.85, "I": 0.48, "F": 0.36}[centring] / a + 0 * q
+    density = 0.42 * np.sqrt(q) / (a * np.sqrt(c)) + 0.4 / np.sqrt(q * c) + 0.2 / a
+    return density * (1.0 if centring == "P" else 5 / 9)
+
+
+# --------------------------------------------------------------------------------------------------------------
+# search
+
+
+@lru_cache
+def _index_pairs(centring: str) -> tuple[np.ndarray, ...]:
+    """All pairs of guessed indices (M₁, l₁²), (M₂, l₂²) that determine A and C, and their determinant."""
+    m = _hexagonal_numbers()
+    m, l = (x.ravel() for x in np.meshgrid(m[m <= MAX_M], np.arange(MAX_L[centring] + 1.0), indexing="ij"))
+    real = _allowed(centring, m, l)
+    m, s = m[real], l[real] ** 2
+    det = m[:, None] * s - s[:, None] * m
+    i, j = np.nonzero(det)
+    return m[i], s[i], m[j], s[j], det[i, j]
+
+
+def _bases(lines: _Lines) -> tuple[np.ndarray, list[tuple[int, int]]]:
+    """The base lines, and the pairs of them to be indexed together."""
+    chosen = [np.sort(_best(lines.strength, of))[:count] for count, of in BASES]
+    pairs = {(int(i), int(j)) for base in chosen for i, j in combinations(base, 2)}
+    return np.unique(np.concatenate(chosen)), sorted(pairs)
+
+
+def _starts(system: str, centring: str, q: np.ndarray, pairs: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Metrics (m, 2) from every guess of indices for single lines (cubic) or pairs of lines, q (n,)."""
+    if system == "cubic":
+        numbers = _cubic_numbers(centring)
+        a = (q[sorted({i for pair in pairs for i in pair}), None] / numbers[numbers <= MAX_N]).ravel()
+        a = a[(a > A_RANGE[1] ** -2) & (a < A_RANGE[0] ** -2)]
+        return np.column_stack([a, np.zeros_like(a)])
+    m1, s1, m2, s2, det = _index_pairs(centring)
+    found = [np.empty((0, 2))]
+    for i, j in pairs:
+        a, c = (q[i] * s2 - q[j] * s1) / det, (q[j] * m1 - q[i] * m2) / det
+        good = (a > 4 / 3 * A_RANGE[1] ** -2) & (a < 4 / 3 * A_RANGE[0] ** -2)
+        good &= (c > C_RANGE[1] ** -2) & (c < C_RANGE[0] ** -2)
+        found.append(np.column_stack([a[good], c[good]]))
+    return np.concatenate(found)
+
+
+def _hits(
+    lines: _Lines, system: str, centring: str, metric: np.ndarray, zero: np.ndarray, use: np.ndarray, slack: float
+) -> np.ndarray:
+    """Whether each of the lines `use` falls on a calculated one, (m, len(use))."""
+    window = (lines.window(1.5, slack) * lines.slope)[use]
+    q = np.broadcast_to(lines.q(zero), (len(metric), len(lines)))[:, use]
+    hit = np.zeros(q.shape, bool)
+    order = np.argsort(metric[:, 0])  # cells of like A need like numbers of M
+    for part in np.array_split(order, max(1, q.size // 40_000)):
+        hit[part] = _distance(system, centring, metric[part], q[part]) < window
+    return hit
+
+
+def _chance(
+    lines: _Lines, system: str, centring: str, metric: np.ndarray, zero: np.ndarray, use: np.ndarray, slack: float
+) -> np.ndarray:
+    """Chance of a hit on a lattice with as many lines but no relation to the crystal, (m, len(use))."""
+    window = (lines.window(1.5, slack) * lines.slope)[use]
+    q = np.broadcast_to(lines.q(zero), (len(metric), len(lines)))[:, use]
+    return 1 - np.exp(-2 * window * _line_density(system, centring, metric, q))
+
+
+def _sieve(
+    lines: _Lines, system: str, centring: str, metric: np.ndarray, zero: np.ndarray, use: np.ndarray, slack: float
+) -> np.ndarray:
+    """Indices of the starts worth a full test: not too dense, and meeting two of the three strongest lines of `use`."""
+    chance = _chance(lines, system, centring, metric, zero, use[len(use) // 2 :][:1], slack)
+    keep = np.flatnonzero(chance[:, 0] < MAX_CHANCE)
+    strongest = use[_best(lines.strength[use], 3)]
+    hit = _hits(lines, system, centring, metric[keep], zero[keep], strongest, slack)
+    return keep[hit.sum(1) >= min(2, len(strongest))]
+
+
+def _gain(
+    lines: _Lines, system: str, centring: str, metric: np.ndarray, zero: np.ndarray, use: np.ndarray, slack: float
+) -> np.ndarray:
+    """Log-likelihood ratio against chance of the lines `use` falling on calculated ones, (m,)."""
+    hit = _hits(lines, system, centring, metric, zero, use, slack)
+    chance = _chance(lines, system, centring, metric, zero, use, slack)
+    strange = lines.strange[use]
+    return np.where(hit, np.log((1 - strange) / chance), np.log(strange / np.maximum(1 - chance, 0.02))).sum(1)
+
+
+def _best(values: np.ndarray, count: int) -> np.ndarray:
+    """Indices of the count largest finite values, largest first."""
+    order = np.argsort(-values, kind="stable")[:count]
+    return order[np.isfinite(values[order])]
+
+
+def _distinct(metric: np.ndarray, gain: np.ndarray, count: int) -> np.ndarray:
+    """Indices of the best, one for each cell that differs by more than about 0.15% in A or C."""
+    order = _best(gain, len(gain))
+    key = np.round(np.log(np.maximum(metric[order], 1e-9)) / 0.0015).astype(np.int64)
+    _, first = np.unique(key, axis=0, return_index=True)
+    return order[np.sort(first)[:count]]
+
+
+def _search(lines: _Lines, system: str, centring: str) -> np.ndarray:
+    """Promising cells of one Bravais lattice, refined: (m, 4) of A, C, zero, lean."""
+    base, pairs = _bases(lines)
+    strong = np.sort(_best(lines.strength, max(of for _, of in BASES)))
+    step = lines.max_zero / ZERO_STEPS
+    starts = [np.empty((0, 4))]
+    for trial in step * np.arange(-ZERO_STEPS, ZERO_STEPS + 1):
+        metric = _starts(system, centring, lines.q(trial), pairs)
+        zero = np.full(len(metric), trial)
+        keep = _sieve(lines, system, centring, metric, zero, base, step / 2)
+        gain = _gain(lines, system, centring, metric[keep], zero[keep], base, step / 2)
+        keep = keep[_best(gain, KEEP)]
+        starts.append(np.column_stack([metric[keep], zero[keep], np.zeros(len(keep))]))
+    state = np.concatenate(starts)
+    gain = _gain(lines, system, centring, state[:, :2], state[:, 2], strong, step / 2)
+    state = state[_distinct(state[:, :2], gain, KEEP)]
+    state = _refine(lines, system, centring, state, step / 2)
+    gain = _gain(lines, system, centring, state[:, :2], state[:, 2], np.arange(len(lines)), 0.0)
+    return state[_distinct(state[:, :2], gain, RATED)]
+
+
+def _refine(lines: _Lines, system: str, centring: str, state: np.ndarray, slack: float = 0.0) -> np.ndarray:
+    """Least squares of (A, C, zero, lean) for all m starts at once: (m, 4) in and out.
+
+    The two shift parameters are held softly at 0 by their expected spread, which matters where few lines say little.
+    """
+    state = state.copy()
+    if not len(state):
+        return state
+    held = np.array([0.0, 0.0, ZERO_ESD**-2, LEAN_ESD**-2])
+    for times, left in ((4.0, slack), (4.0, slack / 2), (3.0, slack / 4), (2.5, 0.0), (2.5, 0.0)):
+        q = lines.q(state[:, 2], state[:, 3])
+        i, s = _nearest(system, centring, state[:, :2], q)
+        miss = (q - state[:, :1] * i - state[:, 1:2] * s) / lines.slope
+        weight = (np.abs(miss) < lines.window(times, left)) / lines.tolerance**2
+        # Columns A and C in relative units, so that the normal matrix is well scaled.
+        design = np.stack(
+            [
+                state[:, :1] * i / lines.slope,
+                state[:, 1:2] * s / lines.slope,
+                np.ones_like(i),
+                np.broadcast_to(lines.lean, i.shape),
+            ],
+            axis=-1,
+        )
+        normal = np.einsum("mn,mnp,mnq->mpq", weight, design, design)
+        normal += np.eye(4) * (held + 1e-6)
+        right = np.einsum("mn,mnp,mn->mp", weight, design, miss) - held * state
+        step = np.linalg.solve(normal, right[..., None])[..., 0]
+        # A start whose lines do not determine it may run away: not far in one cycle.
+        step = np.clip(step, [-0.02, -0.02, -0.2, -0.2], [0.02, 0.02, 0.2, 0.2])
+        state[:, :2] *= 1 + step[:, :2]
+        state[:, 2:] += step[:, 2:]
+    return state
+
+
+# --------------------------------------------------------------------------------------------------------------
+# ranking
+
+
+def _log_choose(n: int, k: int) -> float:
+    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+
+
+def _cell(system: str, centring: str, state: np.ndarray) -> Cell:
+    if system == "cubic":
+        a = c = float(state[0] ** -0.5)
+    else:
+        a, c = float((4 / 3 / state[0]) ** 0.5), float(state[1] ** -0.5)
+    return Cell(system, centring, a, c, float(state[2]))
+
+
+def _state(cell: Cell) -> np.ndarray:
+    """(1, 4): A, C, zero, lean of a cell."""
+    metric = (cell.a**-2, 0.0) if cell.system == "cubic" else (4 / 3 / cell.a**2, cell.c**-2)
+    return np.array([[*metric, cell.zero_shift, 0.0]])
+
+
+def _rated(lines: _Lines, system: str, centring: str, state: np.ndarray) -> tuple[float, Cell]:
+    """Score in nats (see the module's docstring) and the cell with de Wolff's M."""
+    cell = _cell(system, centring, state)
+    zero, lean = state[2:]
+    n = len(lines)
+    observed = lines.two_theta - zero - lean * lines.lean
+    first, last = lines.two_theta_min - zero, observed[-1] + lines.tolerance[-1]
+    q_calc = _calculated(system, centring, state[:2], (2 / lines.wavelength * math.sin(math.radians(last / 2))) ** 2)
+    calc = 2 * np.degrees(np.arcsin(lines.wavelength * np.sqrt(q_calc) / 2))
+    calc = calc[calc > first]
+    if not len(calc):
+        return -math.inf, cell
+    upper = np.clip(np.searchsorted(calc, observed), 0, len(calc) - 1)
+    below = np.maximum(upper - 1, 0)
+    near = np.where(np.abs(observed - calc[below]) < np.abs(observed - calc[upper]), below, upper)
+    miss = observed - calc[near]
+    # Calculated lines closer than the resolution make one line.
+    group = np.concatenate([[0], np.cumsum(np.diff(calc) > 2 * lines.usual_tolerance)])
+    seen: dict[int, int] = {}
+    for i in np.flatnonzero(np.abs(miss) < 2 * lines.tolerance)[::-1]:
+        j = seen.setdefault(int(group[near[i]]), int(i))
+        if lines.strength[i] > lines.strength[j]:
+            seen[int(group[near[i]])] = int(i)
+    hit = np.zeros(n, bool)
+    hit[list(seen.values())] = True
+    found, possible = len(seen), int(group[-1]) + 1
+    # The misfit comes from the lines themselves and a prior worth three lines at half the tolerance.
+    variance = float((np.sum(miss[hit] ** 2) + 3 * (lines.usual_tolerance / 2) ** 2) / (found + 3))
+    # A group of m lines may be met anywhere on its width: m places at most, fewer where they overlap.
+    size = np.bincount(group)
+    start = np.concatenate([[0], np.cumsum(size)])[:-1]
+    width = calc[start + size - 1] - calc[start]
+    places = np.minimum(size, 1 + width / math.sqrt(2 * math.pi * variance))
+    span = last - min(lines.two_theta_min + 5, observed[0])
+    score = (
+        found * math.log(span / math.sqrt(2 * math.pi * variance))
+        - np.sum(miss[hit] ** 2) / (2 * variance)
+        - np.log(places[list(seen)]).sum()
+        + np.log(1 - lines.strange[hit]).sum()
+        + np.log(lines.strange[~hit]).sum()
+        - _log_choose(possible, found)
+        - math.lgamma(n + 1)
+        + math.lgamma(n - found + 1)
+        - (PARAMETER_COST if system == "cubic" else 2 * PARAMETER_COST)
+        - max(0.0, math.log(cell.primitive_volume / 200))
+        - zero**2 / (2 * ZERO_ESD**2)
+        - lean**2 / (2 * LEAN_ESD**2)
+    )
+    merit = 0.0
+    if found:
+        misfit = np.abs(miss * lines.slope)[hit].mean() + 1e-6 * q_calc[-1]
+        merit = float((q_calc[-1]) / (2 * misfit * possible))
+    return float(score), replace(cell, figure_of_merit=merit, n_indexed=found, n_lines=n)
+
+
+def _hidden(cell: Cell) -> list[Cell]:
+    """Larger lattices whose extra lines are faint when two kinds of atom scatter alike, or only light atoms differ.
+
+    KCl (rock salt) looks primitive with half the edge; CsI (CsCl type), body-centred; an ordered fcc alloy,
+    face-centred; calcite and corundum types look as if c were half.
+    """
+    if cell.system == "trigonal":
+        doubled = replace(cell, c=2 * cell.c)
+        return [doubled, replace(cell, centring="P")] if cell.centring == "R" else [doubled]
+    if cell.centring == "P":
+        return [replace(cell, centring=x, a=2 * cell.a, c=2 * cell.c) for x in "FI"]
+    return [replace(cell, centring="P")]
+
+
+def _same(one: Cell, other: Cell) -> bool:
+    """Equal within 0.3%, or a hexagonal description of the same cubic lattice."""
+    if one.system == "cubic" and other.system == "trigonal":
+        one, other = other, one
+    if one.system == "trigonal" and other.system == "cubic":
+        ratio = {"P": (2**0.5, 3**0.5), "I": (2**0.5, 3**0.5 / 2), "F": (0.5**0.5, 3**0.5)}[other.centring]
+        a, c = other.a * ratio[0], other.a * ratio[1]
+        return one.centring == "R" and abs(one.a / a - 1) < 3e-3 and abs(one.c / c - 1) < 3e-3
+    same = one.system == other.system and one.centring == other.centring
+    return same and abs(one.a / other.a - 1) < 3e-3 and abs(one.c / other.c - 1) < 3e-3
+
+
+def index_peaks(peaks: Peaks, systems: tuple[str, ...] = ("cubic", "trigonal"), limit: int = 10) -> list[Cell]:
+    """Cells that explain the lines, best first; empty where no lattice of these systems does.
+
+    systems: of "cubic" and "trigonal" (any lattice on hexagonal axes). Where a larger lattice is possible whose extra
+    lines are too weak to be seen (see `_hidden`), it follows in the list. limit: most cells returned.
+    """
+    return [cell for _, cell in _ranked(peaks, systems, limit)]
+
+
+def _ranked(peaks: Peaks, systems: Sequence[str], limit: int) -> list[tuple[float, Cell]]:
+    if len(peaks) < 2:
+        return []
+    lines = _Lines.of(peaks)
+    rated = [
+        _rated(lines, system, centring, state)
+        for system in systems
+        for centring in LATTICES[system]
+        for state in _search(lines, system, centring)
+    ]
+    rated = _without_repeats(rated, 2 * limit)
+    for _, cell in rated[:3]:
+        for larger in _hidden(cell):
+            state = _refine(lines, larger.system, larger.centring, _state(larger))[0]
+            rated.append(_rated(lines, larger.system, larger.centring, state))
+    kept = [(score, cell) for score, cell in _without_repeats(rated, limit) if score >= MIN_SCORE]
+    return _behind_simple_cubic(lines, kept)
+
+
+def _behind_simple_cubic(lines: _Lines, ranked: list[tuple[float, Cell]]) -> list[tuple[float, Cell]]:
+    """Put the likelier lattice first where the best one is a tiny primitive cube with 100 stronger than 110.
+
+    That is what equal scatterers on a simple cubic lattice give, and only polonium is built so: behind it stands
+    rock salt of near-isoelectronic ions (KCl: twice the edge, F) or, if 111 is stronger than 110, a body-centred
+    metal (√2 times the edge, I; the lines are the same up to the first gap of the primitive set, N = 7).
+    """
+    for score, cell in ranked[:3]:
+        if score < ranked[0][0] - 1 or cell.system + cell.centring != "cubicP" or cell.a > SIMPLE_CUBIC_EDGE:
+            continue
+        first, second, third = (_strength_at(lines, cell, number) for number in (1, 2, 3))
+        if first > second > 0:
+            likely = replace(cell, centring="I", a=2**0.5 * cell.a) if third > second else _hidden(cell)[0]
+            ranked = sorted(ranked, key=lambda item: not (_same(item[1], likely)))
+    return ranked
+
+
+def _strength_at(lines: _Lines, cell: Cell, number: int) -> float:
+    """Strength of the line met at h²+k²+l² = number of a cubic cell, 0 where there is none."""
+    miss = np.abs(lines.q(cell.zero_shift) - number / cell.a**2) / lines.slope
+    return float(np.max(lines.strength, where=miss < 2 * lines.tolerance, initial=0.0))
+
+
+def _without_repeats(rated: Sequence[tuple[float, Cell]], limit: int) -> list[tuple[float, Cell]]:
+    """The best distinct cells, best first."""
+
+    def rank(item: tuple[float, Cell]) -> float:
+        return item[0] + (CUBIC_PREFERENCE if item[1].system == "cubic" else 0.0)
+
+    kept: list[tuple[float, Cell]] = []
+    for score, cell in sorted(rated, key=rank, reverse=True):
+        if not any(_same(cell, other) for _, other in kept):
+            kept.append((score, cell))
+        if len(kept) == 2 * limit:  # room for what the preference has put too far up
+            break
+    return sorted(kept, key=lambda item: -item[0])[:limit]
+
+
+# --------------------------------------------------------------------------------------------------------------
+# a cell the user gives
+
+
+def cell_from_option(text: str, system: str = "auto") -> Cell:
+    """The cell of `--cell`: "a" (cubic), "a,c" (hexagonal axes) or "a,alpha=55" (rhombohedral, put on hexagonal axes).
+
+    Å and degrees. system: "auto", "cubic" or "trigonal". The centring is P (R for the rhombohedral form) until the
+    lines have decided, see `centrings`. Raises InputError on anything else.
+    """
+    form = 'write --cell as "a" (cubic), "a,c" (hexagonal axes) or "a,alpha=55" (rhombohedral)'
+    names = ["a", "c"]
+    values: dict[str, float] = {}
+    for place, part in enumerate(text.split(",")):
+        name, equals, number = part.rpartition("=")
+        name = name.strip().lower() if equals else names[place] if place < 2 else ""
+        try:
+            value = float(number)
+        except ValueError:
+            raise InputError(f'cannot read "{part.strip()}" in --cell "{text}": {form}') from None
+        if name not in ("a", "c", "alpha") or name in values or not math.isfinite(value):
+            raise InputError(f'--cell "{text}" is not understood: {form}')
+        values[name] = value
+    if set(values) not in ({"a"}, {"a", "c"}, {"a", "alpha"}):
+        raise InputError(f'--cell "{text}" is not understood: {form}')
+    if any(not 1 <= values[edge] <= 200 for edge in ("a", "c") if edge in values):
+        raise InputError(f'--cell "{text}": edges are in Å, between 1 and 200')
+    found = "cubic" if set(values) == {"a"} else "trigonal"
+    if system not in ("auto", found):
+        raise InputError(f'--cell "{text}" is {found} but --system is {system}: {form}')
+    if found == "cubic":
+        return Cell("cubic", "P", values["a"], values["a"])
+    if "c" in values:
+        return Cell("trigonal", "P", values["a"], values["c"])
+    if not 0 < values["alpha"] < 120:
+        raise InputError(f'--cell "{text}": alpha lies between 0 and 120 degrees')
+    alpha = math.radians(values["alpha"])
+    edge = values["a"]
+    return Cell("trigonal", "R", 2 * edge * math.sin(alpha / 2), edge * math.sqrt(3 + 6 * math.cos(alpha)))
+
+
+def refine_cell(peaks: Peaks, cell: Cell) -> Cell:
+    """The cell with a (, c) and the zero shift by least squares on the lines; edges may be off by about 1%."""
+    return _refined(_Lines.of(peaks), cell)[1]
+
+
+def centrings(peaks: Peaks, cell: Cell) -> list[Cell]:
+    """The cell refined with each centring its system allows, the one the lines prefer first."""
+    lines = _Lines.of(peaks)
+    rated = [_refined(lines, replace(cell, centring=centring)) for centring in LATTICES[cell.system]]
+    return [found for _, found in sorted(rated, key=lambda item: -item[0])]
+
+
+def _refined(lines: _Lines, cell: Cell) -> tuple[float, Cell]:
+    """Best of refinements from the cell as given and a little larger and smaller, over the trial zero shifts."""
+    step = lines.max_zero / ZERO_STEPS
+    zeros = step * np.arange(-ZERO_STEPS, ZERO_STEPS + 1)
+    scale, zero = (x.ravel() for x in np.meshgrid(np.linspace(0.98, 1.02, 9), zeros))
+    starts = np.repeat(_state(cell), len(zero), axis=0)
+    starts[:, :2] *= scale[:, None]
+    starts[:, 2] = zero
+    states = _refine(lines, cell.system, cell.centring, starts, step / 2)
+    return max((_rated(lines, cell.system, cell.centring, state) for state in states), key=lambda item: item[0])

@@ -1,0 +1,261 @@
+"""Indexing: synthetic line lists with known cells, the --cell option, real patterns."""
+
+from __future__ import annotations
+
+import json
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crystalnet.records import Cell, InputError, Peaks, Radiation
+from crystalnet.xrd.indexing import cell_from_option, centrings, index_peaks, refine_cell
+
+CU = 1.540593
+BOTH = ("cubic", "trigonal")
+
+
+def allowed(centring: str, h: int, k: int, l: int) -> bool:
+    """Reflection conditions of the centrings (International Tables A, table 2.1.3.6)."""
+    return {
+        "P": True,
+        "I": (h + k + l) % 2 == 0,
+        "F": h % 2 == k % 2 == l % 2,
+        "R": (-h + k + l) % 3 == 0,
+    }[centring]
+
+
+def lines_of(
+    inverse_square_d,
+    centring: str,
+    zero: float = 0.0,
+    displacement: float = 0.0,
+    keep: float = 1.0,
+    noise: float = 0.008,
+    extra: tuple[tuple[float, float], ...] = (),
+    top: float = 80.0,
+    wavelength: float = CU,
+    seed: int = 0,
+) -> Peaks:
+    """Line list of a lattice: distinct d-spacings up to 2θ = top, seeded intensities, part of them dropped."""
+    rng = np.random.default_rng(seed)
+    q = {
+        round(inverse_square_d(h, k, l), 9)
+        for h, k, l in product(range(-14, 15), range(-14, 15), range(0, 31))
+        if (h, k, l) != (0, 0, 0) and allowed(centring, h, k, l)
+    }
+    sine = wavelength * np.sqrt(np.sort(np.array(list(q)))) / 2
+    two_theta = 2 * np.degrees(np.arcsin(sine[sine < np.sin(np.radians(top / 2))]))
+    two_theta = two_theta[np.concatenate([[True], np.diff(two_theta) > 0.15])]
+    area = rng.uniform(0.05, 1.0, len(two_theta))
+    seen = np.sort(rng.permutation(len(two_theta))[: max(4, round(keep * len(two_theta)))])
+    two_theta, area = two_theta[seen], area[seen]
+    two_theta = two_theta + zero + displacement * np.cos(np.radians(two_theta / 2))
+    two_theta = two_theta + rng.normal(0, noise, len(two_theta))
+    for position, strength in extra:
+        two_theta, area = np.append(two_theta, position), np.append(area, strength)
+    order = np.argsort(two_theta)
+    return peaks_at(two_theta[order], area[order], top, wavelength)
+
+
+def peaks_at(two_theta, area, top: float = 80.0, wavelength: float = CU) -> Peaks:
+    two_theta, area = np.asarray(two_theta, float), np.asarray(area, float)
+    width = np.full(len(two_theta), 0.12)
+    d = wavelength / 2 / np.sin(np.radians(two_theta / 2))
+    return Peaks(two_theta, d, area, width, np.zeros(1), 10.0, top, Radiation(((wavelength, 1.0),)))
+
+
+def cubic(a: float):
+    return lambda h, k, l: (h * h + k * k + l * l) / a**2
+
+
+def hexagonal(a: float, c: float):
+    return lambda h, k, l: 4 / 3 * (h * h + h * k + k * k) / a**2 + l * l / c**2
+
+
+def assert_is(cell: Cell, system: str, centring: str, a: float, c: float, relative: float = 0.002) -> None:
+    assert (cell.system, cell.centring) == (system, centring)
+    assert cell.a == pytest.approx(a, rel=relative)
+    assert cell.c == pytest.approx(c, rel=relative)
+
+
+@pytest.mark.parametrize(
+    ("centring", "a"), [("P", 4.157), ("I", 9.41), ("I", 11.52), ("F", 5.463), ("F", 11.25), ("P", 12.3), ("I", 2.9)]
+)
+def test_cubic_lattices_are_found(centring, a):
+    peaks = lines_of(cubic(a), centring, zero=0.05, keep=0.9, top=80 if a > 3 else 140)
+    assert_is(index_peaks(peaks)[0], "cubic", centring, a, a)
+
+
+@pytest.mark.parametrize(
+    ("centring", "a", "c", "keep"),
+    [
+        ("P", 4.913, 5.405, 0.9),
+        ("P", 3.127, 4.606, 1.0),
+        ("R", 4.807, 16.0, 0.9),
+        ("R", 10.437, 37.34, 0.5),
+        ("P", 9.5, 7.2, 0.6),
+        ("R", 3.9, 29.5, 0.8),
+    ],
+)
+def test_hexagonal_lattices_are_found(centring, a, c, keep):
+    peaks = lines_of(hexagonal(a, c), centring, zero=-0.04, keep=keep)
+    assert_is(index_peaks(peaks)[0], "trigonal", centring, a, c)
+
+
+@pytest.mark.parametrize("zero", [-0.3, -0.15, 0.2, 0.3])
+def test_a_zero_shift_is_found_with_the_cell(zero):
+    found = index_peaks(lines_of(hexagonal(4.76, 12.99), "R", zero=zero))[0]
+    assert_is(found, "trigonal", "R", 4.76, 12.99)
+    assert found.zero_shift == pytest.approx(zero, abs=0.06)
+    assert_is(index_peaks(lines_of(cubic(5.64), "F", zero=zero))[0], "cubic", "F", 5.64, 5.64)
+
+
+@pytest.mark.parametrize("displacement", [-0.3, 0.25])
+def test_a_displaced_specimen_is_tolerated(displacement):
+    peaks = lines_of(hexagonal(4.913, 5.405), "P", displacement=displacement, top=100)
+    assert_is(index_peaks(peaks)[0], "trigonal", "P", 4.913, 5.405)
+
+
+def test_three_foreign_lines_do_not_mislead():
+    foreign = ((21.37, 0.05), (33.91, 0.08), (52.63, 0.06))
+    assert_is(index_peaks(lines_of(hexagonal(5.035, 13.75), "R", extra=foreign))[0], "trigonal", "R", 5.035, 13.75)
+    found = index_peaks(lines_of(cubic(9.41), "I", extra=foreign))[0]
+    assert_is(found, "cubic", "I", 9.41, 9.41)
+    assert found.n_lines - found.n_indexed in (2, 3)  # one of them may fall on a line
+
+
+@pytest.mark.parametrize(("wavelength", "top"), [(0.7093, 45.0), (0.4137, 26.0), (1.78897, 100.0)])
+def test_other_wavelengths(wavelength, top):
+    peaks = lines_of(hexagonal(4.957, 13.59), "R", wavelength=wavelength, top=top, noise=0.004)
+    assert_is(index_peaks(peaks)[0], "trigonal", "R", 4.957, 13.59, 0.005)
+
+
+def test_cubic_is_preferred_to_its_rhombohedral_description():
+    for centring, a in (("P", 3.9), ("I", 4.2), ("F", 5.4)):
+        cells = index_peaks(lines_of(cubic(a), centring, top=110))
+        assert cells[0].system == "cubic"
+        assert not [c for c in cells if c.system == "trigonal" and c.primitive_volume == pytest.approx(cells[0].primitive_volume, rel=0.005) and c.centring == "R"]
+
+
+def test_a_real_rhombohedral_distortion_is_kept():
+    # Pseudo-cubic with alpha = 60.4° instead of 60°: the lines split.
+    edge, alpha = 3.79, np.radians(60.4)
+    a, c = 2 * edge * np.sin(alpha / 2), edge * np.sqrt(3 + 6 * np.cos(alpha))
+    assert_is(index_peaks(lines_of(hexagonal(a, c), "R", top=110, noise=0.004))[0], "trigonal", "R", a, c)
+
+
+def test_rock_salt_of_isoelectronic_ions_comes_with_its_doubled_cell():
+    # KCl: K+ and Cl- scatter alike, the odd lines are gone; areas as measured.
+    d = 6.293 / np.sqrt([4, 8, 12, 16, 20, 24])
+    two_theta = 2 * np.degrees(np.arcsin(CU / 2 / d))
+    cells = index_peaks(peaks_at(two_theta, [100, 59, 17, 8, 15, 11]))
+    assert_is(cells[0], "cubic", "F", 6.293, 6.293)
+    assert any(c.centring == "P" and c.a == pytest.approx(3.1465, rel=0.002) for c in cells[:3])
+
+
+def test_a_body_centred_metal_is_no_simple_cube():
+    d = 3.165 / np.sqrt([2, 4, 6, 8, 10, 12])
+    two_theta = 2 * np.degrees(np.arcsin(CU / 2 / d))
+    cells = index_peaks(peaks_at(two_theta, [100, 15, 23, 8, 11, 4], top=135))
+    assert_is(cells[0], "cubic", "I", 3.165, 3.165)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_lines_give_no_cell(seed):
+    rng = np.random.default_rng(seed)
+    peaks = peaks_at(np.sort(rng.uniform(15, 80, 18)), rng.uniform(0.1, 1, 18))
+    assert index_peaks(peaks) == []
+
+
+def test_orthorhombic_lines_give_no_cell():
+    a, b, c = 8.48, 5.40, 6.96
+    peaks = lines_of(lambda h, k, l: (h / a) ** 2 + (k / b) ** 2 + (l / c) ** 2, "P", keep=0.5, top=60)
+    assert index_peaks(peaks) == []
+
+
+def test_systems_and_limit_are_respected():
+    peaks = lines_of(cubic(4.157), "P", top=100)
+    assert all(cell.system == "cubic" for cell in index_peaks(peaks, ("cubic",)))
+    assert all(cell.system == "trigonal" for cell in index_peaks(peaks, ("trigonal",)))
+    assert len(index_peaks(peaks, BOTH, limit=2)) == 2
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_too_few_lines_give_no_cell(count):
+    assert index_peaks(peaks_at([30.0][:count], [1.0][:count])) == []
+
+
+def test_refine_cell_finds_edges_and_zero():
+    peaks = lines_of(hexagonal(4.913, 5.405), "P", zero=0.12, noise=0.003, top=110)
+    found = refine_cell(peaks, Cell("trigonal", "P", 4.95, 5.38))
+    assert_is(found, "trigonal", "P", 4.913, 5.405, 5e-4)
+    assert found.zero_shift == pytest.approx(0.12, abs=0.03)
+    assert found.n_indexed == found.n_lines == len(peaks)
+
+
+def test_centrings_are_ranked_by_the_lines():
+    assert [c.centring for c in centrings(lines_of(cubic(5.43), "F"), Cell("cubic", "P", 5.44, 5.44))][0] == "F"
+    assert [c.centring for c in centrings(lines_of(hexagonal(5.0, 13.7), "R"), Cell("trigonal", "P", 5.0, 13.7))][0] == "R"
+
+
+@pytest.mark.parametrize(
+    ("text", "system", "expected"),
+    [
+        ("5.64", "auto", ("cubic", "P", 5.64, 5.64)),
+        (" a=5.64 ", "cubic", ("cubic", "P", 5.64, 5.64)),
+        ("4.913, 5.405", "auto", ("trigonal", "P", 4.913, 5.405)),
+        ("a=4.913,c=5.405", "trigonal", ("trigonal", "P", 4.913, 5.405)),
+        ("5.1284,alpha=55.28", "trigonal", ("trigonal", "R", 4.7588, 12.992)),  # corundum
+    ],
+)
+def test_cell_option(text, system, expected):
+    assert_is(cell_from_option(text, system), *expected)
+
+
+def test_rhombohedral_option_keeps_the_primitive_cell():
+    lattice = cell_from_option("5.13,alpha=55").primitive_lattice
+    assert np.linalg.norm(lattice, axis=1) == pytest.approx(5.13)
+    assert lattice[0] @ lattice[1] / 5.13**2 == pytest.approx(np.cos(np.radians(55)))
+
+
+@pytest.mark.parametrize(
+    ("text", "system"),
+    [
+        ("", "auto"),
+        ("abc", "auto"),
+        ("5.6,", "auto"),
+        ("5,6,7", "auto"),
+        ("0", "auto"),
+        ("-5.6", "auto"),
+        ("nan", "auto"),
+        ("5.6,alpha=130", "auto"),
+        ("5.6,alpha=0", "auto"),
+        ("5.6,beta=90", "auto"),
+        ("5.6,a=5.7", "auto"),
+        ("c=5.6", "auto"),
+        ("5,6", "cubic"),
+        ("5", "trigonal"),
+        ("5;6", "auto"),
+    ],
+)
+def test_bad_cell_options_say_what_to_do_in_one_line(text, system):
+    with pytest.raises(InputError) as error:
+        cell_from_option(text, system)
+    assert "--cell" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_real_patterns(shared_data: Path):
+    pytest.importorskip("crystalnet.xrd.peaks")
+    from crystalnet.xrd.peaks import find_peaks
+    from crystalnet.xrd.reader import read_pattern
+
+    records = {record["name"]: record for record in json.loads((shared_data / "index.json").read_text())}
+    for name in ("LaB6_660b_lab", "CaF2_CPD", "powdR_QUA_1", "powdR_DOL_2", "AgCa10P7O28", "XRED_Mn2O3"):
+        record = records[name]
+        radiation = Radiation(tuple((line["wavelength"], line["weight"]) for line in record["radiation"]))
+        cell = index_peaks(find_peaks(read_pattern(shared_data / record["pattern"], radiation)))[0]
+        centring = record["spacegroup_symbol"][0]
+        assert_is(cell, record["system"], centring, record["a"], record["c"], 0.005)
