@@ -16,7 +16,7 @@ NO_CONFIDENT_MATCH = 1
 
 def solve_files(patterns: list[Path], *, out: Path | None, jobs: int, print_json: bool, **options: Any) -> int:
     """Solve every pattern and write its folder; returns the exit code (the worst of the patterns')."""
-    from crystalnet.report import write_summary
+    from crystalnet.report import summary_row, write_summary
 
     if out is None:
         folders = [Path(path.stem + ".crystalnet") for path in patterns]
@@ -44,7 +44,10 @@ def solve_files(patterns: list[Path], *, out: Path | None, jobs: int, print_json
             print(f"crystalnet: {problem}", file=sys.stderr)
         elif not print_json:
             print(summary_line(pattern, document, folder))
-    rows = [document for document in documents if document]
+    rows = [
+        summary_row(str(pattern), str(folder), document or None, problem)
+        for pattern, folder, (_, document, problem) in zip(patterns, folders, results, strict=True)
+    ]
     write_summary(rows, (out or Path()) / "summary.csv")
     return max(code for code, _, _ in results)
 

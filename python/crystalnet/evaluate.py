@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from crystalnet.checkpoint import Model, load_model, shipped_model
-from crystalnet.data.prototypes import covalent_radius
 from crystalnet.data.records_file import Record, read_records, structure_of
 from crystalnet.data.splits import is_dev
 from crystalnet.density.cell import SYMPREC, SYMPREC_RELAXED, holohedry, standard_primitive
@@ -102,51 +101,85 @@ def _score(
     measured_like: bool,
     seed: tuple[int, int],
 ) -> dict[str, Any]:
-    """One crystal."""
+    """One crystal: its pattern simulated and solved, density and structure held against the truth."""
     started = time.perf_counter()
     truth = standard_primitive(structure_of(record), SYMPREC_RELAXED if record.get("dft_relaxed") else SYMPREC)
     amounts = {symbol: float(n) for symbol, n in truth.composition.get_el_amt_dict().items()}
     told, level = _told(amounts, given, np.random.default_rng(seed))
-    density = promolecule(truth)
-    pattern = _simulated(AtomSites.from_structure(truth), measured_like, seed[1])
-    formula = "".join(f"{symbol}{n:g}" for symbol, n in told.items()) if level == "formula" else None
-    failure = None
+    density, vector = promolecule(truth), pattern_vector(truth)
+    # Ideal patterns go to the network as they are, measured-like ones through peak picking, as a user's would.
+    observed = None if measured_like else (vector.astype(np.float32), np.ones(len(vector), np.float32))
     solution: Solution | None = None
+    failure = None
     try:
         solution = solve(
-            pattern,
+            _simulated(AtomSites.from_structure(truth), measured_like, seed[1]),
             elements=list(told) or None,
-            formula=formula,
+            formula="".join(f"{symbol}{n:g}" for symbol, n in told.items()) if level == "formula" else None,
             system=system,
             guesses=guesses,
             seed=seed[1],
             model=model_file,
             candidates=candidates,
+            observed=observed,
         )
     except InputError as error:
         failure = str(error)
-
-    if measured_like and solution is not None and len(solution.guesses):
-        ranked_maps, first_ranked = solution.guesses, 0
-        mean = None
-    else:  # the ideal pattern goes to the network as it is; the ranking of guesses is solve's
-        vector = pattern_vector(truth)
-        ranked_maps = guess_densities(model, vector, np.ones_like(vector), told, level, guesses, seed[1])
-        first_ranked, mean = 0, None
-    scores = density_scores(density, ranked_maps, first_ranked, holohedry(truth.lattice.matrix), mean)
+    if solution is not None and len(solution.guesses):
+        maps, first = solution.guesses, int(solution.guess_rank.argmin())
+    elif observed is not None:  # no cell was found, which the network does not need
+        maps, first = guess_densities(model, *observed, told, level, guesses, seed[1]), 0
+    else:  # nothing was read off the pattern: an empty answer
+        maps, first = np.zeros((1, *density.shape)), 0
     found = solution.candidates if solution is not None else ()
-    structure = structure_scores(
-        truth, [c.conventional.structure() for c in found], [c.space_group_number for c in found]
-    )
     return {
         "id": record.get("id"),
         "formula": record["formula"],
         "space_group": record.get("space_group"),
         "type": record.get("protostructure_canonical"),
-        **scores,
-        "structure": structure,
+        **density_scores(density, maps, first, holohedry(truth.lattice.matrix)),
+        "structure": structure_scores(
+            truth, [c.conventional.structure() for c in found], [c.space_group_number for c in found]
+        ),
         "source_top1": found[0].source if found else None,
         "rwp_top1": found[0].fit.rwp if found else None,
         "failure": failure,
         "seconds": time.perf_counter() - started,
     }
+
+
+def _told(amounts: Mapping[str, float], given: str, rng: np.random.Generator) -> tuple[dict[str, float], str]:
+    """What is told of a composition, and at which level the network takes it."""
+    if given == "none":
+        return {}, "none"
+    if given == "drop-one" and len(amounts) > 1:
+        lost = str(rng.choice(sorted(amounts)))
+        return {s: 1.0 for s in amounts if s != lost}, "elements"
+    return dict(amounts), "formula" if given == "formula" else "elements"
+
+
+def _simulated(sites: AtomSites, measured_like: bool, seed: int) -> Pattern:
+    if measured_like:
+        return simulate_profile(sites, parse_wavelength("CuKa"), measured_like=True, seed=seed)
+    return simulate_profile(sites, parse_wavelength("0.711"), MO_FULL_RANGE)
+
+
+def _summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Means over crystals; structure proportions over all of them, with Wilson 95 % intervals."""
+    summary: dict[str, Any] = {}
+    for score in ("ssim", "psnr", "nmae"):
+        summary[score] = {}
+        for protocol in PROTOCOLS:
+            values = np.array([row[score][protocol] for row in rows])
+            block = {"mean": float(values.mean()), "sd": float(values.std()), "median": float(np.median(values))}
+            if score == "ssim":
+                block["ge_0.9"] = float((values >= 0.9).mean())
+            summary[score][protocol] = block
+    structure: dict[str, Any] = {}
+    for key in ("match_top1", "match_any", "strict_top1", "exact_top1"):
+        hits = sum(row["structure"][key] for row in rows)
+        structure[key] = hits / len(rows)
+        structure[f"{key}_interval"] = wilson(hits, len(rows))
+    distances = [row["structure"]["rmsd"] for row in rows if row["structure"]["rmsd"] is not None]
+    structure["rmsd_mean"] = float(np.mean(distances)) if distances else None
+    return summary | {"structure": structure}

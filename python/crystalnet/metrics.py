@@ -45,16 +45,15 @@ def aligned(truth: np.ndarray, guess: np.ndarray, holohedry: np.ndarray) -> np.n
 
 
 def density_scores(
-    truth: np.ndarray, guesses: np.ndarray, ranked_first: int, holohedry: np.ndarray, mean_first: np.ndarray | None = None
+    truth: np.ndarray, guesses: np.ndarray, ranked_first: int, holohedry: np.ndarray
 ) -> dict[str, dict[str, float]]:
     """SSIM, PSNR and NMAE of guesses (N, n, n, n) by the protocols paper, single and ranked.
 
-    paper: best over guesses × 24 rotations, each score for itself. single: guess 1 as it is (mean_first where given).
+    paper: best over guesses × 24 rotations, each score for itself. single: guess 1 as it is.
     ranked: the guess that the pattern ranks first, aligned.
     """
-    first = guesses[0] if mean_first is None else mean_first
     every = [similarity(truth, guess, rotate_guess=True) for guess in guesses]
-    single = similarity(truth, first)
+    single = similarity(truth, guesses[0])
     best = aligned(truth, guesses[ranked_first], holohedry)
     ranked = similarity(truth, best)
     return {
@@ -70,7 +69,7 @@ def density_scores(
         },
         "nmae": {
             "paper": min(nmae(truth, guess) for guess in guesses),
-            "single": nmae(truth, first),
+            "single": nmae(truth, guesses[0]),
             "ranked": nmae(truth, best),
         },
     }

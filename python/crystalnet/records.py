@@ -216,7 +216,8 @@ class Solution:
     model: dict[str, Any]
     cell: Cell | None
     candidates: tuple[Candidate, ...]
-    guesses: np.ndarray  # (N, 50, 50, 50) network densities, primitive cell, ranked by the pattern
+    guesses: np.ndarray  # (N, 50, 50, 50) network densities in the primitive cell, as drawn: the latent mean first
+    guess_rank: np.ndarray  # (N,) rank of each guess by the pattern, 1 the best
     spread: np.ndarray  # (50, 50, 50) voxel-wise standard deviation over the guesses
     lattice: np.ndarray | None  # (3, 3) primitive cell of the guesses, Å
     seconds: dict[str, float] = field(default_factory=dict)

@@ -17,7 +17,7 @@ import torch
 from crystalnet.candidates import Proposal, catalogue_proposals, distinct, network_proposals
 from crystalnet.checkpoint import Model, load_model, shipped_model
 from crystalnet.config import SYSTEMS
-from crystalnet.density.promolecule import element_table, promolecule_density
+from crystalnet.density.promolecule import GRID, element_table, promolecule_density
 from crystalnet.model.inputs import LEVELS, composition_vector, parse_elements, parse_formula
 from crystalnet.records import AtomSites, Candidate, Cell, DensityGrid, Fit, InputError, Pattern, Peaks, Solution
 from crystalnet.xrd.indexing import cell_from_option, centrings, index_peaks
@@ -34,7 +34,8 @@ SYMPREC = 0.02  # Å, symmetry of a proposal whose atoms were already moved onto
 WORTH_REFINING = 0.35  # above the best misfit: intensities this much worse do not win by refinement
 CONFIDENT_RWP = 0.30  # a wrong structure in the right cell seldom fits better, texture seldom makes a right one worse
 VOLUME_RANGE = (0.65, 1.5)  # of the predicted volume: beyond, the wavelength or the elements are probably wrong
-COMPLEXITY = 0.002  # of Rwp for each free coordinate: more freedom always fits better
+SAME_RWP = 0.01  # refinements that ended in one crystal differ less in Rwp
+COMPLEXITY = 0.002  # of Rwp for each e-fold of atoms: a larger cell has more freedom to fit
 
 Progress = Callable[[str], None]
 
@@ -51,6 +52,7 @@ def solve(
     seed: int = 0,
     model: str | Path | None = None,
     candidates: str = "all",
+    observed: tuple[np.ndarray, np.ndarray] | None = None,
     progress: Progress = lambda stage: None,
 ) -> Solution:
     """Crystal candidates for a measured powder pattern, best first by what the pattern says.
@@ -58,6 +60,7 @@ def solve(
     pattern: file, or a Pattern already read. elements: "Zr,Sb,Pt" or a sequence; formula: "Zr3Sb4Pt3"; both optional.
     wavelength: a name (CuKa, MoKa1, ...) or Å. system: auto, cubic or trigonal. cell: "a", "a,c" or "a,alpha=55".
     guesses: latent samples, the first being the mean. candidates: "all" or "network" (no catalogue).
+    observed: pattern vector and mask (1024,) for the network in place of those that follow from the peaks.
     Raises InputError for anything that cannot be used.
     """
     clock = _Clock(progress)
@@ -75,7 +78,15 @@ def solve(
         cells = _cells(peaks, system, cell)
     models = {name: _model(model, name) for name in sorted({c.system for c in cells})}
     with clock("network"):
-        densities = {c.system: _guess(models[c.system], peaks, c, symbols, amounts, guesses, seed) for c in cells[::-1]}
+        level = "formula" if amounts else "elements" if symbols else "none"
+        told = amounts or dict.fromkeys(symbols, 1.0)
+        zero_shift = {c.system: c.zero_shift for c in reversed(cells)}  # of each system's best cell
+        densities = {
+            name: guess_densities(
+                models[name], *(observed or observed_vector(peaks, zero_shift[name])), told, level, guesses, seed
+            )
+            for name in models
+        }
     with clock("atoms"):
         palette = symbols or tuple(element_table())
         proposals = [p for c in cells for p in network_proposals(densities[c.system], c, peaks, palette, amounts)]
@@ -85,21 +96,21 @@ def solve(
     with clock("refinement"):
         ranked = _refined(proposals, measured, peaks)
     with clock("ranking"):
-        best = cells[0] if not ranked else ranked[0][0].cell
-        maps = densities.get(best.system, np.zeros((0, 50, 50, 50))) if cells else np.zeros((0, 50, 50, 50))
-        order = _guess_order(proposals, len(maps), best)
+        best = ranked[0][0].cell if ranked else cells[0] if cells else None
+        maps = densities[best.system] if best else np.zeros((0, GRID, GRID, GRID))
         found = tuple(_candidate(p, fit, score, densities) for p, fit, score in ranked[:REPORTED])
     return Solution(
         pattern=measured,
         peaks=peaks,
         given=given
         | {"wavelength_angstrom": peaks.radiation.wavelength, "wavelength_assumed": measured.radiation.assumed},
-        model=_model_entry(models.get(best.system)) if cells else _model_entry(None),
-        cell=best if cells else None,
+        model=_model_entry(models[best.system] if best else None),
+        cell=best,
         candidates=found,
-        guesses=maps[order],
-        spread=maps.std(0) if len(maps) else np.zeros((50, 50, 50)),
-        lattice=best.primitive_lattice if cells else None,
+        guesses=maps,
+        guess_rank=_guess_rank(proposals, len(maps), best),
+        spread=maps.std(0) if len(maps) else np.zeros((GRID, GRID, GRID)),
+        lattice=best.primitive_lattice if best else None,
         seconds=clock.seconds,
         warnings=_warnings(measured, peaks, cells, found, symbols),
     )
@@ -157,21 +168,6 @@ def _model_entry(model: Model | None) -> dict[str, Any]:
     return {"file": model.file, "sha256": model.sha256} if model else {"file": None, "sha256": None}
 
 
-def _guess(
-    model: Model,
-    peaks: Peaks,
-    cell: Cell,
-    symbols: tuple[str, ...],
-    amounts: Mapping[str, float] | None,
-    guesses: int,
-    seed: int,
-) -> np.ndarray:
-    """Densities (guesses, 50, 50, 50) e/Å³ of the network: the latent mean, then samples."""
-    vector, mask = observed_vector(peaks, cell.zero_shift)
-    level = "formula" if amounts else "elements" if symbols else "none"
-    return guess_densities(model, vector, mask, amounts or dict.fromkeys(symbols, 1.0), level, guesses, seed)
-
-
 @torch.no_grad()
 def guess_densities(
     model: Model,
@@ -181,9 +177,11 @@ def guess_densities(
     level: str,
     guesses: int,
     seed: int,
-    mean_first: bool = True,
 ) -> np.ndarray:
-    """Densities (guesses, 50, 50, 50) e/Å³ from a pattern vector and mask (1024,) and a composition at a level."""
+    """Densities (guesses, 50, 50, 50) e/Å³ from a pattern vector and mask (1024,) and a composition at a level.
+
+    Guess 1 is the latent mean, the others are samples.
+    """
     network = model.network
     pattern = torch.as_tensor(np.asarray(vector, np.float32))[None]
     observed = torch.as_tensor(np.asarray(mask, np.float32))[None]
@@ -191,7 +189,7 @@ def guess_densities(
     latents = network.encode(pattern, observed, told, torch.tensor([LEVELS.index(level)]))
     generator = torch.Generator().manual_seed(seed)
     draws = [latents.sample(generator) for _ in range(guesses)]
-    if mean_first and guesses:
+    if guesses:
         draws[0] = latents.mean()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         return np.concatenate([network.density_grid(z).numpy() for z in draws])
@@ -213,7 +211,20 @@ def _refined(proposals: list[Proposal], pattern: Pattern, peaks: Peaks) -> list[
         if conventional is not None:
             fit = refine(pattern, peaks, conventional, zero_shift=proposal.cell.zero_shift)
             fitted.append((proposal, fit, fit.rwp + COMPLEXITY * math.log(len(conventional))))
-    return sorted(fitted, key=lambda entry: entry[2])
+    best: list[tuple[Proposal, Fit, float]] = []
+    for entry in sorted(fitted, key=lambda entry: entry[2]):
+        if not any(_same_crystal(entry[1], other[1]) for other in best):
+            best.append(entry)
+    return best
+
+
+def _same_crystal(one: Fit, other: Fit) -> bool:
+    """Refined to the same crystal: equally good fits, and equal by pymatgen's StructureMatcher."""
+    from pymatgen.analysis.structure_matcher import StructureMatcher
+
+    if abs(one.rwp - other.rwp) > SAME_RWP or sorted(set(one.sites.species)) != sorted(set(other.sites.species)):
+        return False
+    return bool(StructureMatcher(ltol=0.02, stol=0.05, angle_tol=1).fit(one.sites.structure(), other.sites.structure()))
 
 
 def _conventional(sites: AtomSites) -> AtomSites | None:
@@ -227,13 +238,13 @@ def _conventional(sites: AtomSites) -> AtomSites | None:
         return None
 
 
-def _guess_order(proposals: list[Proposal], n: int, cell: Cell) -> list[int]:
-    """Guesses by the best proposal that came of each; those that gave none last, in their order."""
-    best = {guess: math.inf for guess in range(n)}
+def _guess_rank(proposals: list[Proposal], n: int, cell: Cell | None) -> np.ndarray:
+    """Rank (n,) of each guess, 1 the best, by the best proposal that came of it; those that gave none last."""
+    best = np.full(n, np.inf)
     for p in proposals:
-        if p.source == "network" and p.cell.system == cell.system and isinstance(p.origin, int):
-            best[p.origin] = min(best[p.origin], p.misfit)
-    return sorted(best, key=lambda guess: (best[guess], guess))
+        if p.source == "network" and cell is not None and p.cell.system == cell.system:
+            best[int(p.origin)] = min(best[int(p.origin)], p.misfit)
+    return np.argsort(np.argsort(best, kind="stable"), kind="stable") + 1
 
 
 def _candidate(proposal: Proposal, fit: Fit, score: float, densities: Mapping[str, np.ndarray]) -> Candidate:

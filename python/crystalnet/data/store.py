@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from crystalnet.elements import ATOMIC_NUMBER, SYMBOLS
 from crystalnet.data.splits import split_of
+from crystalnet.elements import ATOMIC_NUMBER, SYMBOLS
 from crystalnet.records import AtomSites, InputError
 
 FORMAT = 1

@@ -150,7 +150,7 @@ def _write_guesses(solution: Solution, path: Path) -> None:
         density=np.asarray(solution.guesses, dtype=np.float32),
         spread=np.asarray(solution.spread, dtype=np.float32),
         lattice=np.asarray(lattice, dtype=float),
-        rank=np.arange(1, len(solution.guesses) + 1),
+        rank=np.asarray(solution.guess_rank),
     )
 
 

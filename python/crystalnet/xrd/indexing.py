@@ -287,11 +287,11 @@ def _starts(system: str, centring: str, q: np.ndarray, pairs: Sequence[tuple[int
 
 
 def _hits(
-    lines: _Lines, system: str, centring: str, metric: np.ndarray, zero: np.ndarray, use: np.ndarray, slack: float
+    lines: _Lines, system: str, centring: str, metric: np.ndarray, q: np.ndarray, use: np.ndarray, slack: float
 ) -> np.ndarray:
-    """Whether each of the lines `use` falls on a calculated one, (m, len(use))."""
+    """Whether each of the lines `use` falls on a calculated one, (m, len(use)); q (n,) or (m, n)."""
     window = (lines.window(1.5, slack) * lines.slope)[use]
-    q = np.broadcast_to(lines.q(zero), (len(metric), len(lines)))[:, use]
+    q = np.broadcast_to(q, (len(metric), len(lines)))[:, use]
     hit = np.zeros(q.shape, bool)
     order = np.argsort(metric[:, 0])  # cells of like A need like numbers of M
     for part in np.array_split(order, max(1, q.size // 40_000)):
@@ -300,31 +300,31 @@ def _hits(
 
 
 def _chance(
-    lines: _Lines, system: str, centring: str, metric: np.ndarray, zero: np.ndarray, use: np.ndarray, slack: float
+    lines: _Lines, system: str, centring: str, metric: np.ndarray, q: np.ndarray, use: np.ndarray, slack: float
 ) -> np.ndarray:
     """Chance of a hit on a lattice with as many lines but no relation to the crystal, (m, len(use))."""
     window = (lines.window(1.5, slack) * lines.slope)[use]
-    q = np.broadcast_to(lines.q(zero), (len(metric), len(lines)))[:, use]
+    q = np.broadcast_to(q, (len(metric), len(lines)))[:, use]
     return 1 - np.exp(-2 * window * _line_density(system, centring, metric, q))
 
 
 def _sieve(
-    lines: _Lines, system: str, centring: str, metric: np.ndarray, zero: np.ndarray, use: np.ndarray, slack: float
+    lines: _Lines, system: str, centring: str, metric: np.ndarray, q: np.ndarray, use: np.ndarray, slack: float
 ) -> np.ndarray:
     """Indices of the starts worth a full test: not too dense, and meeting two of the three strongest lines of `use`."""
-    chance = _chance(lines, system, centring, metric, zero, use[len(use) // 2 :][:1], slack)
+    chance = _chance(lines, system, centring, metric, q, use[len(use) // 2 :][:1], slack)
     keep = np.flatnonzero(chance[:, 0] < MAX_CHANCE)
     strongest = use[_best(lines.strength[use], 3)]
-    hit = _hits(lines, system, centring, metric[keep], zero[keep], strongest, slack)
+    hit = _hits(lines, system, centring, metric[keep], q, strongest, slack)
     return keep[hit.sum(1) >= min(2, len(strongest))]
 
 
 def _gain(
-    lines: _Lines, system: str, centring: str, metric: np.ndarray, zero: np.ndarray, use: np.ndarray, slack: float
+    lines: _Lines, system: str, centring: str, metric: np.ndarray, q: np.ndarray, use: np.ndarray, slack: float
 ) -> np.ndarray:
     """Log-likelihood ratio against chance of the lines `use` falling on calculated ones, (m,)."""
-    hit = _hits(lines, system, centring, metric, zero, use, slack)
-    chance = _chance(lines, system, centring, metric, zero, use, slack)
+    hit = _hits(lines, system, centring, metric, q, use, slack)
+    chance = _chance(lines, system, centring, metric, q, use, slack)
     strange = lines.strange[use]
     return np.where(hit, np.log((1 - strange) / chance), np.log(strange / np.maximum(1 - chance, 0.02))).sum(1)
 
@@ -350,17 +350,16 @@ def _search(lines: _Lines, system: str, centring: str) -> np.ndarray:
     step = lines.max_zero / ZERO_STEPS
     starts = [np.empty((0, 4))]
     for trial in step * np.arange(-ZERO_STEPS, ZERO_STEPS + 1):
-        metric = _starts(system, centring, lines.q(trial), pairs)
-        zero = np.full(len(metric), trial)
-        keep = _sieve(lines, system, centring, metric, zero, base, step / 2)
-        gain = _gain(lines, system, centring, metric[keep], zero[keep], base, step / 2)
-        keep = keep[_best(gain, KEEP)]
-        starts.append(np.column_stack([metric[keep], zero[keep], np.zeros(len(keep))]))
+        q = lines.q(trial)
+        metric = _starts(system, centring, q, pairs)
+        metric = metric[_sieve(lines, system, centring, metric, q, base, step / 2)]
+        metric = metric[_best(_gain(lines, system, centring, metric, q, base, step / 2), KEEP)]
+        starts.append(np.column_stack([metric, np.full(len(metric), trial), np.zeros(len(metric))]))
     state = np.concatenate(starts)
-    gain = _gain(lines, system, centring, state[:, :2], state[:, 2], strong, step / 2)
+    gain = _gain(lines, system, centring, state[:, :2], lines.q(state[:, 2]), strong, step / 2)
     state = state[_distinct(state[:, :2], gain, KEEP)]
     state = _refine(lines, system, centring, state, step / 2)
-    gain = _gain(lines, system, centring, state[:, :2], state[:, 2], np.arange(len(lines)), 0.0)
+    gain = _gain(lines, system, centring, state[:, :2], lines.q(*state[:, 2:].T), np.arange(len(lines)), 0.0)
     return state[_distinct(state[:, :2], gain, RATED)]
 
 

@@ -360,9 +360,14 @@ def _fit_block(x: np.ndarray, y: np.ndarray, sigma: np.ndarray, start: _Lines, r
     def unpack(p: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
         return start.position + reach * np.tanh(p[:m]), start.fwhm * np.exp(np.clip(p[m], -2, 2)), 1 / (1 + np.exp(-np.clip(p[m + 1], -20, 20)))
 
+    # Under crowded lines the background is too low: two ramps, down and up, make up for it.
+    up = (x - x[0]) / max(x[-1] - x[0], 1e-12) / start.fwhm[0]
+    ramps = [1 / start.fwhm[0] - up, up]
+
     def columns(p: np.ndarray) -> np.ndarray:
         position, fwhm, eta = unpack(p)
-        return np.stack([_profile(x, position[j], fwhm[j], eta, radiation) for j in range(m)], axis=1) / esd[:, None]
+        profiles = [_profile(x, position[j], fwhm[j], eta, radiation) for j in range(m)]
+        return np.stack(profiles + ramps, axis=1) / esd[:, None]
 
     target = y / esd
 
@@ -378,7 +383,8 @@ def _fit_block(x: np.ndarray, y: np.ndarray, sigma: np.ndarray, start: _Lines, r
     scale = max(1.0, float(left @ left) / max(len(x) - 2 * m - 2, 1))
     with np.errstate(invalid="ignore"):
         covariance = np.linalg.pinv(basis.T @ basis) * scale
-    return _Lines(position, area, fwhm, np.full(m, eta), area / np.sqrt(np.maximum(np.diag(covariance), 1e-300)))
+    significance = area / np.sqrt(np.maximum(np.diag(covariance), 1e-300))
+    return _Lines(position, area[:m], fwhm, np.full(m, eta), significance[:m])
 
 
 def _has_kalpha2(search: _Search, radiation: Radiation) -> bool:

@@ -153,6 +153,8 @@ class _Crystal:
     def __init__(self, sites: AtomSites) -> None:
         import spglib
 
+        if not (np.isfinite(sites.lattice).all() and np.isfinite(sites.frac_coords).all()):
+            raise ValueError("a coordinate is not a number")  # spglib would crash the process
         _, kinds = np.unique(sites.species, return_inverse=True)
         cell = (sites.lattice.tolist(), sites.frac_coords.tolist(), (kinds + 1).tolist())
         data = spglib.get_symmetry_dataset(cell, SYMMETRY_TOLERANCE)
