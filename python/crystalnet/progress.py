@@ -1,4 +1,4 @@
-"""What long work shows: rich progress bars on stderr, with ETA."""
+"""What long work shows: rich progress bars on stderr, with ETA. A bar appears with the first step, not before."""
 
 from __future__ import annotations
 
@@ -18,9 +18,17 @@ def bar(what: str) -> Iterator[Callable[[int, int], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as display:
-        task = display.add_task(what, total=None)
-        yield lambda done, total: display.update(task, completed=done, total=total)
+    display = Progress(*columns, console=Console(stderr=True))
+    task = display.add_task(what, total=None)
+
+    def show(done: int, total: int) -> None:
+        display.start()
+        display.update(task, completed=done, total=total)
+
+    try:
+        yield show
+    finally:
+        display.stop()
 
 
 @contextmanager
@@ -36,22 +44,25 @@ def training_bar(max_minutes: float | None) -> Iterator[Callable[[Report], None]
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as display:
-        task = display.add_task("", total=None, step=0, loss=float("nan"), ssim="…", rate=0.0)
+    display = Progress(*columns, console=Console(stderr=True))
+    task = display.add_task("", total=None, step=0, loss=float("nan"), ssim="…", rate=0.0)
 
-        def show(report: Report) -> None:
-            by_time = max_minutes is not None
-            display.update(
-                task,
-                completed=report.seconds if by_time else report.step,
-                total=60 * max_minutes if max_minutes is not None else report.steps,
-                step=report.step,
-                loss=report.loss,
-                rate=report.points_per_second,
-                ssim=f"{report.ssim:.3f}" if report.ssim >= 0 else "…",
-            )
+    def show(report: Report) -> None:
+        display.start()
+        display.update(
+            task,
+            completed=report.step if max_minutes is None else report.seconds,
+            total=report.steps if max_minutes is None else 60 * max_minutes,
+            step=report.step,
+            loss=report.loss,
+            rate=report.points_per_second,
+            ssim=f"{report.ssim:.3f}" if report.ssim >= 0 else "…",
+        )
 
+    try:
         yield show
+    finally:
+        display.stop()
 
 
 @contextmanager

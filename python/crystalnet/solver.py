@@ -66,6 +66,8 @@ def solve(
     clock = _Clock(progress)
     amounts = parse_formula(formula) if formula else None
     symbols = _symbols(elements, amounts)
+    if candidates not in ("all", "network"):
+        raise InputError(f"--candidates {candidates!r}: choose all or network")
     given = {"elements": list(symbols) if elements else None, "formula": formula, "system": _check_system(system)}
 
     with clock("reading"):
@@ -188,11 +190,9 @@ def guess_densities(
     told = torch.as_tensor(composition_vector(composition, level))[None]
     latents = network.encode(pattern, observed, told, torch.tensor([LEVELS.index(level)]))
     generator = torch.Generator().manual_seed(seed)
-    draws = [latents.sample(generator) for _ in range(guesses)]
-    if guesses:
-        draws[0] = latents.mean()
+    draws = [latents.mean()] + [latents.sample(generator) for _ in range(guesses - 1)]
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        return np.concatenate([network.density_grid(z).numpy() for z in draws])
+        return network.density_grid(torch.cat(draws)).numpy()
 
 
 def _refined(proposals: list[Proposal], pattern: Pattern, peaks: Peaks) -> list[tuple[Proposal, Fit, float]]:

@@ -6,6 +6,7 @@ import gzip
 import json
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from pymatgen.core import Element, Lattice, Structure
 SYSTEMS = ("cubic", "trigonal", "hexagonal", "tetragonal", "orthorhombic", "monoclinic", "triclinic")
 
 
+@cache
 def small_crystals() -> dict[str, Structure]:
     """One crystal of each kind that needs care: lattice types, equal elements, general positions."""
     hexagonal = Lattice.hexagonal(3.21, 5.21)
@@ -66,7 +68,7 @@ def pymatgen_vector(structure: Structure, wavelength: float = 0.711) -> np.ndarr
 
 
 def real_crystals(data: Path, per_system: int, max_volume: float) -> list[Structure]:
-    """The first records of each system, and for three systems one large cell."""
+    """The first small cells of each system, and one large cell."""
     chosen: dict[str, list[dict[str, Any]]] = {s: [] for s in SYSTEMS}
     large: list[dict[str, Any]] = []
     with gzip.open(data / "amcsd_structures.jsonl.gz", "rt") as lines:
@@ -74,7 +76,7 @@ def real_crystals(data: Path, per_system: int, max_volume: float) -> list[Struct
             group = chosen[record["system"]]
             if len(group) < per_system and record["volume_per_atom"] * record["nsites"] < max_volume:
                 group.append(record)
-            elif len(large) < 3 and record["nsites"] >= 100:
+            elif not large and record["nsites"] >= 100:
                 large.append(record)
     records = [r for group in chosen.values() for r in group] + large
     return [Structure(Lattice(r["lattice"]), r["species"], r["frac_coords"]) for r in records]

@@ -56,6 +56,18 @@ def write_store(directory: Path, records: Iterable[dict[str, Any]], about: dict[
     partial = directory.with_name(directory.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
+    try:
+        count = _write_files(partial, records, about)
+    except BaseException:
+        shutil.rmtree(partial)
+        raise
+    if directory.exists():
+        shutil.rmtree(directory)
+    os.replace(partial, directory)
+    return count
+
+
+def _write_files(partial: Path, records: Iterable[dict[str, Any]], about: dict[str, Any]) -> int:
     lattices, counts, numbers, coordinates = [], [0], [], []
     with open(partial / "records.jsonl", "w", encoding="utf-8") as rows:
         for record in records:
@@ -66,7 +78,6 @@ def write_store(directory: Path, records: Iterable[dict[str, Any]], about: dict[
             row = {key: record.get(key) for key in ("id", "formula", "space_group", "system", "type", "source")}
             rows.write(json.dumps(row | {"split": record.get("split") or split_of(record["formula"])}) + "\n")
     if not lattices:
-        shutil.rmtree(partial)
         raise InputError("no usable crystal in the source; nothing was written")
     arrays = (np.array(lattices), np.cumsum(counts), np.array(numbers, np.uint8), np.concatenate(coordinates))
     for name, array in zip(ARRAYS, arrays, strict=True):
@@ -74,9 +85,6 @@ def write_store(directory: Path, records: Iterable[dict[str, Any]], about: dict[
     hashes = {path.name: _sha256(path) for path in sorted(partial.iterdir())}
     manifest = {"format": FORMAT, "count": len(lattices), **about, "sha256": hashes}
     (partial / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
-    if directory.exists():
-        shutil.rmtree(directory)
-    os.replace(partial, directory)
     return len(lattices)
 
 

@@ -50,34 +50,43 @@ def decompose(density: DensityGrid, elements: tuple[str, ...], max_atoms: int = 
     allowed = np.ones((n, n, n), dtype=bool)
     images = _nearby_voxels(density.lattice, n)
 
-    species: list[str] = []
+    named: list[int] = []
     positions: list[np.ndarray] = []
-    strengths: list[float] = []
-    costs: list[np.ndarray] = []
-    while len(species) < max_atoms and allowed.any():
+    waves: list[np.ndarray] = []
+    while len(named) < max_atoms and allowed.any():
         overlap = np.fft.irfftn(residual * transforms.conj(), s=(n, n, n), axes=(1, 2, 3))  # ∫ residual · atom
-        gain = np.where(allowed, 2 * overlap - norms[:, None, None, None], -np.inf)
-        relative = (gain / norms[:, None, None, None]).reshape(len(elements), -1)
-        flat = int(np.where(relative > MIN_GAIN, gain.reshape(len(elements), -1), -np.inf).argmax())
+        gain = np.where(allowed, 2 * overlap - norms[:, None, None, None], -np.inf).reshape(len(elements), -1)
+        flat = int(np.where(gain > MIN_GAIN * norms[:, None], gain, -np.inf).argmax())
         which, voxel = divmod(flat, n**3)
-        if relative[which, voxel] <= MIN_GAIN:
+        if not gain[which, voxel] > MIN_GAIN * norms[which]:
             break
         index = np.array(np.unravel_index(voxel, (n, n, n)))
         x = (index + _parabola(overlap[which], index)) / n
         phases = [np.exp(-2j * np.pi * f * xi) for f, xi in zip(frequencies, x, strict=True)]
-        shift = phases[0][:, None, None] * phases[1][:, None] * phases[2]
-        residual = residual - transforms[which] * shift
-        species.append(elements[which])
+        waves.append(phases[0][:, None, None] * phases[1][:, None] * phases[2])
+        residual = residual - transforms[which] * waves[-1]
+        named.append(which)
         positions.append(x % 1.0)
-        strengths.append(float(overlap[which].reshape(-1)[voxel] / norms[which]))
-        costs.append(gain[:, *index].max() - gain[:, *index])
-        blocked = (index + images) % n
-        allowed[tuple(blocked.T)] = False
+        allowed[tuple(((index + images) % n).T)] = False
 
-    left = np.square(np.fft.irfftn(residual, s=(n, n, n))).sum()
-    sites = AtomSites(density.lattice, tuple(species), np.array(positions).reshape(-1, 3))
-    cost = np.array(costs).reshape(-1, len(elements))
-    return Decomposition(sites, elements, np.array(strengths), cost, float(left / max(total, 1e-12)))
+    # The first atoms were named while their neighbours still overlapped them: name each again with the others gone.
+    strength, cost = np.zeros(len(named)), np.zeros((len(named), len(elements)))
+    weight = np.full(n // 2 + 1, 2.0)  # of the half spectrum: every plane but 0 and Nyquist stands for two
+    weight[0], weight[-1] = 1.0, 2.0 if n % 2 else 1.0
+    for _ in range(2):
+        for atom, wave in enumerate(waves):
+            residual = residual + transforms[named[atom]] * wave
+            shifted = (residual * wave.conj()) * weight
+            overlaps = np.einsum("xyz,exyz->e", shifted, transforms.conj()).real / n**3
+            gains = 2 * overlaps - norms
+            named[atom] = int(gains.argmax())
+            strength[atom], cost[atom] = overlaps[named[atom]] / norms[named[atom]], gains.max() - gains
+            residual = residual - transforms[named[atom]] * wave
+
+    left = np.square(np.fft.irfftn(residual, s=(n, n, n), axes=(0, 1, 2))).sum()
+    species = tuple(elements[which] for which in named)
+    sites = AtomSites(density.lattice, species, np.array(positions).reshape(-1, 3))
+    return Decomposition(sites, elements, strength, cost, float(left / max(total, 1e-12)))
 
 
 def _nearby_voxels(lattice: np.ndarray, n: int) -> np.ndarray:

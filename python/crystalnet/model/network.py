@@ -65,7 +65,7 @@ class CrystalNetwork(nn.Module):
         raise NotImplementedError
 
     @torch.no_grad()
-    def density_grid(self, z: Tensor, grid: int = 50, chunk: int = 25_000) -> Tensor:
+    def density_grid(self, z: Tensor, grid: int = 50, chunk: int = 5_000) -> Tensor:
         """Densities (B, grid, grid, grid) at fractional i/grid, e/Å³, negative values cut."""
         axis = torch.arange(grid, device=z.device, dtype=torch.float32) / grid
         points = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1).reshape(-1, 3)

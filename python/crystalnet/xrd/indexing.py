@@ -2,13 +2,13 @@
 
 With Q = 1/d² a cubic lattice has Q = A·N, N = h²+k²+l², and a lattice on hexagonal axes Q = A·M + C·l²,
 M = h²+hk+k². One or two lines with guessed indices therefore fix the cell for each trial zero shift; all such
-guesses on the low-angle strong lines are made, tested against the other lines, refined by least squares and ranked.
-Nothing about the cell is assumed.
+guesses on the low-angle strong lines are made, tested against the other lines, refined by least squares and
+ranked. Nothing about the cell is assumed.
 
 The ranking is a description length: how much better "these Nc calculated lines, n of them seen" tells the
-measured positions than chance does. It contains de Wolff's M (J. Appl. Cryst. 1, 108, 1968) — each indexed
-line earns the log of (mean spacing of calculated lines / misfit) — and beyond it makes a strong unexplained line
-cost more than a weak one and a calculated but unseen line cost something, which is also what decides the centring.
+measured positions than chance does. It contains de Wolff's M (J. Appl. Cryst. 1, 108, 1968): each indexed line
+earns the log of (mean spacing of calculated lines / misfit). Beyond M it makes a strong unexplained line cost
+more than a weak one and a calculated but unseen line cost something, which is also what decides the centring.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ import numpy as np
 
 from crystalnet.records import Cell, InputError, Peaks
 
-#: A cell scoring less than this (nats, `_rated`) is not returned: "neither fits".
-MIN_SCORE = 8.0
+#: A cell scoring less (nats, `_rated`), or of lower de Wolff's M, is not returned: "neither fits".
+MIN_SCORE, MIN_MERIT = 8.0, 10.0
 #: Most lines used, lowest angles first: further up, lines overlap and every large cell fits them.
 MAX_LINES = 30
-#: Lines weaker than this fraction of the strongest are left out: noise, tube satellites.
-MIN_INTENSITY = 0.004
+#: Lines weaker than this fraction of the strongest are left out, in a short list and in a long one.
+LEAST_STRENGTH = (0.004, 0.02)
 #: Cell edges searched, Å. The lower end leaves room for halved pseudo-cells (KCl, NaF seen as primitive).
 A_RANGE = (2.2, 26.0)
 C_RANGE = (2.2, 50.0)
@@ -39,7 +39,7 @@ ZERO_ESD, LEAN_ESD = 0.12, 0.1
 #: Indices guessed for the base lines: h²+k²+l² (cubic); h²+hk+k² and l on hexagonal axes.
 MAX_N, MAX_M, MAX_L = 60, 13, {"P": 10, "R": 18}
 #: Base lines: (how many, lowest of how many strongest). Two real ones suffice; the second choice is there for
-#: patterns whose low angles are full of weak foreign lines, the first for large cells, whose low orders are weak.
+#: patterns with many weak foreign lines at low angle, the first for large cells, whose low orders are weak.
 BASES = ((6, 14), (4, 7))
 #: Starts kept at each sieve, and refined cells of a lattice that are rated in full.
 KEEP, RATED = 500, 60
@@ -47,21 +47,23 @@ KEEP, RATED = 500, 60
 MAX_CHANCE = 0.4
 #: Nats a cell parameter costs: log(range searched / precision reached) = log(10 Å / 0.005 Å).
 PARAMETER_COST = 7.6
-#: Nats a hexagonal cell of cubic shape must gain over the cubic one: what a free axis makes of systematic errors.
+#: Nats a hexagonal cell of cubic shape must gain over the cubic one: a free axis fits systematic errors.
 CUBIC_PREFERENCE = 15.0
 #: A primitive cubic cell up to this edge (Å) has room for one or two atoms only, see `_behind_simple_cubic`.
 SIMPLE_CUBIC_EDGE = 3.6
 
+#: Zones in which a c glide may extinguish odd l: too common to charge the lattice with the missing lines.
+GLIDES = {"P": ("", "h0l", "hhl"), "R": ("", "h0l")}
 LATTICES: dict[str, tuple[str, ...]] = {"cubic": ("P", "I", "F"), "trigonal": ("P", "R")}
 
 
-# --------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # the measured lines
 
 
 @dataclass(frozen=True)
 class _Lines:
-    """The n lines that take part, ascending. two_theta, strength (strongest = 1), tolerance (degrees): (n,)."""
+    """The lines that take part, ascending: two_theta, strength (strongest = 1), tolerance (degrees), (n,)."""
 
     two_theta: np.ndarray
     strength: np.ndarray
@@ -73,7 +75,9 @@ class _Lines:
     @classmethod
     def of(cls, peaks: Peaks) -> _Lines:
         strength = peaks.area / peaks.area.max()
-        keep = np.flatnonzero((strength >= MIN_INTENSITY) & (peaks.two_theta > 0))[:MAX_LINES]
+        # In a long list the faint lines are mostly noise and the strong ones are enough.
+        least = np.clip(np.sort(strength)[-MAX_LINES:][0], *LEAST_STRENGTH)
+        keep = np.flatnonzero(strength >= least)[:MAX_LINES]
         width = float(np.median(peaks.fwhm[keep]))
         # A position is good to a small part of the width, so long as the width is that of one line.
         tolerance = np.clip(0.25 * np.clip(peaks.fwhm[keep], 0.5 * width, 2 * width), 0.006, 0.08)
@@ -126,7 +130,7 @@ class _Lines:
         return times * self.tolerance + slack * np.abs(1 - tan / np.median(tan[:12]))
 
 
-# --------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # the lattices' lines
 
 
@@ -134,14 +138,14 @@ class _Lines:
 def _cubic_numbers(centring: str, limit: int = 1200) -> np.ndarray:
     """Ascending values of h²+k²+l² up to limit that the centring allows."""
     i = np.arange(math.isqrt(limit) + 1)
-    h, k, l = np.meshgrid(i, i, i, indexing="ij")
+    hkl = np.stack(np.meshgrid(i, i, i, indexing="ij"))
     if centring == "I":
-        allowed = (h + k + l) % 2 == 0
+        allowed = hkl.sum(0) % 2 == 0
     elif centring == "F":
-        allowed = (h % 2 == k % 2) & (k % 2 == l % 2)
+        allowed = np.ptp(hkl % 2, axis=0) == 0
     else:
-        allowed = np.ones(h.shape, bool)
-    n = np.unique((h * h + k * k + l * l)[allowed])
+        allowed = np.ones(hkl.shape[1:], bool)
+    n = np.unique((hkl**2).sum(0)[allowed])
     return n[(n > 0) & (n <= limit)].astype(float)
 
 
@@ -154,21 +158,34 @@ def _hexagonal_numbers(limit: int = 1200) -> np.ndarray:
     return m[m <= limit].astype(float)
 
 
-def _allowed(centring: str, m: np.ndarray, l: np.ndarray) -> np.ndarray:
-    """Whether (M, l) occurs: an obverse R lattice has −h+k+l = 3n, that is, l = 3n exactly where M = 3n."""
-    return (m + l > 0) & ((centring == "P") | ((m % 3 == 0) == (l % 3 == 0)))
+@lru_cache
+def _glide_numbers(zone: str, limit: int = 1200) -> np.ndarray:
+    """Values of h²+hk+k² that only reflections h0 (or 00), respectively hh, have."""
+    i = np.arange(math.isqrt(limit) + 1)
+    h, k = np.meshgrid(i, i, indexing="ij")
+    m = h * h + h * k + k * k
+    inside = (k == 0) | (h == 0) if zone == "h0l" else (h == k)
+    return np.setdiff1d(np.append(m[inside], 0), m[~inside & (m > 0)]).astype(float)
 
 
-def _calculated(system: str, centring: str, metric: np.ndarray, q_max: float) -> np.ndarray:
-    """Ascending Q of all distinct lines up to q_max; metric = (A, C)."""
+def _allowed(centring: str, m: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Whether (M, order l) occurs: an obverse R lattice has −h+k+l = 3n, so l = 3n exactly where M = 3n."""
+    return (m + order > 0) & ((centring == "P") | ((m % 3 == 0) == (order % 3 == 0)))
+
+
+def _calculated(system: str, centring: str, glide: str, metric: np.ndarray, q_max: float) -> np.ndarray:
+    """Ascending Q of all distinct lines up to q_max; metric = (A, C); glide as in `GLIDES`."""
     a, c = metric
     if system == "cubic":
         q = a * _cubic_numbers(centring)
         return q[q <= q_max]
     m = _hexagonal_numbers()
     m = m[m * a <= q_max][:, None]
-    l = np.arange(int(math.sqrt(q_max / c)) + 1)
-    q = (a * m + c * l**2)[_allowed(centring, m, l)]
+    order = np.arange(int(math.sqrt(q_max / c)) + 1)
+    allowed = _allowed(centring, m, order)
+    if glide:
+        allowed &= ~(np.isin(m, _glide_numbers(glide)) & (order % 2 == 1))
+    q = (a * m + c * order**2)[allowed]
     return np.sort(q[q <= q_max])
 
 
@@ -191,19 +208,19 @@ def _nearest(system: str, centring: str, metric: np.ndarray, q: np.ndarray) -> t
     for m in numbers[: np.searchsorted(numbers, q.max() / a.min()) + 1]:
         x = np.sqrt(np.maximum(q - a * m, 0) / c)
         step = 3 if centring == "R" and m % 3 == 0 else 1
-        l = step * np.rint(x / step)
+        order = step * np.rint(x / step)
         if centring == "R" and step == 1:  # l = 3n is absent here: the nearest neighbour of it instead
-            l += (l % 3 == 0) * np.where((x < l) & (l > 0), -1, 1)
+            order += (order % 3 == 0) * np.where((x < order) & (order > 0), -1, 1)
         if m == 0:
-            l = np.maximum(l, step)
-        miss = np.abs(a * m + c * l * l - q)
+            order = np.maximum(order, step)
+        miss = np.abs(a * m + c * order**2 - q)
         closer = miss < best
-        best[closer], best_m[closer], best_s[closer] = miss[closer], m, (l * l)[closer]
+        best[closer], best_m[closer], best_s[closer] = miss[closer], m, (order**2)[closer]
     return best_m, best_s
 
 
 def _distance(system: str, centring: str, metric: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """|Q − nearest calculated Q| (m, n), as `_nearest` but lean and in single precision: the sieve's inner loop."""
+    """|Q − nearest calculated Q| (m, n): `_nearest` without the indices, in single precision, for the sieve."""
     a, c = metric[:, :1], metric[:, 1:]
     if system == "cubic":
         return np.abs(_nearest_cubic(centring, q / a) * a - q)
@@ -217,7 +234,7 @@ def _distance(system: str, centring: str, metric: np.ndarray, q: np.ndarray) -> 
         np.maximum(y, 0, out=x)
         np.sqrt(x, out=x)
         if centring == "R" and m % 3:
-            # Nearest l that is no multiple of 3, at distance ||x mod 3 − 1.5| − 0.5|; |y − l²| ≈ that times 2x.
+            # The nearest l that is no multiple of 3 is ||x mod 3 − 1.5| − 0.5| away; |y − l²| ≈ that times 2x.
             np.add(x, np.maximum(x, 1), out=y)
             x -= 3 * np.floor(x / 3) + np.float32(1.5)
             np.abs(x, out=x)
@@ -246,7 +263,7 @@ def _line_density(system: str, centring: str, metric: np.ndarray, q: np.ndarray)
     return density * (1.0 if centring == "P" else 5 / 9)
 
 
-# --------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # search
 
 
@@ -254,9 +271,10 @@ def _line_density(system: str, centring: str, metric: np.ndarray, q: np.ndarray)
 def _index_pairs(centring: str) -> tuple[np.ndarray, ...]:
     """All pairs of guessed indices (M₁, l₁²), (M₂, l₂²) that determine A and C, and their determinant."""
     m = _hexagonal_numbers()
-    m, l = (x.ravel() for x in np.meshgrid(m[m <= MAX_M], np.arange(MAX_L[centring] + 1.0), indexing="ij"))
-    real = _allowed(centring, m, l)
-    m, s = m[real], l[real] ** 2
+    orders = np.arange(MAX_L[centring] + 1.0)
+    m, order = (x.ravel() for x in np.meshgrid(m[m <= MAX_M], orders, indexing="ij"))
+    real = _allowed(centring, m, order)
+    m, s = m[real], order[real] ** 2
     det = m[:, None] * s - s[:, None] * m
     i, j = np.nonzero(det)
     return m[i], s[i], m[j], s[j], det[i, j]
@@ -287,7 +305,13 @@ def _starts(system: str, centring: str, q: np.ndarray, pairs: Sequence[tuple[int
 
 
 def _hits(
-    lines: _Lines, system: str, centring: str, metric: np.ndarray, q: np.ndarray, use: np.ndarray, slack: float
+    lines: _Lines,
+    system: str,
+    centring: str,
+    metric: np.ndarray,
+    q: np.ndarray,
+    use: np.ndarray,
+    slack: float,
 ) -> np.ndarray:
     """Whether each of the lines `use` falls on a calculated one, (m, len(use)); q (n,) or (m, n)."""
     window = (lines.window(1.5, slack) * lines.slope)[use]
@@ -300,7 +324,13 @@ def _hits(
 
 
 def _chance(
-    lines: _Lines, system: str, centring: str, metric: np.ndarray, q: np.ndarray, use: np.ndarray, slack: float
+    lines: _Lines,
+    system: str,
+    centring: str,
+    metric: np.ndarray,
+    q: np.ndarray,
+    use: np.ndarray,
+    slack: float,
 ) -> np.ndarray:
     """Chance of a hit on a lattice with as many lines but no relation to the crystal, (m, len(use))."""
     window = (lines.window(1.5, slack) * lines.slope)[use]
@@ -309,9 +339,15 @@ def _chance(
 
 
 def _sieve(
-    lines: _Lines, system: str, centring: str, metric: np.ndarray, q: np.ndarray, use: np.ndarray, slack: float
+    lines: _Lines,
+    system: str,
+    centring: str,
+    metric: np.ndarray,
+    q: np.ndarray,
+    use: np.ndarray,
+    slack: float,
 ) -> np.ndarray:
-    """Indices of the starts worth a full test: not too dense, and meeting two of the three strongest lines of `use`."""
+    """Indices of the starts worth a full test: not too dense, and meeting two of the three strongest lines."""
     chance = _chance(lines, system, centring, metric, q, use[len(use) // 2 :][:1], slack)
     keep = np.flatnonzero(chance[:, 0] < MAX_CHANCE)
     strongest = use[_best(lines.strength[use], 3)]
@@ -320,13 +356,20 @@ def _sieve(
 
 
 def _gain(
-    lines: _Lines, system: str, centring: str, metric: np.ndarray, q: np.ndarray, use: np.ndarray, slack: float
+    lines: _Lines,
+    system: str,
+    centring: str,
+    metric: np.ndarray,
+    q: np.ndarray,
+    use: np.ndarray,
+    slack: float,
 ) -> np.ndarray:
     """Log-likelihood ratio against chance of the lines `use` falling on calculated ones, (m,)."""
     hit = _hits(lines, system, centring, metric, q, use, slack)
     chance = _chance(lines, system, centring, metric, q, use, slack)
     strange = lines.strange[use]
-    return np.where(hit, np.log((1 - strange) / chance), np.log(strange / np.maximum(1 - chance, 0.02))).sum(1)
+    missed = np.log(strange / np.maximum(1 - chance, 0.02))
+    return np.where(hit, np.log((1 - strange) / chance), missed).sum(1)
 
 
 def _best(values: np.ndarray, count: int) -> np.ndarray:
@@ -366,7 +409,7 @@ def _search(lines: _Lines, system: str, centring: str) -> np.ndarray:
 def _refine(lines: _Lines, system: str, centring: str, state: np.ndarray, slack: float = 0.0) -> np.ndarray:
     """Least squares of (A, C, zero, lean) for all m starts at once: (m, 4) in and out.
 
-    The two shift parameters are held softly at 0 by their expected spread, which matters where few lines say little.
+    The two shift parameters are held softly at 0 by their expected spread: it matters where lines are few.
     """
     state = state.copy()
     if not len(state):
@@ -398,7 +441,7 @@ def _refine(lines: _Lines, system: str, centring: str, state: np.ndarray, slack:
     return state
 
 
-# --------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # ranking
 
 
@@ -421,13 +464,22 @@ def _state(cell: Cell) -> np.ndarray:
 
 
 def _rated(lines: _Lines, system: str, centring: str, state: np.ndarray) -> tuple[float, Cell]:
-    """Score in nats (see the module's docstring) and the cell with de Wolff's M."""
+    """Score in nats (see the module's docstring) and the cell with de Wolff's M, for the likeliest extinctions."""
+    glides = GLIDES[centring] if system == "trigonal" else ("",)
+    rates = [_rate(lines, system, centring, glide, state) for glide in glides]
+    score, cell = max(rates, key=lambda item: item[0])
+    return score - math.log(len(glides)), cell
+
+
+def _rate(lines: _Lines, system: str, centring: str, glide: str, state: np.ndarray) -> tuple[float, Cell]:
+    """Score and cell for one set of extinctions."""
     cell = _cell(system, centring, state)
     zero, lean = state[2:]
     n = len(lines)
     observed = lines.two_theta - zero - lean * lines.lean
     first, last = lines.two_theta_min - zero, observed[-1] + lines.tolerance[-1]
-    q_calc = _calculated(system, centring, state[:2], (2 / lines.wavelength * math.sin(math.radians(last / 2))) ** 2)
+    q_max = (2 / lines.wavelength * math.sin(math.radians(last / 2))) ** 2
+    q_calc = _calculated(system, centring, glide, state[:2], q_max)
     calc = 2 * np.degrees(np.arcsin(lines.wavelength * np.sqrt(q_calc) / 2))
     calc = calc[calc > first]
     if not len(calc):
@@ -446,8 +498,11 @@ def _rated(lines: _Lines, system: str, centring: str, state: np.ndarray) -> tupl
     hit = np.zeros(n, bool)
     hit[list(seen.values())] = True
     found, possible = len(seen), int(group[-1]) + 1
-    # The misfit comes from the lines themselves and a prior worth three lines at half the tolerance.
-    variance = float((np.sum(miss[hit] ** 2) + 3 * (lines.usual_tolerance / 2) ** 2) / (found + 3))
+    # The misfit comes from the lines themselves and a prior worth three lines at half the tolerance; a broad
+    # line, perhaps several in one, is known less well.
+    breadth = lines.tolerance[hit] / lines.usual_tolerance
+    square = float(np.sum((miss[hit] / breadth) ** 2))
+    variance = (square + 3 * (lines.usual_tolerance / 2) ** 2) / (found + 3)
     # A group of m lines may be met anywhere on its width: m places at most, fewer where they overlap.
     size = np.bincount(group)
     start = np.concatenate([[0], np.cumsum(size)])[:-1]
@@ -456,7 +511,8 @@ def _rated(lines: _Lines, system: str, centring: str, state: np.ndarray) -> tupl
     span = last - min(lines.two_theta_min + 5, observed[0])
     score = (
         found * math.log(span / math.sqrt(2 * math.pi * variance))
-        - np.sum(miss[hit] ** 2) / (2 * variance)
+        - square / (2 * variance)
+        - np.log(breadth).sum()
         - np.log(places[list(seen)]).sum()
         + np.log(1 - lines.strange[hit]).sum()
         + np.log(lines.strange[~hit]).sum()
@@ -476,7 +532,7 @@ def _rated(lines: _Lines, system: str, centring: str, state: np.ndarray) -> tupl
 
 
 def _hidden(cell: Cell) -> list[Cell]:
-    """Larger lattices whose extra lines are faint when two kinds of atom scatter alike, or only light atoms differ.
+    """Larger lattices whose extra lines are faint when atoms scatter alike, or only the light ones differ.
 
     KCl (rock salt) looks primitive with half the edge; CsI (CsCl type), body-centred; an ordered fcc alloy,
     face-centred; calcite and corundum types look as if c were half.
@@ -501,11 +557,13 @@ def _same(one: Cell, other: Cell) -> bool:
     return same and abs(one.a / other.a - 1) < 3e-3 and abs(one.c / other.c - 1) < 3e-3
 
 
-def index_peaks(peaks: Peaks, systems: tuple[str, ...] = ("cubic", "trigonal"), limit: int = 10) -> list[Cell]:
+def index_peaks(
+    peaks: Peaks, systems: tuple[str, ...] = ("cubic", "trigonal"), limit: int = 10
+) -> list[Cell]:
     """Cells that explain the lines, best first; empty where no lattice of these systems does.
 
-    systems: of "cubic" and "trigonal" (any lattice on hexagonal axes). Where a larger lattice is possible whose extra
-    lines are too weak to be seen (see `_hidden`), it follows in the list. limit: most cells returned.
+    systems: of "cubic" and "trigonal" (any lattice on hexagonal axes). limit: most cells returned.
+    Larger lattices whose extra lines may be too weak to be seen (see `_hidden`) follow in the list.
     """
     return [cell for _, cell in _ranked(peaks, systems, limit)]
 
@@ -525,16 +583,16 @@ def _ranked(peaks: Peaks, systems: Sequence[str], limit: int) -> list[tuple[floa
         for larger in _hidden(cell):
             state = _refine(lines, larger.system, larger.centring, _state(larger))[0]
             rated.append(_rated(lines, larger.system, larger.centring, state))
-    kept = [(score, cell) for score, cell in _without_repeats(rated, limit) if score >= MIN_SCORE]
-    return _behind_simple_cubic(lines, kept)
+    kept = _behind_simple_cubic(lines, _without_repeats(rated, limit))
+    return [x for x in kept if x[0] >= MIN_SCORE and x[1].figure_of_merit >= MIN_MERIT]
 
 
 def _behind_simple_cubic(lines: _Lines, ranked: list[tuple[float, Cell]]) -> list[tuple[float, Cell]]:
     """Put the likelier lattice first where the best one is a tiny primitive cube with 100 stronger than 110.
 
-    That is what equal scatterers on a simple cubic lattice give, and only polonium is built so: behind it stands
-    rock salt of near-isoelectronic ions (KCl: twice the edge, F) or, if 111 is stronger than 110, a body-centred
-    metal (√2 times the edge, I; the lines are the same up to the first gap of the primitive set, N = 7).
+    That is what equal scatterers on a simple cubic lattice give, and only polonium is built so: behind it
+    stands rock salt of near-isoelectronic ions (KCl: twice the edge, F) or, if 111 is stronger than 110, a
+    body-centred metal (√2 times the edge, I: the same lines up to N = 7, the first gap of the primitive set).
     """
     for score, cell in ranked[:3]:
         if score < ranked[0][0] - 1 or cell.system + cell.centring != "cubicP" or cell.a > SIMPLE_CUBIC_EDGE:
@@ -567,15 +625,15 @@ def _without_repeats(rated: Sequence[tuple[float, Cell]], limit: int) -> list[tu
     return sorted(kept, key=lambda item: -item[0])[:limit]
 
 
-# --------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # a cell the user gives
 
 
 def cell_from_option(text: str, system: str = "auto") -> Cell:
-    """The cell of `--cell`: "a" (cubic), "a,c" (hexagonal axes) or "a,alpha=55" (rhombohedral, put on hexagonal axes).
+    """The cell of `--cell`: "a" (cubic), "a,c" (hexagonal axes), "a,alpha=55" (rhombohedral, put on hexagonal axes).
 
-    Å and degrees. system: "auto", "cubic" or "trigonal". The centring is P (R for the rhombohedral form) until the
-    lines have decided, see `centrings`. Raises InputError on anything else.
+    Å and degrees. system: "auto", "cubic" or "trigonal". The centring is P (R for the rhombohedral form) until
+    the lines have decided, see `centrings`. Raises InputError on anything else.
     """
     form = 'write --cell as "a" (cubic), "a,c" (hexagonal axes) or "a,alpha=55" (rhombohedral)'
     names = ["a", "c"]
@@ -609,7 +667,7 @@ def cell_from_option(text: str, system: str = "auto") -> Cell:
 
 
 def refine_cell(peaks: Peaks, cell: Cell) -> Cell:
-    """The cell with a (, c) and the zero shift by least squares on the lines; edges may be off by about 1%."""
+    """The cell with a (, c) and zero shift by least squares on the lines; edges may be off by about 1%."""
     return _refined(_Lines.of(peaks), cell)[1]
 
 
@@ -621,7 +679,7 @@ def centrings(peaks: Peaks, cell: Cell) -> list[Cell]:
 
 
 def _refined(lines: _Lines, cell: Cell) -> tuple[float, Cell]:
-    """Best of refinements from the cell as given and a little larger and smaller, over the trial zero shifts."""
+    """Best of refinements from the cell as given and somewhat scaled, over the trial zero shifts."""
     step = lines.max_zero / ZERO_STEPS
     zeros = step * np.arange(-ZERO_STEPS, ZERO_STEPS + 1)
     scale, zero = (x.ravel() for x in np.meshgrid(np.linspace(0.98, 1.02, 9), zeros))
@@ -629,4 +687,5 @@ def _refined(lines: _Lines, cell: Cell) -> tuple[float, Cell]:
     starts[:, :2] *= scale[:, None]
     starts[:, 2] = zero
     states = _refine(lines, cell.system, cell.centring, starts, step / 2)
-    return max((_rated(lines, cell.system, cell.centring, state) for state in states), key=lambda item: item[0])
+    rated = [_rated(lines, cell.system, cell.centring, state) for state in states]
+    return max(rated, key=lambda item: item[0])

@@ -67,7 +67,7 @@ def _too_few(pattern: Pattern, n: int) -> InputError:
 
 
 def _background(two_theta: np.ndarray, intensity: np.ndarray) -> np.ndarray:
-    """(n,) smooth curve under the lines: penalised-spline arPLS (pybaselines; Baek et al., Analyst 140, 250 (2015))."""
+    """(n,) smooth curve under the lines: penalised-spline arPLS of pybaselines (Baek et al., Analyst 140, 250, 2015)."""
     from pybaselines import Baseline
 
     n = len(two_theta)
@@ -97,7 +97,7 @@ class _Lines:
         return len(self.position)
 
     def take(self, keep: np.ndarray) -> _Lines:
-        return _Lines(*(getattr(self, f)[keep] for f in ("position", "area", "fwhm", "eta", "significance")))
+        return _Lines(*(getattr(self, name)[keep] for name in self.__dataclass_fields__))
 
 
 class _Search:
@@ -117,7 +117,8 @@ class _Search:
 
     def fwhm(self, two_theta: np.ndarray) -> np.ndarray:
         """The width law, degrees."""
-        return np.exp(np.polyval(self.width_law, np.clip(two_theta, *self.width_range) / 100))
+        law = np.polyval(self.width_law, np.clip(two_theta, *self.width_range) / 100)
+        return np.asarray(np.exp(law))
 
     def _typical_fwhm(self) -> float:
         """Median width at half height of the dozen most prominent maxima."""
@@ -172,23 +173,27 @@ class _Search:
         from scipy.signal import find_peaks
 
         coarse = np.linspace(self.two_theta[0], self.two_theta[-1], 2000)
-        phase = np.concatenate([[0], np.cumsum(np.diff(coarse) / self.fwhm((coarse[1:] + coarse[:-1]) / 2))])
-        n = int(phase[-1] * PER_FWHM) + 1
-        u = np.interp(self.two_theta, coarse, phase) * PER_FWHM
-        index = np.minimum(np.round(u).astype(int), n - 1)
-        count = np.bincount(index, minlength=n)
-        filled = count > 0
-        grid = np.interp(np.arange(n), coarse_index := np.flatnonzero(filled), np.bincount(index, net, n)[filled] / count[filled])
-        per_cell = np.interp(np.arange(n) / PER_FWHM, phase, self.fwhm(coarse)) / PER_FWHM
-        variance = np.interp(np.arange(n), coarse_index, np.bincount(index, self.sigma**2, n)[filled] / count[filled])
-        position = np.interp(np.arange(n) / PER_FWHM, phase, coarse)
-        density = per_cell / np.interp(position, self.two_theta, self.step)
-        # Empty stretches between stitched scans hold interpolated lines, not data.
-        gap = np.interp(position, self.two_theta, self.step) > 2 * self.fwhm(position)
+        widths = np.diff(coarse) / self.fwhm((coarse[1:] + coarse[:-1]) / 2)
+        phase = np.concatenate([[0], np.cumsum(widths)]) * PER_FWHM  # grid points from the start
+        n = int(phase[-1]) + 1
+        position = np.interp(np.arange(n), phase, coarse)
+        step = np.interp(position, self.two_theta, self.step)
+        density = self.fwhm(position) / PER_FWHM / step  # measured points per grid point
+        gap = step > 2 * self.fwhm(position)  # between stitched scans lie no data
 
+        index = np.minimum(np.round(np.interp(self.two_theta, coarse, phase)).astype(int), n - 1)
+        count = np.bincount(index, minlength=n)
+        filled = np.flatnonzero(count)
+
+        def resampled(values: np.ndarray) -> np.ndarray:
+            means = np.bincount(index, values, n)[filled] / count[filled]
+            return np.asarray(np.interp(np.arange(n), filled, means))
+
+        grid, variance = resampled(net), resampled(self.sigma**2)
         t = np.arange(-4 * PER_FWHM, 4 * PER_FWHM + 1) / PER_FWHM * 2.3548  # in Gaussian sigmas
         narrow, wide = np.exp(-(t**2) / 2), np.exp(-(t**2) / 18) / 3
-        found, heights = [], []
+        found: list[np.ndarray] = []
+        heights: list[np.ndarray] = []
         for kernel in ((1 - t**2) * narrow, narrow - wide):  # the first resolves neighbours, the second sees the weak
             kernel -= kernel.mean()
             signal = convolve1d(grid, kernel, mode="nearest")
@@ -208,26 +213,23 @@ class _Search:
         return np.sort(_without_kalpha2(position[at], height, self.fwhm(position[at]), radiation))
 
     def _accepted(self, lines: _Lines) -> _Lines:
-        """Merge what the widths cannot resolve, then keep significant lines of plausible width."""
+        """Lines of significance and plausible width, those merged that the widths cannot resolve, none too small."""
         ratio = lines.fwhm / self.fwhm(lines.position)
         keep = (lines.significance > SIGNIFICANCE) & (ratio > WIDTH_RANGE[0]) & (ratio < WIDTH_RANGE[1])
         lines = lines.take(keep)
-        groups = np.cumsum(np.concatenate([[True], np.diff(lines.position) > RESOLUTION * lines.fwhm[1:]])) if len(lines) else []
-        merged = []
-        for group in np.unique(groups):
-            part = lines.take(np.asarray(groups) == group)
-            total = part.area.sum()
-            merged.append(
-                (
-                    float(part.position @ part.area / total),
-                    float(total),
-                    float(part.fwhm @ part.area / total),
-                    float(part.eta @ part.area / total),
-                    float(part.significance.max()),
-                )
-            )
-        lines = _Lines(*np.array(merged).reshape(-1, 5).T)
-        return lines.take(lines.area > MIN_AREA * lines.area.max(initial=0))
+        if not len(lines):
+            return lines
+        cuts = np.flatnonzero(np.diff(lines.position) > RESOLUTION * lines.fwhm[1:]) + 1
+        merged = [self._merged(lines.take(part)) for part in np.split(np.arange(len(lines)), cuts)]
+        lines = _Lines(*np.array(merged).T)
+        return lines.take(lines.area > MIN_AREA * lines.area.max())
+
+    @staticmethod
+    def _merged(part: _Lines) -> tuple[float, ...]:
+        """Unresolved lines as one: centroid, sum of areas, mean shape, best significance."""
+        weight = part.area / part.area.sum()
+        shape = (float(weight @ part.position), float(part.area.sum()), float(weight @ part.fwhm))
+        return (*shape, float(weight @ part.eta), float(part.significance.max()))
 
     # --- profiles ---
 
@@ -269,19 +271,18 @@ class _Search:
             window = slice(a, b)
             before = self._window_model(own, window, radiation)
             rest = self.net[window] - (total[window] - before)
-            fitted = _fit_block(self.two_theta[window], rest, self.sigma[window], own, radiation)
+            fitted, _ = _fit_block(self.two_theta[window], rest, self.sigma[window], own, radiation)
             total[window] += self._window_model(fitted, window, radiation) - before
             parts.append(fitted)
         if not parts:
             return empty
         out = _Lines(*(np.concatenate([getattr(p, f) for p in parts]) for f in _Lines.__dataclass_fields__))
-        return out.take(np.argsort(out.position)).take(np.argsort(out.position) >= 0)
+        return out.take(np.argsort(out.position))
 
     def _window_model(self, lines: _Lines, window: slice, radiation: Radiation) -> np.ndarray:
-        x = self.two_theta[window]
-        total = np.zeros(len(x))
+        total = np.zeros(window.stop - window.start)
         for position, area, fwhm, eta in zip(lines.position, lines.area, lines.fwhm, lines.eta, strict=True):
-            total += area * _profile(x, position, fwhm, eta, radiation)
+            total += area * _profile(self.two_theta[window], position, fwhm, eta, radiation)
         return total
 
 
@@ -344,47 +345,47 @@ def _blocks(positions: np.ndarray, widths: np.ndarray, radiation: Radiation) -> 
     return out
 
 
-def _fit_block(x: np.ndarray, y: np.ndarray, sigma: np.ndarray, start: _Lines, radiation: Radiation) -> _Lines:
-    """Least squares of positions, areas, one width factor and one Lorentz fraction; areas are linear and solved inside.
+def _fit_block(
+    x: np.ndarray, y: np.ndarray, sigma: np.ndarray, start: _Lines, radiation: Radiation
+) -> tuple[_Lines, float]:
+    """(lines, χ²): least squares of positions, areas, one factor on the widths and one Lorentz fraction.
 
-    Variable projection (Golub & Pereyra, SIAM J. Numer. Anal. 10, 413 (1973)) keeps the nonlinear part small.
+    The areas are linear and solved inside: variable projection (Golub & Pereyra, SIAM J. Numer. Anal. 10, 413 (1973)).
     """
     from scipy.optimize import least_squares, nnls
 
     m = len(start)
     esd = np.hypot(sigma, PROFILE_ERROR * np.maximum(y, 0))
+    target = y / esd
     reach = 0.7 * start.fwhm
     # Widths follow the law within 20%, the Lorentz fraction is anything: what weak lines cannot say themselves.
     prior = np.concatenate([np.ones(m), [1 / 0.2, 1 / 1.5]])
-
-    def unpack(p: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-        return start.position + reach * np.tanh(p[:m]), start.fwhm * np.exp(np.clip(p[m], -2, 2)), 1 / (1 + np.exp(-np.clip(p[m + 1], -20, 20)))
-
     # Under crowded lines the background is too low: two ramps, down and up, make up for it.
     up = (x - x[0]) / max(x[-1] - x[0], 1e-12) / start.fwhm[0]
     ramps = [1 / start.fwhm[0] - up, up]
 
-    def columns(p: np.ndarray) -> np.ndarray:
+    def unpack(p: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+        width, mixing = np.clip(p[m:], -5, 5)
+        return start.position + reach * np.tanh(p[:m]), start.fwhm * np.exp(width), 1 / (1 + np.exp(-mixing))
+
+    def solve(p: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         position, fwhm, eta = unpack(p)
         profiles = [_profile(x, position[j], fwhm[j], eta, radiation) for j in range(m)]
-        return np.stack(profiles + ramps, axis=1) / esd[:, None]
-
-    target = y / esd
+        basis = np.stack(profiles + ramps, axis=1) / esd[:, None]
+        area = nnls(basis, target)[0]
+        return basis, area, basis @ area - target
 
     def residual(p: np.ndarray) -> np.ndarray:
-        basis = columns(p)
-        return np.concatenate([basis @ nnls(basis, target)[0] - target, prior * p])
+        return np.concatenate([solve(p)[2], prior * p])
 
     p = least_squares(residual, np.zeros(m + 2), method="lm", max_nfev=12 * (m + 3), xtol=1e-4, ftol=1e-4).x
     position, fwhm, eta = unpack(p)
-    basis = columns(p)
-    area = nnls(basis, target)[0]
-    left = basis @ area - target
-    scale = max(1.0, float(left @ left) / max(len(x) - 2 * m - 2, 1))
-    with np.errstate(invalid="ignore"):
-        covariance = np.linalg.pinv(basis.T @ basis) * scale
-    significance = area / np.sqrt(np.maximum(np.diag(covariance), 1e-300))
-    return _Lines(position, area[:m], fwhm, np.full(m, eta), significance[:m])
+    basis, area, left = solve(p)
+    chi2 = float(left @ left)
+    lines = basis[:, :m]  # without the ramps: a comb of lines trades area with them, yet stands out of them
+    covariance = np.linalg.pinv(lines.T @ lines) * max(1.0, chi2 / max(len(x) - 2 * m - 4, 1))
+    significance = area[:m] / np.sqrt(np.maximum(np.diag(covariance), 1e-300))
+    return _Lines(position, area[:m], fwhm, np.full(m, eta), significance), chi2
 
 
 def _has_kalpha2(search: _Search, radiation: Radiation) -> bool:
@@ -408,10 +409,6 @@ def _has_kalpha2(search: _Search, radiation: Radiation) -> bool:
             continue
         area = np.atleast_1d(y.max() * width[i])
         start = _Lines(np.array([top]), area, width[[i]], np.array([0.5]), np.zeros(1))
-        misfit = []
-        for model in (single, radiation):
-            fitted = _fit_block(x, y, sigma, start, model)
-            left = y - fitted.area * _profile(x, fitted.position[0], fitted.fwhm[0], fitted.eta[0], model)
-            misfit.append(float(np.sum((left / np.hypot(sigma, PROFILE_ERROR * np.maximum(y, 0))) ** 2)))
-        gains.append(np.log(misfit[0] / misfit[1]))
+        without, with_it = (_fit_block(x, y, sigma, start, model)[1] for model in (single, radiation))
+        gains.append(np.log(without / with_it))
     return not gains or float(np.median(gains)) > -0.7  # e^0.7: twice the misfit; overlaps and odd profiles do less

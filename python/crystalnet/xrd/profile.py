@@ -23,7 +23,7 @@ TEXTURE_AXES = np.array([[1, 0, 0], [0, 0, 1], [1, 1, 0], [1, 1, 1], [1, 0, 1], 
 FWHM_RANGE = (0.06, 0.15)  # degrees
 MIXING_RANGE = (0.3, 0.8)  # Lorentzian part
 ZERO_RANGE = (-0.05, 0.05)  # degrees
-COUNTS_RANGE = (3.5, 5.0)  # log10 of the counts at the highest point
+COUNTS_RANGE = (3.7, 5.0)  # log10 of the counts at the highest point
 LEVEL_RANGE = (0.003, 0.02)  # background, as a part of the highest point: constant,
 RISE_RANGE = (0.0, 0.04)  # air scatter at the low-angle end,
 RISE_WIDTH = 6.0  # degrees, falling to 1/e within this,
@@ -138,9 +138,7 @@ def _march_dollase(hkl: np.ndarray, sites: AtomSites, axis: np.ndarray, march: f
     import spglib
 
     _, kinds = np.unique(sites.species, return_inverse=True)
-    symmetry = spglib.get_symmetry_dataset(
-        (sites.lattice.tolist(), sites.frac_coords.tolist(), (kinds + 1).tolist())
-    )
+    symmetry = spglib.get_symmetry_dataset((sites.lattice.tolist(), sites.frac_coords.tolist(), (kinds + 1).tolist()))
     rotations = np.unique(symmetry.rotations, axis=0) if symmetry else np.eye(3, dtype=int)[None]
     reciprocal = np.linalg.inv(sites.lattice).T
     vectors = np.einsum("nj,kji->nki", hkl, rotations) @ reciprocal

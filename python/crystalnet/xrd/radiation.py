@@ -57,9 +57,7 @@ def parse_wavelength(text: str | float) -> Radiation:
         raise InputError(f"wavelength {wavelength:g} Å is out of range: give {_ACCEPTED}")
     for kalpha1, kalpha2 in TUBES.values():
         if abs(wavelength - kalpha1) <= KALPHA1_TOLERANCE:
-            return Radiation(
-                ((wavelength, 1.0), (wavelength * kalpha2 / kalpha1, KALPHA2_WEIGHT)), kalpha2_known=False
-            )
+            return Radiation(((wavelength, 1.0), (wavelength * kalpha2 / kalpha1, KALPHA2_WEIGHT)), kalpha2_known=False)
         if abs(wavelength - (kalpha1 + KALPHA2_WEIGHT * kalpha2) / (1 + KALPHA2_WEIGHT)) <= MEAN_TOLERANCE:
             return doublet(kalpha1, kalpha2)
         if kalpha1 <= wavelength <= kalpha2 + KALPHA1_TOLERANCE:

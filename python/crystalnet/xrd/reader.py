@@ -88,15 +88,16 @@ def counting_esd(intensity: np.ndarray) -> np.ndarray:
     whole = bool(np.all(intensity == np.round(intensity)))
     few = np.median(intensity) < 5  # too few counts for a scatter
     if whole and (few or 0.5 < _scatter(intensity, 1)[1] < 2):
-        return np.sqrt(np.maximum(intensity, 1.0))
-    variance, gain = _scatter(intensity, 3)
+        return np.asarray(np.sqrt(np.maximum(intensity, 1.0)))
+    floor, gain = _scatter(intensity, 3)
     least = (1e-5 * float(np.max(np.abs(intensity)))) ** 2  # no detector beats this; simulated patterns would
-    if np.median(intensity) > 5 * np.sqrt(variance):
-        return np.sqrt(np.maximum(gain * np.maximum(intensity, np.quantile(intensity, 0.01)), least))
-    strong = intensity[intensity > 20 * np.sqrt(variance)]
-    # The scale of the counts is lost with the background: let the strongest point be known to 1%, or as the gain says.
-    gain = min(gain, 1e-4 * float(strong.max())) if len(strong) else 0.0
-    return np.sqrt(np.maximum(variance, least) + gain * np.maximum(intensity, 0))
+    if np.median(intensity) > 5 * np.sqrt(floor):
+        variance = gain * np.maximum(intensity, np.quantile(intensity, 0.01))
+    else:  # the scale of the counts went with the background: let the strong points be known to 1%, or as the gain says
+        strong = intensity[intensity > 20 * np.sqrt(floor)]
+        gain = min(gain, 1e-4 * float(strong.max())) if len(strong) else 0.0
+        variance = floor + gain * np.maximum(intensity, 0)
+    return np.asarray(np.sqrt(np.maximum(variance, least)))
 
 
 def _scatter(intensity: np.ndarray, lag: int) -> tuple[float, float]:

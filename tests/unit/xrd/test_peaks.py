@@ -113,7 +113,9 @@ def test_direct_beam_is_no_line():
     pattern, truth = synthetic(parse_wavelength("CuKa"))
     x = np.concatenate([np.arange(0.1, 8, 0.02), pattern.two_theta])
     beam = 1e6 * np.exp(-x / 0.4)
-    y = np.random.default_rng(1).poisson(beam + np.concatenate([np.full(len(x) - len(pattern.intensity), 700.0), pattern.intensity]))
+    y = np.random.default_rng(1).poisson(
+        beam + np.concatenate([np.full(len(x) - len(pattern.intensity), 700.0), pattern.intensity])
+    )
     peaks = find_peaks(Pattern(x, y.astype(float), np.sqrt(np.maximum(y, 1)), pattern.radiation))
     assert peaks.two_theta.min() > 20
     assert len(peaks) >= len(truth) - 1

@@ -10,7 +10,9 @@ from crystalnet.xrd.radiation import assumed_cu, parse_wavelength
 CU = ((1.540593, 1.0), (1.544427, 0.5))
 
 
-@pytest.mark.parametrize("text", ["CuKa", "cuka", "Cu", "Cu Ka", "Cu Kα", "Cu-Ka", "CuKalpha", "CuKa12", "1.5418", 1.5419])
+@pytest.mark.parametrize(
+    "text", ["CuKa", "cuka", "Cu", "Cu Ka", "Cu Kα", "Cu-Ka", "CuKalpha", "CuKa12", "1.5418", 1.5419]
+)
 def test_copper_doublet(text):
     radiation = parse_wavelength(text)
     assert radiation.lines == CU

@@ -1,0 +1,170 @@
+"""Refinement and line matching: the true crystal, wrong ones, and candidates that cannot be fitted at all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crystalnet.ops.reflections import Reflections, reflections
+from crystalnet.records import AtomSites, Pattern, Peaks, Radiation
+from crystalnet.xrd.profile import atomic_numbers, polarisation_ratio, simulate_profile
+from crystalnet.xrd.refine import intensity_misfit, refine, weighted_profile_r
+
+CU = Radiation(((1.540593, 1.0), (1.544427, 0.5)))
+FACE_CENTRED = np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
+
+
+def fluorite(cation: str = "Ca", anion: str = "F", a: float = 5.462) -> AtomSites:
+    anions = [[x, y, z] for x in (0.25, 0.75) for y in (0.25, 0.75) for z in (0.25, 0.75)]
+    return AtomSites(a * np.eye(3), (cation,) * 4 + (anion,) * 8, np.vstack([FACE_CENTRED, anions]))
+
+
+def pyrite(x: float) -> AtomSites:
+    """FeS2, Pa-3: one free coordinate."""
+    signs = np.array([[1, 1, 1], [-1, -1, 1], [-1, 1, -1], [1, -1, -1]])
+    shift = np.array([[0, 0, 0], [0.5, 0, 0.5], [0, 0.5, 0.5], [0.5, 0.5, 0]])
+    sulfur = np.vstack([signs * x + shift, -signs * x - shift]) % 1
+    return AtomSites(5.418 * np.eye(3), ("Fe",) * 4 + ("S",) * 8, np.vstack([FACE_CENTRED, sulfur]))
+
+
+def lines_of(sites: AtomSites, top: float = 90.0) -> Reflections:
+    return reflections(sites.lattice, sites.frac_coords, atomic_numbers(sites.species), CU.wavelength, top)
+
+
+def observed(sites: AtomSites, pattern: Pattern, fwhm: float = 0.1) -> Peaks:
+    """What a perfect peak search would give: the stronger lines of the crystal over a flat background."""
+    lines = lines_of(sites)
+    keep = (lines.two_theta > 10) & (lines.intensity > 2e-3 * lines.intensity.max())
+    position = lines.two_theta[keep]
+    area = lines.intensity[keep] * polarisation_ratio(position, CU)
+    background = np.full(len(pattern.two_theta), np.median(pattern.intensity))
+    width = np.full(len(position), fwhm)
+    return Peaks(position, lines.d_spacing[keep], area, width, background, 10.0, 90.0, CU)
+
+
+@pytest.fixture(scope="module")
+def measured() -> tuple[Pattern, Peaks]:
+    pattern = simulate_profile(fluorite(), CU, measured_like=True, seed=1)
+    return pattern, observed(fluorite(), pattern)
+
+
+def test_the_true_crystal_fits_and_its_cell_comes_out(measured: tuple[Pattern, Peaks]) -> None:
+    pattern, peaks = measured
+    fit = refine(pattern, peaks, fluorite(a=5.462 * 1.002))
+    assert fit.sites.lattice[0, 0] == pytest.approx(5.462, abs=0.0005)
+    assert fit.sites.species == fluorite().species
+    assert fit.rwp == pytest.approx(weighted_profile_r(pattern, fit.calculated, fit.background))
+    signal = (pattern.intensity - fit.background) / pattern.sigma
+    misfit = (pattern.intensity - fit.calculated) / pattern.sigma
+    assert fit.rwp == pytest.approx(np.sqrt((misfit**2).sum() / (signal**2).sum()))
+    assert fit.rwp < 1.3 * np.sqrt(len(signal) / (signal**2).sum())  # little more than counting noise
+    nearest = np.abs(fit.hkl_two_theta[:, None] - peaks.two_theta - fit.zero_shift).min(axis=0)
+    assert nearest.max() < 0.02
+
+
+def test_wrong_crystals_in_the_same_cell_fit_worse(measured: tuple[Pattern, Peaks]) -> None:
+    pattern, peaks = measured
+    truth = refine(pattern, peaks, fluorite()).rwp
+    rock_salt = AtomSites(fluorite().lattice, ("Ca",) * 4 + ("F",) * 4, np.vstack([FACE_CENTRED, FACE_CENTRED + 0.5]))
+    for wrong in (fluorite("F", "Ca"), fluorite("Ca", "S"), rock_salt):
+        assert refine(pattern, peaks, wrong).rwp > truth + 0.1
+
+
+def test_a_free_coordinate_is_found_and_the_symmetry_kept() -> None:
+    pattern = simulate_profile(pyrite(0.3851), CU, measured_like=True, seed=5)
+    peaks = observed(pyrite(0.3851), pattern)
+    held = refine(pattern, peaks, pyrite(0.375), free_coordinates=False)
+    freed = refine(pattern, peaks, pyrite(0.375))
+    assert freed.rwp < held.rwp
+    assert freed.sites.frac_coords[4, 0] == pytest.approx(0.3851, abs=0.002)
+    x = freed.sites.frac_coords[4, 0]
+    difference = freed.sites.frac_coords - pyrite(x).frac_coords
+    assert np.abs(difference - np.round(difference)).max() < 1e-9
+
+
+def test_an_unexplained_site_scatters_as_much_as_the_pattern_asks(measured: tuple[Pattern, Peaks]) -> None:
+    pattern, peaks = measured
+    fit = refine(pattern, peaks, fluorite(cation="X"))
+    assert fit.rwp < 0.35 and fit.sites.species[0] == "X"
+
+
+@pytest.mark.parametrize(
+    "sites",
+    [
+        AtomSites(5.462 * np.eye(3), ("Ca", "F"), np.full((2, 3), np.nan)),
+        AtomSites(5.462 * np.eye(3), ("Ca", "F"), np.zeros((2, 3))),
+        AtomSites(5.462 * np.eye(3), ("Og",), np.zeros((1, 3))),
+        AtomSites(5.462 * np.eye(3), (), np.zeros((0, 3))),
+        fluorite(a=8.0),
+    ],
+    ids=["nan", "overlapping", "no form factor", "empty", "another cell"],
+)
+def test_hopeless_candidates_come_back_with_a_large_rwp(measured: tuple[Pattern, Peaks], sites: AtomSites) -> None:
+    pattern, peaks = measured
+    fit = refine(pattern, peaks, sites)
+    assert 0.9 < fit.rwp <= 1.0
+    assert len(fit.calculated) == len(fit.background) == len(pattern.two_theta)
+    assert len(fit.sites) == len(sites)
+
+
+def test_without_time_the_candidate_comes_back_as_given(measured: tuple[Pattern, Peaks]) -> None:
+    fit = refine(*measured, fluorite(a=5.47), max_seconds=0.0)
+    assert fit.sites.lattice[0, 0] == 5.47
+
+
+def test_misfit_tells_crystals_apart(measured: tuple[Pattern, Peaks]) -> None:
+    _, peaks = measured
+    assert intensity_misfit(peaks, lines_of(fluorite())) < 0.02
+    assert intensity_misfit(peaks, lines_of(fluorite("Ca", "O"))) < 0.1  # a neighbour in the table
+    assert intensity_misfit(peaks, lines_of(fluorite("F", "Ca"))) > 0.3
+    assert intensity_misfit(peaks, lines_of(fluorite(a=8.0))) > 0.5
+
+
+def test_misfit_counts_missing_and_unexplained_lines(measured: tuple[Pattern, Peaks]) -> None:
+    _, peaks = measured
+    lines = lines_of(fluorite())
+    strongest = int(np.argmax(peaks.area))
+    keep = np.arange(len(peaks)) != strongest
+    fewer = Peaks(
+        *(a[keep] for a in (peaks.two_theta, peaks.d_spacing, peaks.area, peaks.fwhm)),
+        peaks.background,
+        peaks.two_theta_min,
+        peaks.two_theta_max,
+        CU,
+    )
+    assert intensity_misfit(fewer, lines) > 0.3  # calculated, not observed
+    without = lines._select(np.abs(lines.two_theta - peaks.two_theta[strongest]) > 0.1)
+    assert intensity_misfit(peaks, without) > 0.3  # observed, not calculated
+    assert intensity_misfit(peaks, lines._select(slice(0))) == 1.0
+
+
+def test_misfit_survives_texture_and_displacement(measured: tuple[Pattern, Peaks]) -> None:
+    _, peaks = measured
+    damped = peaks.area * np.exp(-2.0 / (2 * peaks.d_spacing**2))
+    damped[0] *= 1.8
+    textured = Peaks(peaks.two_theta + 0.03, peaks.d_spacing, damped, peaks.fwhm, peaks.background, 10.0, 90.0, CU)
+    truth = intensity_misfit(textured, lines_of(fluorite()), zero_shift=0.03)
+    assert truth < 0.2 < intensity_misfit(textured, lines_of(fluorite("F", "Ca")), zero_shift=0.03)
+
+
+@pytest.mark.parametrize(("name", "limit"), [("CaF2_CPD", 0.25), ("RockJock_HEMATITE", 0.22)])
+def test_real_patterns(shared_data: Path, name: str, limit: float) -> None:
+    from pymatgen.core.structure import Structure
+
+    from crystalnet.xrd.peaks import find_peaks
+    from crystalnet.xrd.reader import read_pattern
+
+    entry = next(e for e in json.loads((shared_data / "index.json").read_text()) if e["name"] == name)
+    radiation = Radiation(tuple((line["wavelength"], line["weight"]) for line in entry["radiation"]))
+    pattern = read_pattern(shared_data / entry["pattern"], radiation)
+    peaks = find_peaks(pattern)
+    truth = AtomSites.from_structure(Structure.from_file(shared_data / entry["truth"]))
+    one, two = sorted(set(truth.species))
+    swapped = AtomSites(truth.lattice, tuple(two if s == one else one for s in truth.species), truth.frac_coords)
+    fit = refine(pattern, peaks, truth)
+    assert fit.rwp < limit
+    assert np.linalg.norm(fit.sites.lattice, axis=1) == pytest.approx(np.linalg.norm(truth.lattice, axis=1), rel=0.005)
+    assert refine(pattern, peaks, swapped).rwp > 2 * fit.rwp
