@@ -16,6 +16,7 @@ import numpy as np
 
 from crystalnet.data.prototypes import closest_contact, types_table
 from crystalnet.density.atoms import Decomposition, decompose, orbits_of
+from crystalnet.density.promolecule import element_table
 from crystalnet.elements import ATOMIC_NUMBER
 from crystalnet.ops.reflections import reflections
 from crystalnet.records import AtomSites, Cell, DensityGrid, Peaks
@@ -23,6 +24,7 @@ from crystalnet.xrd.refine import intensity_misfit
 
 TOLERANCES = (0.5, 0.35, 0.2, 0.1)  # Å, of the symmetry search on decoded atoms; the network is good to about 0.1 Å
 MAX_ASSIGNMENTS = 400  # ways to name the atoms of one decoded geometry that are held against the pattern
+LIKELY_ELEMENTS = 6  # tried in place of an orbit's own where all combinations are too many
 MIN_CONTACT = 0.60  # of the covalent radii: below, the proposal is no crystal
 MIN_CONTACT_DECODED = 0.50  # decoded positions are rough; refinement moves them
 VOLUME_PER_ATOM = (3.5, 75.0)  # Å³: diamond has 5.7, solid caesium 115 but no compound of it over 75
@@ -56,19 +58,24 @@ def misfit(sites: AtomSites, peaks: Peaks, cell: Cell) -> float:
 def network_proposals(
     densities: np.ndarray, cell: Cell, peaks: Peaks, elements: Sequence[str], formula: Mapping[str, float] | None
 ) -> list[Proposal]:
-    """Proposals from densities (N, n, n, n) e/Å³ in the cell's primitive axes, best first."""
+    """Proposals from densities (N, n, n, n) e/Å³ in the cell's primitive axes, best first.
+
+    elements: those given, each of which must occur; () where nothing is known, and any element may.
+    """
+    named = bool(elements)
+    elements = elements or tuple(element_table())
     found: list[Proposal] = []
     most = max(4, int(cell.primitive_volume / VOLUME_PER_ATOM[0] / 1.5))
     for number, values in enumerate(densities):
         taken = decompose(DensityGrid(values, cell.primitive_lattice), tuple(elements), most)
         if len(taken.sites):
-            for sites in _named_crystals(taken, cell, elements, formula):
+            for sites in _named_crystals(taken, cell, elements, formula, named):
                 found.append(Proposal(sites, "network", misfit(sites, peaks, cell), cell, number))
     return distinct(found)
 
 
 def _named_crystals(
-    taken: Decomposition, cell: Cell, elements: Sequence[str], formula: Mapping[str, float] | None
+    taken: Decomposition, cell: Cell, elements: Sequence[str], formula: Mapping[str, float] | None, named: bool
 ) -> Iterator[AtomSites]:
     """Symmetric crystals of a decomposition's geometry under every naming that its density allows."""
     seen: set[tuple[int, ...]] = set()
@@ -80,8 +87,7 @@ def _named_crystals(
         if key in seen:
             continue
         seen.add(key)
-        names = _namings(crystal.orbits, taken.cost, len(elements))
-        for naming in names:
+        for naming in _namings(crystal.orbits, taken.cost, all_used=named):
             species = tuple(elements[naming[orbit]] for orbit in crystal.orbits)
             if formula is not None and not _has_formula(species, formula):
                 continue
@@ -94,23 +100,24 @@ def _fits_system(space_group: int, cell: Cell) -> bool:
     return space_group >= 195 if cell.system == "cubic" else 143 <= space_group <= 194
 
 
-def _namings(orbits: np.ndarray, cost: np.ndarray, n_elements: int) -> list[tuple[int, ...]]:
-    """Element index of each orbit, the assignments that the density likes best first; every element is used."""
-    n_orbits = int(orbits.max()) + 1
+def _namings(orbits: np.ndarray, cost: np.ndarray, all_used: bool) -> list[tuple[int, ...]]:
+    """Element index of each orbit, the assignments that the density likes best first; all_used: no element left out."""
+    n_orbits, n_elements = int(orbits.max()) + 1, cost.shape[1]
     price = np.array([cost[orbits == orbit].sum(0) for orbit in range(n_orbits)])  # (orbits, elements)
     if n_elements**n_orbits <= 50_000:
         names = np.array(list(product(range(n_elements), repeat=n_orbits)))
-    else:  # too many: the density's own naming and every change of one or two orbits
+    else:  # too many: the density's own naming and every change of one or two orbits to their likeliest elements
         own = price.argmin(1)
+        likely = np.argsort(price, axis=1)[:, :LIKELY_ELEMENTS]
         changed = [own]
-        for (i, j), (a, b) in product(permutations(range(n_orbits), 2), product(range(n_elements), repeat=2)):
-            other = own.copy()
-            other[i], other[j] = a, b
-            changed.append(other)
+        for i, j in product(range(n_orbits), repeat=2):
+            for a, b in product(likely[i], likely[j]):
+                other = own.copy()
+                other[i], other[j] = a, b
+                changed.append(other)
         names = np.unique(changed, axis=0)
-    if n_orbits >= n_elements:
-        used = np.array([[(row == e).any() for e in range(n_elements)] for row in names]).all(1)
-        names = names[used]
+    if all_used:
+        names = names[(names[:, :, None] == np.arange(n_elements)).any(1).all(1)]
     total = price[np.arange(n_orbits), names].sum(1)
     best = np.argsort(total, kind="stable")[:MAX_ASSIGNMENTS]
     return [tuple(row) for row in names[best].tolist()]
@@ -178,6 +185,27 @@ def catalogue_proposals(
 
 
 # --- both ---------------------------------------------------------------------------------------------------------
+
+ANIONS = {"F": -1, "Cl": -1, "Br": -1, "I": -1, "O": -2}  # elements that hardly ever leave a charge unbalanced
+
+
+def charge_balances(counts: Mapping[str, float]) -> bool:
+    """Whether known oxidation states can add up to zero; compounds without halogens or oxygen always pass.
+
+    Every other element may lie anywhere between its lowest and highest known state, so that mixed valence passes.
+    """
+    from pymatgen.core import Element
+
+    if not any(symbol in ANIONS for symbol in counts) or len(counts) < 2:
+        return True
+    low = high = 0.0
+    for symbol, amount in counts.items():
+        if symbol in ANIONS:
+            low, high = low + ANIONS[symbol] * amount, high + ANIONS[symbol] * amount
+        elif symbol != "X":
+            states = (*Element(symbol).common_oxidation_states, *Element(symbol).icsd_oxidation_states) or (0,)
+            low, high = low + min(states) * amount, high + max(states) * amount
+    return low <= 1e-9 and high >= -1e-9
 
 
 def distinct(proposals: Iterable[Proposal], keep: int = 40) -> list[Proposal]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from crystalnet.candidates import Proposal, catalogue_proposals, distinct, network_proposals
+from crystalnet.candidates import Proposal, catalogue_proposals, charge_balances, distinct, network_proposals
 from crystalnet.checkpoint import Model, load_model, shipped_model
 from crystalnet.config import SYSTEMS
 from crystalnet.density.promolecule import GRID, element_table, promolecule_density
@@ -33,9 +33,11 @@ REPORTED = 5  # candidates written
 SYMPREC = 0.02  # Å, symmetry of a proposal whose atoms were already moved onto their positions
 WORTH_REFINING = 0.35  # above the best misfit: intensities this much worse do not win by refinement
 CONFIDENT_RWP = 0.30  # a wrong structure in the right cell seldom fits better, texture seldom makes a right one worse
-VOLUME_RANGE = (0.65, 1.5)  # of the predicted volume: beyond, the wavelength or the elements are probably wrong
+VOLUME_RANGE = (0.6, 1.75)  # of the predicted volume; the prediction itself is up to 1.6 off (MnS)
 SAME_RWP = 0.01  # refinements that ended in one crystal differ less in Rwp
-COMPLEXITY = 0.002  # of Rwp for each e-fold of atoms: a larger cell has more freedom to fit
+COMPLEXITY = 0.03  # of Rwp for each e-fold of atoms in the primitive cell: more atoms have more freedom to fit
+UNBALANCED = 0.15  # of Rwp, for a halide or oxide whose charges cannot balance
+REFINEMENT_SECONDS = 15.0  # of processor time in all; at least the three most promising are refined
 
 Progress = Callable[[str], None]
 
@@ -90,8 +92,7 @@ def solve(
             for name in models
         }
     with clock("atoms"):
-        palette = symbols or tuple(element_table())
-        proposals = [p for c in cells for p in network_proposals(densities[c.system], c, peaks, palette, amounts)]
+        proposals = [p for c in cells for p in network_proposals(densities[c.system], c, peaks, symbols, amounts)]
     with clock("catalogue"):
         if candidates == "all" and symbols:
             proposals += [p for c in cells for p in catalogue_proposals(c, peaks, symbols, amounts)]
@@ -205,17 +206,26 @@ def _refined(proposals: list[Proposal], pattern: Pattern, peaks: Peaks) -> list[
     half = REFINED // 2
     first, rest = by_source[0][:half] + by_source[1][:half], by_source[0][half:] + by_source[1][half:]
     chosen = first + sorted(rest, key=lambda p: p.misfit)[: REFINED - len(first)]
-    fitted = []
-    for proposal in chosen:
+    fitted: list[tuple[Proposal, Fit, float]] = []
+    started = time.thread_time()
+    for proposal in sorted(chosen, key=lambda p: p.misfit):
         conventional = _conventional(proposal.sites)
         if conventional is not None:
             fit = refine(pattern, peaks, conventional, zero_shift=proposal.cell.zero_shift)
-            fitted.append((proposal, fit, fit.rwp + COMPLEXITY * math.log(len(conventional))))
+            fitted.append((proposal, fit, _score(fit.rwp, proposal.sites)))
+        if len(fitted) >= 3 and time.thread_time() - started > REFINEMENT_SECONDS:
+            break
     best: list[tuple[Proposal, Fit, float]] = []
     for entry in sorted(fitted, key=lambda entry: entry[2]):
         if not any(_same_crystal(entry[1], other[1]) for other in best):
             best.append(entry)
     return best
+
+
+def _score(rwp: float, sites: AtomSites) -> float:
+    """Rwp with a penalty for complexity and for charges that cannot balance; lower is better."""
+    penalty = COMPLEXITY * math.log(len(sites)) + (0.0 if charge_balances(Counter(sites.species)) else UNBALANCED)
+    return rwp * (1 + penalty)
 
 
 def _same_crystal(one: Fit, other: Fit) -> bool:

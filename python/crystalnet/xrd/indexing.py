@@ -6,7 +6,7 @@ guesses on the low-angle strong lines are made, tested against the other lines, 
 ranked. Nothing about the cell is assumed.
 
 The ranking is a description length: how much better "these Nc calculated lines, n of them seen" tells the
-measured positions than chance does. It contains de Wolff's M (J. Appl. Cryst. 1, 108, 1968): each indexed line
+measured positions than chance does. It contains de Wolff's M (J. Appl. Cryst. 1, 108, 1968): an indexed line
 earns the log of (mean spacing of calculated lines / misfit). Beyond M it makes a strong unexplained line cost
 more than a weak one and a calculated but unseen line cost something, which is also what decides the centring.
 """
@@ -220,7 +220,7 @@ def _nearest(system: str, centring: str, metric: np.ndarray, q: np.ndarray) -> t
 
 
 def _distance(system: str, centring: str, metric: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """|Q − nearest calculated Q| (m, n): `_nearest` without the indices, in single precision, for the sieve."""
+    """|Q − nearest calculated Q| (m, n): `_nearest` without the indices, in single precision for speed."""
     a, c = metric[:, :1], metric[:, 1:]
     if system == "cubic":
         return np.abs(_nearest_cubic(centring, q / a) * a - q)
@@ -234,7 +234,7 @@ def _distance(system: str, centring: str, metric: np.ndarray, q: np.ndarray) -> 
         np.maximum(y, 0, out=x)
         np.sqrt(x, out=x)
         if centring == "R" and m % 3:
-            # The nearest l that is no multiple of 3 is ||x mod 3 − 1.5| − 0.5| away; |y − l²| ≈ that times 2x.
+            # The nearest l that is not 3n is ||x mod 3 − 1.5| − 0.5| away; |y − l²| is about that times 2x.
             np.add(x, np.maximum(x, 1), out=y)
             x -= 3 * np.floor(x / 3) + np.float32(1.5)
             np.abs(x, out=x)
@@ -347,7 +347,7 @@ def _sieve(
     use: np.ndarray,
     slack: float,
 ) -> np.ndarray:
-    """Indices of the starts worth a full test: not too dense, and meeting two of the three strongest lines."""
+    """Indices of the starts worth a full test: not too dense, and meeting two of the three strongest."""
     chance = _chance(lines, system, centring, metric, q, use[len(use) // 2 :][:1], slack)
     keep = np.flatnonzero(chance[:, 0] < MAX_CHANCE)
     strongest = use[_best(lines.strength[use], 3)]
@@ -464,7 +464,7 @@ def _state(cell: Cell) -> np.ndarray:
 
 
 def _rated(lines: _Lines, system: str, centring: str, state: np.ndarray) -> tuple[float, Cell]:
-    """Score in nats (see the module's docstring) and the cell with de Wolff's M, for the likeliest extinctions."""
+    """Score in nats (module docstring) and the cell with de Wolff's M, for the likeliest extinctions."""
     glides = GLIDES[centring] if system == "trigonal" else ("",)
     rates = [_rate(lines, system, centring, glide, state) for glide in glides]
     score, cell = max(rates, key=lambda item: item[0])
@@ -527,7 +527,7 @@ def _rate(lines: _Lines, system: str, centring: str, glide: str, state: np.ndarr
     merit = 0.0
     if found:
         misfit = np.abs(miss * lines.slope)[hit].mean() + 1e-6 * q_calc[-1]
-        merit = float((q_calc[-1]) / (2 * misfit * possible))
+        merit = float(q_calc[-1] / (2 * misfit * possible))
     return float(score), replace(cell, figure_of_merit=merit, n_indexed=found, n_lines=n)
 
 
@@ -630,10 +630,10 @@ def _without_repeats(rated: Sequence[tuple[float, Cell]], limit: int) -> list[tu
 
 
 def cell_from_option(text: str, system: str = "auto") -> Cell:
-    """The cell of `--cell`: "a" (cubic), "a,c" (hexagonal axes), "a,alpha=55" (rhombohedral, put on hexagonal axes).
+    """The cell of `--cell`: "a" (cubic), "a,c" (hexagonal axes) or "a,alpha=55" (rhombohedral axes).
 
-    Å and degrees. system: "auto", "cubic" or "trigonal". The centring is P (R for the rhombohedral form) until
-    the lines have decided, see `centrings`. Raises InputError on anything else.
+    Å and degrees; system: "auto", "cubic" or "trigonal". The result is on hexagonal axes, its centring P (R for
+    the rhombohedral form) until the lines have decided, see `centrings`. Raises InputError on anything else.
     """
     form = 'write --cell as "a" (cubic), "a,c" (hexagonal axes) or "a,alpha=55" (rhombohedral)'
     names = ["a", "c"]

@@ -18,6 +18,7 @@ DETECTION = 4.5  # sigma in a matched filter: a pattern offers some 10³ indepen
 SIGNIFICANCE = 4.0  # area / esd of a fitted line
 MIN_AREA = 0.004  # of the strongest line: below, impurities and ghosts outnumber lines
 MAX_D_SPACING = 40.0  # Å: below the angle of such a line is the direct beam, not a small-molecule or mineral cell
+MIN_POINTS = 30  # above the direct beam
 BACKGROUND_POINTS = 3000  # enough for a smooth curve; arPLS on 48,000 points would take seconds
 PER_FWHM = 8  # points per FWHM of the detection grid
 SHAPE_ERROR = 0.05  # of a line's height: what a pseudo-Voigt may miss of a real profile, so not a line of its own
@@ -36,13 +37,17 @@ def find_peaks(pattern: Pattern) -> Peaks:
     """
     background = _background(pattern.two_theta, pattern.intensity)
     search = _Search(pattern, background)
-    if len(search.two_theta) < 30:
+    if len(search.two_theta) < MIN_POINTS:
         raise _too_few(pattern, 0)
     radiation = pattern.radiation
     if not radiation.kalpha2_known:
         radiation = replace(radiation, kalpha2_known=True)
         if not _has_kalpha2(search, radiation):
             radiation = replace(radiation, lines=radiation.lines[:1])
+    lines = search.run(radiation)
+    # Without the lines just found the background shows itself, under them and where it rises steeply.
+    background = _background(pattern.two_theta, pattern.intensity - search.model(lines, radiation, pattern.two_theta))
+    search = _Search(pattern, background)
     lines = search.run(radiation)
     if len(lines) < MIN_PEAKS:
         raise _too_few(pattern, len(lines))
@@ -67,7 +72,7 @@ def _too_few(pattern: Pattern, n: int) -> InputError:
 
 
 def _background(two_theta: np.ndarray, intensity: np.ndarray) -> np.ndarray:
-    """(n,) smooth curve under the lines: penalised-spline arPLS of pybaselines (Baek et al., Analyst 140, 250, 2015)."""
+    """(n,) smooth curve under the lines: pybaselines' pspline_arpls (Baek et al., Analyst 140, 250, 2015)."""
     from pybaselines import Baseline
 
     n = len(two_theta)
@@ -112,7 +117,7 @@ class _Search:
         self.step = np.gradient(self.two_theta) if keep.sum() > 1 else np.ones(keep.sum())
         self.width_law = np.zeros(1)  # polynomial of log FWHM in 2θ / 100, held constant outside width_range
         self.width_range = (0.0, 180.0)
-        if keep.sum() >= 30:
+        if keep.sum() >= MIN_POINTS:
             self.width_law = np.array([np.log(self._typical_fwhm())])
 
     def fwhm(self, two_theta: np.ndarray) -> np.ndarray:
@@ -233,14 +238,15 @@ class _Search:
 
     # --- profiles ---
 
-    def model(self, lines: _Lines, radiation: Radiation) -> np.ndarray:
-        """(n,) sum of the lines' profiles on the net intensity's axis."""
-        total = np.zeros(len(self.two_theta))
+    def model(self, lines: _Lines, radiation: Radiation, axis: np.ndarray | None = None) -> np.ndarray:
+        """(n,) sum of the lines' profiles on an axis, by default the net intensity's."""
+        axis = self.two_theta if axis is None else axis
+        total = np.zeros(len(axis))
         for position, area, fwhm, eta in zip(lines.position, lines.area, lines.fwhm, lines.eta, strict=True):
             reach = 20 * fwhm
-            a = np.searchsorted(self.two_theta, position - reach)
-            b = np.searchsorted(self.two_theta, position + reach + _split(position, radiation))
-            total[a:b] += area * _profile(self.two_theta[a:b], position, fwhm, eta, radiation)
+            a = np.searchsorted(axis, position - reach)
+            b = np.searchsorted(axis, position + reach + _split(position, radiation))
+            total[a:b] += area * _profile(axis[a:b], position, fwhm, eta, radiation)
         return total
 
     def fit(self, positions: np.ndarray, radiation: Radiation, start: _Lines | None = None) -> _Lines:
@@ -382,10 +388,9 @@ def _fit_block(
     position, fwhm, eta = unpack(p)
     basis, area, left = solve(p)
     chi2 = float(left @ left)
-    lines = basis[:, :m]  # without the ramps: a comb of lines trades area with them, yet stands out of them
-    covariance = np.linalg.pinv(lines.T @ lines) * max(1.0, chi2 / max(len(x) - 2 * m - 4, 1))
-    significance = area[:m] / np.sqrt(np.maximum(np.diag(covariance), 1e-300))
-    return _Lines(position, area[:m], fwhm, np.full(m, eta), significance), chi2
+    covariance = np.linalg.pinv(basis.T @ basis) * max(1.0, chi2 / max(len(x) - 2 * m - 4, 1))
+    significance = area / np.sqrt(np.maximum(np.diag(covariance), 1e-300))
+    return _Lines(position, area[:m], fwhm, np.full(m, eta), significance[:m]), chi2
 
 
 def _has_kalpha2(search: _Search, radiation: Radiation) -> bool:
