@@ -15,7 +15,9 @@ def evaluate(
     guesses: Annotated[int, typer.Option(min=1, help="Latent samples a crystal.")] = 5,
     candidates: Annotated[str, typer.Option(help="all, or network.")] = "all",
     measured_like: Annotated[bool, typer.Option("--measured-like", help="Cu Kα 10-90° with noise and width.")] = False,
-    split: Annotated[str, typer.Option(help="composition: the dev compositions only; all: every record.")] = "composition",
+    split: Annotated[
+        str, typer.Option(help="composition: the dev compositions only; all: every record.")
+    ] = "composition",
     limit: Annotated[int | None, typer.Option(min=1, help="Most crystals.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of samples, noise and choice.")] = 0,
     model: Annotated[Path | None, typer.Option(help="Model file instead of the package's.")] = None,

@@ -9,12 +9,17 @@ import typer
 
 
 def fetch(
-    paths: Annotated[list[Path] | None, typer.Argument(help="Structure files (source files).", metavar="[PATHS]...")] = None,
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Structure files (source files).", metavar="[PATHS]...")
+    ] = None,
     source: Annotated[
-        str | None, typer.Option(help="materials-project, prototypes or files; default: the first with a key, else the second.")
+        str | None,
+        typer.Option(help="materials-project, prototypes or files; default: the first with a key, else the second."),
     ] = None,
     system: Annotated[str | None, typer.Option(help="cubic or trigonal; default both.")] = None,
-    types: Annotated[list[Path] | None, typer.Option(help="Structure records that serve as further prototypes.")] = None,
+    types: Annotated[
+        list[Path] | None, typer.Option(help="Structure records that serve as further prototypes.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Most crystals a system.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the generator.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Folder; one data set a system is made in it.")] = None,

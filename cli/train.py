@@ -11,7 +11,9 @@ import typer
 def train(
     system: Annotated[str, typer.Option(help="cubic or trigonal.")] = "cubic",
     preset: Annotated[str, typer.Option(help="small (laptop), base (GPU) or paper (as published).")] = "small",
-    data: Annotated[Path | None, typer.Option(help="Data set directory; default: fetch's, made first if need be.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Data set directory; default: fetch's, made first if need be.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     max_minutes: Annotated[float | None, typer.Option(min=0.05, help="Anneal the learning rate to this time.")] = None,

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Folder of real crystals and measured patterns (CRYSTALNET_SHARED_DATA, or ../shared/data beside the repository)."""
+    """Folder of real crystals and patterns (CRYSTALNET_SHARED_DATA, or ../shared/data beside the repository)."""
     path = Path(os.environ.get("CRYSTALNET_SHARED_DATA", ROOT.parent / "shared" / "data"))
     if not (path / "index.json").is_file():
         pytest.skip(f"no shared data at {path} (set CRYSTALNET_SHARED_DATA)")

@@ -22,7 +22,8 @@ def describe() -> str:
     lines = [
         f"crystalnet {__version__}, Python {platform.python_version()}, torch {torch.__version__}",
         f"native kernels: {build}; CUDA {cuda}, device {'present' if torch.cuda.is_available() else 'absent'}",
-        f"processor: {platform.machine()}, torch uses {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads",
+        f"processor: {platform.machine()}, {torch.get_num_threads()} threads, torch uses "
+        + torch.backends.cpu.get_cpu_capability(),
     ]
     for system in SYSTEMS:
         try:

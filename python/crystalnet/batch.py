@@ -81,6 +81,6 @@ def summary_line(pattern: Path, document: dict[str, Any], folder: Path) -> str:
     best = document["candidates"][0]
     cell = best["lattice"]
     return (
-        f"{pattern.name}: {best['formula']}  {best['space_group']['symbol']}  a = {cell['a']:.4f}  c = {cell['c']:.4f} Å"
-        f"  Rwp {best['rwp']:.3f}  ({best['source']})  → {folder / 'report.html'}"
+        f"{pattern.name}: {best['formula']}  {best['space_group']['symbol']}  a = {cell['a']:.4f}"
+        f"  c = {cell['c']:.4f} Å  Rwp {best['rwp']:.3f}  ({best['source']})  → {folder / 'report.html'}"
     )

@@ -24,6 +24,7 @@ from crystalnet.xrd.refine import intensity_misfit
 
 TOLERANCES = (0.5, 0.35, 0.2, 0.1)  # Å, of the symmetry search on decoded atoms; the network is good to about 0.1 Å
 MAX_ASSIGNMENTS = 400  # ways to name the atoms of one decoded geometry that are held against the pattern
+PROBE_NUMBERS = (3, 8, 14, 22, 32, 46, 60, 78)  # atomic numbers tried for an element that was not given
 LIKELY_ELEMENTS = 6  # tried in place of an orbit's own where all combinations are too many
 MIN_CONTACT = 0.60  # of the covalent radii: below, the proposal is no crystal
 MIN_CONTACT_DECODED = 0.50  # decoded positions are rough; refinement moves them
@@ -45,11 +46,15 @@ class Proposal:
 
 
 def misfit(sites: AtomSites, peaks: Peaks, cell: Cell) -> float:
-    """Line intensities of atoms in the indexed cell against the measured ones; unexplained ("X") atoms scatter as oxygen."""
-    numbers = np.array([ATOMIC_NUMBER["O" if s == "X" else s] for s in sites.species])
+    """Line intensities of atoms in the indexed cell against the measured ones; "X" scatters as what suits it best."""
     end = min(peaks.two_theta_max + 0.5, 179.0)
-    lines = reflections(sites.lattice, sites.frac_coords, numbers, peaks.radiation.wavelength, end)
-    return intensity_misfit(peaks, lines, zero_shift=cell.zero_shift)
+    probes = PROBE_NUMBERS if "X" in sites.species else (0,)
+    values = []
+    for probe in probes:
+        numbers = np.array([probe if s == "X" else ATOMIC_NUMBER[s] for s in sites.species])
+        lines = reflections(sites.lattice, sites.frac_coords, numbers, peaks.radiation.wavelength, end)
+        values.append(intensity_misfit(peaks, lines, zero_shift=cell.zero_shift))
+    return min(values)
 
 
 # --- network ------------------------------------------------------------------------------------------------------
@@ -161,9 +166,12 @@ def catalogue(system: str) -> tuple[CatalogueType, ...]:
 
 
 def catalogue_proposals(
-    cell: Cell, peaks: Peaks, elements: Sequence[str], formula: Mapping[str, float] | None
+    cell: Cell, peaks: Peaks, elements: Sequence[str], formula: Mapping[str, float] | None = None
 ) -> list[Proposal]:
-    """Every known type with the right centring and number of elements, decorated in every way, best first."""
+    """Every known type with the right centring and number of elements, decorated in every way, best first.
+
+    "X" among the elements stands for one that was not given.
+    """
     found: list[Proposal] = []
     lattice, volume = cell.primitive_lattice, cell.primitive_volume
     for kind in catalogue(cell.system):
@@ -222,5 +230,3 @@ def distinct(proposals: Iterable[Proposal], keep: int = 40) -> list[Proposal]:
 def _same(one: Proposal, other: Proposal) -> bool:
     """Equal composition and misfit: two different crystals hardly ever agree with all lines to four digits alike."""
     return abs(one.misfit - other.misfit) < 1e-4 and Counter(one.sites.species) == Counter(other.sites.species)
-
-

@@ -82,5 +82,7 @@ def shipped_model(system: str) -> Path:
     """The package's model of a crystal system. InputError where none is shipped."""
     path = Path(str(files("crystalnet").joinpath("models", f"{system}.safetensors")))
     if not path.is_file():
-        raise InputError(f"no model for the {system} system in this package; train one: crystalnet train --system {system}")
+        raise InputError(
+            f"no model for the {system} system in this package; train one: crystalnet train --system {system}"
+        )
     return path

@@ -93,7 +93,9 @@ class Config:
     def from_dict(cls, data: dict[str, Any]) -> Config:
         """Inverse of to_dict; InputError on keys it does not know."""
         try:
-            return cls(data["preset"], data["system"], _build(ModelConfig, data["model"]), _build(TrainConfig, data["train"]))
+            return cls(
+                data["preset"], data["system"], _build(ModelConfig, data["model"]), _build(TrainConfig, data["train"])
+            )
         except (KeyError, TypeError) as error:
             raise InputError(f"not a CrystalNet configuration ({error})") from None
 

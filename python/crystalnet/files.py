@@ -46,8 +46,8 @@ def simulated_file(structure: Path, wavelength: str, measured_like: bool, seed: 
         strength = 100 * lines.intensity / lines.intensity.max()
         head = [f"# lines of {structure.name} at {radiation.wavelength} Å", "# two_theta(deg) intensity d(Å) h k l"]
         rows = [
-            f"{x:.4f} {y:.4f} {d:.5f} {h} {k} {l}"
-            for x, y, d, (h, k, l) in zip(lines.two_theta, strength, lines.d_spacing, lines.hkl, strict=True)
+            f"{x:.4f} {y:.4f} {d:.5f} {h} {k} {m}"
+            for x, y, d, (h, k, m) in zip(lines.two_theta, strength, lines.d_spacing, lines.hkl, strict=True)
         ]
     text = "\n".join(head + rows) + "\n"
     if out is None:

@@ -76,7 +76,7 @@ def density_scores(
 
 
 def structure_scores(truth: Structure, candidates: Sequence[Structure], space_groups: Sequence[int]) -> dict[str, Any]:
-    """Matches of ranked candidates against the truth: match_top1, match_any, strict_top1, exact_top1, rmsd (Å) of rank 1."""
+    """Ranked candidates against the truth: match_top1, match_any, strict_top1, exact_top1, rmsd (Å) of rank 1."""
     from pymatgen.analysis.structure_matcher import StructureMatcher
     from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
@@ -113,9 +113,7 @@ def same_volume(one: Structure, other: Structure) -> bool:
 
 def same_cell(one: Structure, other: Structure) -> bool:
     """Primitive (Niggli) cell lengths within 1 %."""
-    lengths = [
-        np.sort(s.get_primitive_structure().lattice.get_niggli_reduced_lattice().abc) for s in (one, other)
-    ]
+    lengths = [np.sort(s.get_primitive_structure().lattice.get_niggli_reduced_lattice().abc) for s in (one, other)]
     return bool(np.all(np.abs(lengths[1] / lengths[0] - 1) < 0.01))
 
 

@@ -178,7 +178,7 @@ class AtomSites:
 class Fit:
     """A candidate fitted to the measured profile.
 
-    sites: the refined atoms (conventional cell); rwp as a fraction, background excluded (DESIGN: √(Σw(yo−yc)²/Σw(yo−yb)²)).
+    sites: the refined atoms (conventional cell). rwp: fraction, background excluded, √(Σw(y_o−y_c)²/Σw(y_o−y_b)²).
     calculated, background: (n,) on the pattern's 2θ axis. hkl_two_theta: positions of the allowed lines, degrees.
     """
 

@@ -37,6 +37,8 @@ VOLUME_RANGE = (0.6, 1.75)  # of the predicted volume; the prediction itself is 
 SAME_RWP = 0.01  # refinements that ended in one crystal differ less in Rwp
 COMPLEXITY = 0.03  # of Rwp for each e-fold of atoms in the primitive cell: more atoms have more freedom to fit
 UNBALANCED = 0.15  # of Rwp, for a halide or oxide whose charges cannot balance
+WELL_EXPLAINED = 0.15  # intensity misfit up to which nobody asks for an element that was not given
+MISSING_ELEMENT = 0.25  # of Rwp, for an element that was not given: the user knows the sample
 REFINEMENT_SECONDS = 15.0  # of processor time in all; at least the three most promising are refined
 
 Progress = Callable[[str], None]
@@ -96,6 +98,8 @@ def solve(
     with clock("catalogue"):
         if candidates == "all" and symbols:
             proposals += [p for c in cells for p in catalogue_proposals(c, peaks, symbols, amounts)]
+            if amounts is None and min((p.misfit for p in proposals), default=1.0) > WELL_EXPLAINED:
+                proposals += [p for c in cells for p in catalogue_proposals(c, peaks, (*symbols, "X"))]
     with clock("refinement"):
         ranked = _refined(proposals, measured, peaks)
     with clock("ranking"):
@@ -202,7 +206,9 @@ def _refined(proposals: list[Proposal], pattern: Pattern, peaks: Peaks) -> list[
     if not ordered:
         return []
     limit = ordered[0].misfit + WORTH_REFINING
-    by_source = [[p for p in ordered if p.source == source and p.misfit <= limit] for source in ("network", "catalogue")]
+    by_source = [
+        [p for p in ordered if p.source == source and p.misfit <= limit] for source in ("network", "catalogue")
+    ]
     half = REFINED // 2
     first, rest = by_source[0][:half] + by_source[1][:half], by_source[0][half:] + by_source[1][half:]
     chosen = first + sorted(rest, key=lambda p: p.misfit)[: REFINED - len(first)]
@@ -224,7 +230,11 @@ def _refined(proposals: list[Proposal], pattern: Pattern, peaks: Peaks) -> list[
 
 def _score(rwp: float, sites: AtomSites) -> float:
     """Rwp with a penalty for complexity and for charges that cannot balance; lower is better."""
-    penalty = COMPLEXITY * math.log(len(sites)) + (0.0 if charge_balances(Counter(sites.species)) else UNBALANCED)
+    penalty = COMPLEXITY * math.log(len(sites))
+    if not charge_balances(Counter(sites.species)):
+        penalty += UNBALANCED
+    if "X" in sites.species:
+        penalty += MISSING_ELEMENT
     return rwp * (1 + penalty)
 
 
@@ -265,15 +275,15 @@ def _candidate(proposal: Proposal, fit: Fit, score: float, densities: Mapping[st
     structure = analyser.get_conventional_standard_structure()
     conventional = AtomSites.from_structure(structure)
     primitive = AtomSites.from_structure(analyser.get_primitive_standard_structure())
-    if proposal.source == "network":
-        values = densities[proposal.cell.system][int(proposal.origin)]
+    if proposal.source == "network" or "X" in primitive.species:  # X has no density of its own: the network's shows it
+        values = densities[proposal.cell.system][int(proposal.origin) if proposal.source == "network" else 0]
         lattice = proposal.cell.primitive_lattice
     else:
         values = promolecule_density(primitive.lattice, primitive.species, primitive.frac_coords)
         lattice = primitive.lattice
     return Candidate(
         source=proposal.source,
-        formula=structure.composition.reduced_formula,
+        formula=_formula(conventional),
         space_group_number=analyser.get_space_group_number(),
         space_group_symbol=analyser.get_space_group_symbol(),
         conventional=conventional,
@@ -282,6 +292,19 @@ def _candidate(proposal: Proposal, fit: Fit, score: float, densities: Mapping[st
         score=score,
         density=DensityGrid(values, lattice),
     )
+
+
+def _formula(sites: AtomSites) -> str:
+    """Reduced formula in pymatgen's order; an element that was not given is X, written last."""
+    from pymatgen.core import Composition
+
+    counts = Counter(sites.species)
+    unknown = counts.pop("X", 0)
+    if not unknown:
+        return str(Composition(counts).reduced_formula)
+    shared = math.gcd(unknown, *counts.values())
+    parts = [(symbol, n // shared) for symbol, n in [*sorted(counts.items()), ("X", unknown)]]
+    return "".join(symbol + (str(n) if n > 1 else "") for symbol, n in parts)
 
 
 def _wyckoff(sites: AtomSites) -> tuple[dict[str, Any], ...]:
@@ -295,8 +318,6 @@ def _wyckoff(sites: AtomSites) -> tuple[dict[str, Any], ...]:
         x, y, z = (round(float(v) % 1.0, 6) for v in sites.frac_coords[atom])
         row = {"element": sites.species[atom], "x": x, "y": y, "z": z}
         row |= {"wyckoff": dataset.wyckoffs[atom], "multiplicity": count}
-        if sites.species[atom] == "X":
-            row["unexplained"] = True
         rows.append(row)
     return tuple(rows)
 
@@ -307,7 +328,9 @@ def _warnings(
     """What the user must know before believing the answer, in plain words."""
     said = []
     if pattern.radiation.assumed:
-        said.append("The wavelength is not in the file and was not given: Cu Kα was assumed. Give --wavelength if wrong.")
+        said.append(
+            "The wavelength is not in the file and was not given: Cu Kα was assumed. Give --wavelength if wrong."
+        )
     if not cells:
         said.append(
             f"No cubic, rhombohedral or hexagonal cell explains the {len(peaks)} lines: the sample may have another"
@@ -322,6 +345,11 @@ def _warnings(
                 f"The cell has {ratio:.2f} times the volume expected for {found[0].formula}:"
                 " check the wavelength and the elements."
             )
+    if found and "X" in found[0].conventional.species:
+        said.append(
+            "The pattern asks for atoms (X) that none of the given elements explains:"
+            " is an element missing from --elements?"
+        )
     if found and found[0].fit.rwp > CONFIDENT_RWP:
         said.append(f"No confident match: the best candidate leaves Rwp = {found[0].fit.rwp:.2f}.")
     return tuple(said)

@@ -80,14 +80,27 @@ def train(
     elif (out / LAST).exists():
         raise InputError(f"{out}: holds a training run already; add --resume to go on, or choose another --out")
 
+    try:
+        _loop(run, dataset, out, about, progress)
+    except KeyboardInterrupt:
+        run.save(out / LAST)
+        raise
+    return out / MODEL
+
+
+def _loop(
+    run: _Run, dataset: CrystalDataset, out: Path, about: dict[str, Any], progress: Callable[[Report], None]
+) -> None:
+    """Steps, validations and checkpoints until the schedule ends."""
+    config, settings = run.config, run.settings
     started, saved, validated = time.monotonic(), time.monotonic(), time.monotonic()
-    before = run.state.seconds
+    before, first = run.state.seconds, run.state.step
     while not run.finished:
         loss = run.one_step(_batch(dataset, settings, run.state.step, run.steps_per_epoch), dataset)
-        run.state.seconds = before + time.monotonic() - started
-        rate = (run.state.step * settings.batch * settings.samples**3) / max(run.state.seconds, 1e-9)
-        progress(Report(run.state.step, run.steps, run.state.seconds, loss, rate, run.state.best_ssim))
         now = time.monotonic()
+        run.state.seconds = before + now - started
+        rate = (run.state.step - first) * settings.batch * settings.samples**3 / (now - started)
+        progress(Report(run.state.step, run.steps, run.state.seconds, loss, rate, run.state.best_ssim))
         end_of_epoch = run.state.step % run.steps_per_epoch == 0
         if run.finished or (end_of_epoch and now - validated > VALIDATION_SECONDS):
             ssim = validate(run.averaged_network(), dataset, oracle=config.preset == "paper")
@@ -98,8 +111,7 @@ def train(
             validated = time.monotonic()
         if run.finished or now - saved > SAVE_SECONDS:
             run.save(out / LAST)
-            saved = time.monotonic()
-    return out / MODEL
+            saved = now
 
 
 def _batch(dataset: CrystalDataset, settings: TrainConfig, step: int, steps_per_epoch: int) -> np.ndarray:
@@ -250,7 +262,7 @@ def draw_inputs(
 
 @torch.no_grad()
 def validate(network: CrystalNetwork, dataset: CrystalDataset, oracle: bool = False) -> float:
-    """Mean SSIM over validation crystals, formula given: guess 1, unrotated; oracle: best of 2 samples × 24 rotations."""
+    """Mean SSIM of validation crystals, formula given: guess 1 unrotated; oracle: best of 2 samples × 24 rotations."""
     some = dataset.validation if len(dataset.validation) else dataset.train
     chosen = some[:: max(1, len(some) // VALIDATION_CRYSTALS)][:VALIDATION_CRYSTALS]
     device = next(network.parameters()).device

@@ -68,7 +68,10 @@ COMMAND_CASES = {
     "no key": (["fetch", "--source", "materials-project"], "MP_API_KEY"),
     "files without paths": (["fetch", "--source", "files"], "files"),
     "fetch of junk": (["fetch", "--source", "files", "--system", "cubic", "--out", "o", "junk.cif"], "junk.cif"),
-    "missing types": (["fetch", "--source", "prototypes", "--system", "cubic", "--types", "absent.jsonl"], "absent.jsonl"),
+    "missing types": (
+        ["fetch", "--source", "prototypes", "--system", "cubic", "--types", "absent.jsonl"],
+        "absent.jsonl",
+    ),
     "unknown preset": (["train", "--preset", "huge"], "--preset"),
     "train on another system": (["train", "--system", "monoclinic"], "--system"),
     "train without data": (["train", "--data", "absent", "--out", "run"], "absent"),

@@ -51,18 +51,14 @@ def face_centred(species: tuple[str, str] = ("Na", "Cl")) -> tuple[AtomSites, At
     centres = np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
     primitive = AtomSites(NACL.primitive_lattice, species, np.array([[0, 0, 0], [0.5, 0.5, 0.5]]))
     coords = np.vstack([centres, (centres + 0.5) % 1])
-    return primitive, AtomSites(
-        NACL.conventional_lattice, tuple(s for s in species for _ in range(4)), coords
-    )
+    return primitive, AtomSites(NACL.conventional_lattice, tuple(s for s in species for _ in range(4)), coords)
 
 
 def fluorite() -> tuple[AtomSites, AtomSites]:
     """A face-centred cell in which no shift swaps the elements."""
     centres = face_centred()[1].frac_coords[:4]
     coords = np.vstack([centres, centres + 0.25, (centres + 0.75) % 1])
-    primitive = AtomSites(
-        NACL.primitive_lattice, ("Al", "O", "O"), np.array([[0] * 3, [0.25] * 3, [0.75] * 3])
-    )
+    primitive = AtomSites(NACL.primitive_lattice, ("Al", "O", "O"), np.array([[0] * 3, [0.25] * 3, [0.75] * 3]))
     return primitive, AtomSites(NACL.conventional_lattice, ("Al",) * 4 + ("O",) * 8, coords)
 
 
@@ -88,9 +84,7 @@ def profile(scale: float = 1.0) -> np.ndarray:
     return 20 + scale * sum(1000 * np.exp(-(((TWO_THETA - t) / 0.08) ** 2)) for t in LINES)
 
 
-def rock_salt(
-    species: tuple[str, str] = ("Na", "Cl"), source: str = "network", rwp: float = 0.08
-) -> Candidate:
+def rock_salt(species: tuple[str, str] = ("Na", "Cl"), source: str = "network", rwp: float = 0.08) -> Candidate:
     primitive, conventional = face_centred(species)
     orbits = tuple(
         {"element": s, "x": x, "y": x, "z": x, "wyckoff": w, "multiplicity": np.int64(4)}
@@ -374,9 +368,7 @@ def test_write_density(tmp_path: Path) -> None:
         "Cl",
     ]
     lattice, values, _ = read_cube(tmp_path / "rho.cube")
-    assert lattice == pytest.approx(primitive.lattice, abs=1e-4) and values == pytest.approx(
-        grid.values, rel=1e-4
-    )
+    assert lattice == pytest.approx(primitive.lattice, abs=1e-4) and values == pytest.approx(grid.values, rel=1e-4)
     chgcar = Chgcar.from_file(tmp_path / "CHGCAR")
     assert chgcar.data["total"].mean() == pytest.approx(14.0, rel=1e-6)
     assert chgcar.data["total"] / primitive.volume == pytest.approx(grid.values, abs=1e-6 * grid.values.max())

@@ -34,7 +34,7 @@ def measured_view(pattern: Tensor, fraction: float, generator: torch.Generator) 
     """Pattern and mask (B, 1024) as a diffractometer gives them, for a fraction of the rows; the rest ideal, all seen.
 
     A source and 2θ range (from 5–20° to 60–140° at copper's wavelength and alike in d elsewhere), lines below a floor
-    of 0.3–3 % missing, intensities off by 3–20 % (counting, texture), lines a bin off now and then, highest observed = 1.
+    of 0.3–3 % missing, intensities off by 3–20 % (counting, texture), lines a bin off now and then, the highest 1.
     """
     n, bins = pattern.shape
     wavelength = torch.tensor(SOURCES)[torch.randint(len(SOURCES), (n, 1), generator=generator)]

@@ -1,7 +1,7 @@
 """A data set as training reads it: pattern, composition and density map of each crystal.
 
-The features follow from the crystals alone. They are made once into the folder `features` beside them (maps as float16: 0.25 MB a
-crystal) and memory-mapped; making them can be interrupted and goes on where it stopped.
+The features follow from the crystals alone. They are made once into the folder `features` beside them (maps as
+float16: 0.25 MB a crystal) and memory-mapped; making them can be interrupted and goes on where it stopped.
 """
 
 from __future__ import annotations

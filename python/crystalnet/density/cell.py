@@ -154,9 +154,7 @@ def _polar_axis(rotations: np.ndarray) -> np.ndarray | None:
     return column // np.gcd.reduce(column)
 
 
-def _polar_origins(
-    x: np.ndarray, species: np.ndarray, elements: list[str], axis: np.ndarray
-) -> list[np.ndarray]:
+def _polar_origins(x: np.ndarray, species: np.ndarray, elements: list[str], axis: np.ndarray) -> list[np.ndarray]:
     """Shifts along the polar axis that give a low-order structure factor of the first element that has one phase 0."""
     h = np.eye(3)[axis != 0]  # one for [001], the three equivalent ones for the rhombohedral [111]
     for order in (1, 2, 3, 4, 6):

@@ -190,7 +190,11 @@ class CompositionEncoder(nn.Module):
         features[1:] = (features[1:] - features[1:].mean(0)) / features[1:].std(0)
         self.register_buffer("features", features, persistent=False)
         self.trunk = nn.Sequential(
-            nn.Linear(2 * N_ELEMENTS + 6 + len(LEVELS), 512), nn.SiLU(), nn.Linear(512, 512), nn.LayerNorm(512), nn.SiLU()
+            nn.Linear(2 * N_ELEMENTS + 6 + len(LEVELS), 512),
+            nn.SiLU(),
+            nn.Linear(512, 512),
+            nn.LayerNorm(512),
+            nn.SiLU(),
         )
         self.mu, self.sigma = nn.Linear(512, latent), nn.Linear(512, latent)
         nn.init.constant_(self.sigma.bias, -2.0)

@@ -150,8 +150,7 @@ def _powder_pattern_cuda(
     arguments = [t.contiguous() for t in (lattices, atom_offsets, frac_coords, atomic_numbers)]
     table = torch.tensor(form_factor_table(), device=device)
     capacities = [
-        module.reflection_capacity(lattice.data_ptr(), wavelength, 180.0)
-        for lattice in lattices.cpu().contiguous()
+        module.reflection_capacity(lattice.data_ptr(), wavelength, 180.0) for lattice in lattices.cpu().contiguous()
     ]
     slots = torch.tensor([0, *capacities], device=device).cumsum(0)
     workspace = torch.empty(sum(capacities) * module.slot_bytes, dtype=torch.uint8, device=device)

@@ -97,9 +97,7 @@ def reflections(
     if not abs(np.linalg.det(cell)) > 1e-3:
         raise ValueError("the lattice vectors span no volume")
     check_atomic_numbers(numbers)
-    lines = (_native_lines if native() else reference_lines)(
-        cell, coords, numbers, wavelength, two_theta_max, b_iso
-    )
+    lines = (_native_lines if native() else reference_lines)(cell, coords, numbers, wavelength, two_theta_max, b_iso)
     return lines._select(lines.intensity > cut * lines.intensity.max(initial=0.0))
 
 
@@ -179,9 +177,7 @@ def reference_lines(
     )
 
 
-def _half_sphere(
-    lattice: NDArray[np.float64], radius: float
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _half_sphere(lattice: NDArray[np.float64], radius: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """hkl (m, 3) with |G| < radius (1/Å), lexicographically positive (Friedel), and |G|, ascending."""
     reach = (radius * np.linalg.norm(lattice, axis=1)).astype(int)  # |h| = |G·a| <= |G||a|
     axes = [np.arange(0, reach[0] + 1), *(np.arange(-n, n + 1) for n in reach[1:])]

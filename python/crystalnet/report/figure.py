@@ -69,9 +69,7 @@ def _pattern(axes: Axes, solution: Solution, best: View | None) -> None:
         title += f": {_formula(candidate.formula)}, {_symbol(candidate.space_group_symbol)}{rwp}"
     axes.plot(ticks, np.full(len(ticks), -0.06 * top), "|", ms=6, mew=0.8, color=colour, label=label)
     axes.set(xlabel="2θ / degrees", ylabel="intensity", xlim=(pattern.two_theta[0], pattern.two_theta[-1]))
-    axes.set_yticks(
-        [tick for tick in axes.get_yticks() if 0 <= tick <= 1.05 * top]
-    )  # the difference has its own zero
+    axes.set_yticks([tick for tick in axes.get_yticks() if 0 <= tick <= 1.05 * top])  # the difference has its own zero
     axes.set_title(title, fontsize=11, color=INK, loc="left")
     axes.tick_params(labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
@@ -87,9 +85,7 @@ def _density(figure: Figure, solution: Solution, best: View) -> None:
     levels = level_holding(grid.values, SHARES[0]), level_holding(grid.values, SHARES[1])
     radii = {symbol: _radius(symbol) for symbol in set(best.atoms.species)}
     tilt = ((1.0, 0.45, 0.35), (0, 0, 1))
-    scenes = [
-        ("along [" + "".join(map(str, seen)) + "]", seen, up, 0.22) for seen, up in _directions(grid.lattice)
-    ]
+    scenes = [("along [" + "".join(map(str, seen)) + "]", seen, up, 0.22) for seen, up in _directions(grid.lattice)]
     scenes += [("structure", *tilt, 0.4)] if len(best.atoms) else []
     edges = cell_edges(grid.lattice) - grid.lattice.sum(axis=0) / 2
     frames = [camera(np.array(seen) @ grid.lattice, np.array(up) @ grid.lattice) for _, seen, up, _ in scenes]
@@ -102,21 +98,16 @@ def _density(figure: Figure, solution: Solution, best: View) -> None:
         picture = render(grid, best.atoms, frame, side, shown, colours, SURFACE, balls)
         half = side / 2
         axes.imshow(picture, origin="lower", extent=(-half, half, -half, half), interpolation="bilinear")
-        axes.add_collection(
-            LineCollection(list(lines), colors=MUTED, linewidths=0.7, zorder=2 if shown else 0)
-        )
+        axes.add_collection(LineCollection(list(lines), colors=MUTED, linewidths=0.7, zorder=2 if shown else 0))
         axes.text(0.5, 1.0, title, transform=axes.transAxes, ha="center", va="bottom", fontsize=9, color=INK)
         axes.axis("off")
     handles = [
         Line2D([], [], marker="o", ls="", ms=7, color=colours[e], label="X (unexplained)" if e == "X" else e)
         for e in sorted(radii)
     ]
-    figure.legend(
-        handles=handles, fontsize=8.5, frameon=False, loc="lower right", ncols=6, bbox_to_anchor=(0.99, 0.0)
-    )
+    figure.legend(handles=handles, fontsize=8.5, frameon=False, loc="lower right", ncols=6, bbox_to_anchor=(0.99, 0.0))
     surfaces = [
-        f"{level:.3g} e/Å³ ({100 * share:.0f} % of the electrons)"
-        for level, share in zip(levels, SHARES, strict=True)
+        f"{level:.3g} e/Å³ ({100 * share:.0f} % of the electrons)" for level, share in zip(levels, SHARES, strict=True)
     ]
     text = "Valence density (DFT sense); surfaces at " + " and ".join(surfaces)
     figure.text(0.02, 0.018, text, fontsize=8.5, color=INK)

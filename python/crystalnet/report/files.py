@@ -42,9 +42,7 @@ def write_solution(solution: Solution, out: Path) -> dict[str, Any]:
         out.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=out))
     except OSError as error:
-        raise InputError(
-            f"cannot write to the folder {out} ({error.strerror}): choose another with --out"
-        ) from error
+        raise InputError(f"cannot write to the folder {out} ({error.strerror}): choose another with --out") from error
     try:
         for shown, entry in zip(views, content["candidates"], strict=True):
             write_cif(shown.candidate, scratch / entry["cif"], title=f"candidate {entry['rank']}")
@@ -53,9 +51,7 @@ def write_solution(solution: Solution, out: Path) -> dict[str, Any]:
             _write_guesses(solution, scratch / "density.npz")
         write_page(solution, content, views, scratch / "report.html")
         write_figure(solution, views, scratch / "figure.png")
-        (scratch / "solution.json").write_text(
-            json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8"
-        )
+        (scratch / "solution.json").write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         made = {path.name for path in scratch.iterdir()}
         for old in [*out.glob("candidate-*.cif"), *out.glob("candidate-*.cube"), out / "density.npz"]:
             if old.name not in made:
@@ -179,9 +175,7 @@ def write_cif(candidate: Candidate, path: Path, title: str = "candidate") -> Non
         block.data["_atom_site_calc_flag"] = ["dum" if kind == "X" else "d" for kind in kinds]
         next(loop for loop in block.loops if "_atom_site_label" in loop).append("_atom_site_calc_flag")
     rwp = f"{100 * candidate.fit.rwp:.2f} %" if np.isfinite(candidate.fit.rwp) else "unknown"
-    lines = [
-        f"# CrystalNet {package_version()}, {title} ({candidate.source}), Rwp {rwp}, background excluded"
-    ]
+    lines = [f"# CrystalNet {package_version()}, {title} ({candidate.source}), Rwp {rwp}, background excluded"]
     if "X" in candidate.conventional.species:
         lines.append("# Sites X: density that none of the given elements explains")
     path.write_text("\n".join([*lines, str(block)]) + "\n", encoding="utf-8")
@@ -196,9 +190,7 @@ def write_cube(grid: DensityGrid, sites: AtomSites, path: Path) -> None:
 
     n1, n2, n3 = grid.values.shape
     atoms = [
-        (Element(s).Z, x)
-        for s, x in zip(sites.species, sites.frac_coords @ sites.lattice, strict=True)
-        if s != "X"
+        (Element(s).Z, x) for s, x in zip(sites.species, sites.frac_coords @ sites.lattice, strict=True) if s != "X"
     ]
     unexplained = len(sites) - len(atoms)
     note = f"; {unexplained} sites of unexplained density not listed" if unexplained else ""

@@ -138,9 +138,7 @@ def _body(solution: Solution, content: Mapping[str, Any], views: Sequence[View])
         )
         sections.append(f'<div class="tabs" role="tablist" aria-label="candidates">{buttons}</div>')
     else:
-        sections.append(
-            "<p>No candidate was found. The measured pattern and the lines found in it are below.</p>"
-        )
+        sections.append("<p>No candidate was found. The measured pattern and the lines found in it are below.</p>")
     sections.append(
         '<h2>Pattern</h2><div class="plot"><div id="pattern"></div></div>'
         '<p class="control noprint"><label><input type="checkbox" id="root"> square root of the intensity'
@@ -148,9 +146,7 @@ def _body(solution: Solution, content: Mapping[str, Any], views: Sequence[View])
     )
     if candidates:
         colours = element_colours(solution.candidates)
-        panels = "".join(
-            _panel(c, v, i, colours) for i, (c, v) in enumerate(zip(candidates, views, strict=True))
-        )
+        panels = "".join(_panel(c, v, i, colours) for i, (c, v) in enumerate(zip(candidates, views, strict=True)))
         sections.append(
             '<h2>Density and structure</h2><div class="columns"><div class="plot"><div id="scene"></div>'
             '<div class="control"><label for="level">level</label>'
@@ -207,11 +203,7 @@ def _answer(best: Mapping[str, Any]) -> str:
         ("R<sub>wp</sub>, background excluded", _percent(best["rwp"])),
         ("confidence", "not calibrated" if best["confidence"] is None else _percent(best["confidence"], 0)),
     ]
-    return (
-        '<div class="answer">'
-        + "".join(f"<div><span>{k}</span><b>{v}</b></div>" for k, v in items)
-        + "</div>"
-    )
+    return '<div class="answer">' + "".join(f"<div><span>{k}</span><b>{v}</b></div>" for k, v in items) + "</div>"
 
 
 def _table(candidates: Sequence[Mapping[str, Any]]) -> str:
@@ -246,16 +238,10 @@ def _table(candidates: Sequence[Mapping[str, Any]]) -> str:
             escape(str(c["source"])),
             f'<a href="{escape(c["cif"])}">CIF</a> <a href="{escape(c["density"])}">cube</a>',
         ]
-        cells = "".join(
-            f'<td class="n">{v}</td>' if i in numeric else f"<td>{v}</td>" for i, v in enumerate(values)
-        )
+        cells = "".join(f'<td class="n">{v}</td>' if i in numeric else f"<td>{v}</td>" for i, v in enumerate(values))
         rows.append(f'<tr tabindex="0">{cells}</tr>')
-    head = "".join(
-        f'<th class="n">{h}</th>' if i in numeric else f"<th>{h}</th>" for i, h in enumerate(heads)
-    )
-    sources = "; ".join(
-        SOURCES[s] for s in dict.fromkeys(str(c["source"]) for c in candidates) if s in SOURCES
-    )
+    head = "".join(f'<th class="n">{h}</th>' if i in numeric else f"<th>{h}</th>" for i, h in enumerate(heads))
+    sources = "; ".join(SOURCES[s] for s in dict.fromkeys(str(c["source"]) for c in candidates) if s in SOURCES)
     return (
         f'<h2>Candidates</h2><div class="wide"><table id="candidates"><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"

@@ -53,9 +53,7 @@ def render(
         rows, columns = (slice(*np.searchsorted(ticks, (v - reach, v + reach))) for v in (xyz[1], xyz[0]))
         across, along = right[rows, columns] - xyz[0], up[rows, columns] - xyz[1]
         height = np.sqrt(np.clip(radius**2 - across**2 - along**2, 0, None))
-        cover = np.clip(
-            (radius - np.hypot(across, along)) / pixel + 0.5, 0, 1
-        )  # of the pixel: smooth outlines
+        cover = np.clip((radius - np.hypot(across, along)) / pixel + 0.5, 0, 1)  # of the pixel: smooth outlines
         nearer = (cover > 0) & (xyz[2] + height > depth[rows, columns])
         depth[rows, columns][nearer] = xyz[2] + height[nearer]
         normal = np.stack([across, along, height], axis=-1)[nearer] / radius

@@ -144,9 +144,7 @@ def _summit(overlap: np.ndarray, index: int) -> np.ndarray:
     top = np.unravel_index(index, overlap.shape)
     position = np.array(top, dtype=float)
     for axis in range(3):
-        before, after = (
-            overlap[tuple((t + d * (k == axis)) % n for k, t in enumerate(top))] for d in (-1, 1)
-        )
+        before, after = (overlap[tuple((t + d * (k == axis)) % n for k, t in enumerate(top))] for d in (-1, 1))
         bend = before - 2 * overlap[top] + after
         position[axis] += 0.5 * (before - after) / bend if bend < 0 else 0.0
     return position / n

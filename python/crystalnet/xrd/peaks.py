@@ -15,7 +15,7 @@ from crystalnet.records import InputError, Pattern, Peaks, Radiation
 
 MIN_PEAKS = 3  # fluorite shows no more between 5° and 65°; fewer lines determine no cell
 DETECTION = 4.5  # sigma in a matched filter: a pattern offers some 10³ independent places for a 3σ accident
-SIGNIFICANCE = 4.0  # area / esd of a fitted line
+SIGNIFICANCE = 3.0  # area / esd of a fitted line, which passed the filter and whose esd holds all correlations
 MIN_AREA = 0.004  # of the strongest line: below, impurities and ghosts outnumber lines
 MAX_D_SPACING = 40.0  # Å: below the angle of such a line is the direct beam, not a small-molecule or mineral cell
 MIN_POINTS = 30  # above the direct beam
@@ -83,9 +83,9 @@ def _background(two_theta: np.ndarray, intensity: np.ndarray) -> np.ndarray:
     used = count > 0
     x = np.bincount(index, two_theta, bins)[used] / count[used]
     y = np.bincount(index, intensity, bins)[used] / count[used]
-    knots = int(np.clip(np.ptp(two_theta) / 1.0, 30, 150))  # 1° apart: bends with air scatter and glass humps
+    knots = int(np.clip(np.ptp(two_theta), 30, 150))  # 1° apart: bends with air scatter and glass humps
     curve, _ = Baseline(x).pspline_arpls(y, lam=100.0, num_knots=knots, max_iter=60, tol=1e-3)
-    return np.interp(two_theta, x, curve)
+    return np.asarray(np.interp(two_theta, x, curve))
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ TUBES: dict[str, tuple[float, float]] = {
 KALPHA2_WEIGHT = 0.5
 # People quote Kα1 to four decimals and from older tables; the gap to the mean of the doublet is at least 0.0013 Å.
 KALPHA1_TOLERANCE = 0.0005
-# "1.5418", "1.542", "0.7107": quotes of the weighted mean scatter by 0.00015 Å; 0.711 (the paper's single line) is outside.
+# "1.5418", "1.542", "0.7107": quotes of the weighted mean scatter by 0.00015 Å; 0.711, the paper's line, is outside.
 MEAN_TOLERANCE = 0.0002
 WAVELENGTH_RANGE = (0.1, 3.0)  # Å, what powder diffractometers and beamlines use
 

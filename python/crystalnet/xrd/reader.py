@@ -424,12 +424,12 @@ def _pattern(path: Path, scan: _Scan, radiation: Radiation) -> Pattern:
     two_theta, y, sigma = _sorted_unique(two_theta[positive], y[positive], sigma[positive])
     if len(y) < MIN_POINTS:
         raise InputError(
-            f"{name}: only {len(y)} points with 2θ > 0; a measured profile of at least {MIN_POINTS} is needed, not a peak list"
+            f"{name}: only {len(y)} points with 2θ > 0; give a profile of at least {MIN_POINTS}, not a peak list"
         )
     span = two_theta[-1] - two_theta[0]
     if span < MIN_SPAN:
         raise InputError(
-            f"{name}: covers {span:.3g}° 2θ ({two_theta[0]:.4g} to {two_theta[-1]:.4g}); give a scan of at least {MIN_SPAN:g}°"
+            f"{name}: covers {span:.3g}° 2θ ({two_theta[0]:.4g} to {two_theta[-1]:.4g}); give at least {MIN_SPAN:g}°"
         )
     if np.ptp(y) == 0:
         raise InputError(f"{name}: the intensity is {y[0]:g} everywhere; there is nothing to solve")

@@ -35,9 +35,13 @@ def test_rarest_element_lies_on_the_origin() -> None:
 
 
 def test_enantiomorphs_are_one() -> None:
-    left = Structure.from_spacegroup("P3_221", Lattice.hexagonal(4.9, 5.4), ["Si", "O"], [[0.47, 0, 2 / 3], [0.41, 0.27, 0.785]])
+    left = Structure.from_spacegroup(
+        "P3_221", Lattice.hexagonal(4.9, 5.4), ["Si", "O"], [[0.47, 0, 2 / 3], [0.41, 0.27, 0.785]]
+    )
     right = Structure(left.lattice, left.species, -left.frac_coords)
-    assert promolecule(standard_primitive(left), 20) == pytest.approx(promolecule(standard_primitive(right), 20), abs=1e-6)
+    assert promolecule(standard_primitive(left), 20) == pytest.approx(
+        promolecule(standard_primitive(right), 20), abs=1e-6
+    )
 
 
 def test_disorder_is_refused() -> None:

@@ -39,7 +39,9 @@ def test_equals_a_direct_sum_of_gaussians() -> None:
 
 def test_form_factor_starts_at_the_electron_count() -> None:
     for element in ("H", "Al", "Pt"):
-        assert valence_form_factor(element, np.zeros(1))[0] == pytest.approx(element_table()[element]["n_val"], abs=1e-6)
+        assert valence_form_factor(element, np.zeros(1))[0] == pytest.approx(
+            element_table()[element]["n_val"], abs=1e-6
+        )
 
 
 def test_moves_with_the_atoms() -> None:

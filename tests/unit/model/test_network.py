@@ -33,7 +33,19 @@ def test_paper_layers() -> None:
     formula = [tuple(m.weight.shape) for m in network.formula_mu.modules() if isinstance(m, torch.nn.Linear)]
     assert formula == [(512, 119), (512, 512), (512, 512)]
     channels = [(m.in_channels, m.out_channels) for m in network.pattern_mu.modules() if isinstance(m, torch.nn.Conv1d)]
-    assert channels == [(1, 8), (8, 8), (16, 8), (24, 8), (32, 8), (40, 16), (16, 8), (24, 8), (32, 8), (40, 8), (48, 1)]
+    assert channels == [
+        (1, 8),
+        (8, 8),
+        (16, 8),
+        (24, 8),
+        (32, 8),
+        (40, 16),
+        (16, 8),
+        (24, 8),
+        (32, 8),
+        (40, 8),
+        (48, 1),
+    ]
     assert network.rows.shape == (128, 3) and 2.5 < float(network.rows.std()) < 3.5
 
 
@@ -56,7 +68,10 @@ def test_small_is_periodic_and_positive() -> None:
     network = build_network(SMALL.model).eval()
     conditions = network.condition(network.encode(*inputs(2)).mean())
     points = torch.rand(50, 3)
-    here, there = network.decode(conditions, points), network.decode(conditions, points + torch.tensor([1.0, -2.0, 3.0]))
+    here, there = (
+        network.decode(conditions, points),
+        network.decode(conditions, points + torch.tensor([1.0, -2.0, 3.0])),
+    )
     torch.testing.assert_close(here, there, atol=1e-3, rtol=1e-2)
     assert (here > 0).all()
 

@@ -62,8 +62,8 @@ def udf():
     lines[-1] = lines[-1].rstrip(",") + "/"
     return (
         f"SampleIdent,test,/\nAnode,Cu,/\nLabdaAlpha1, 1.54060,/\nLabdaAlpha2, 1.54439,/\nRatioAlpha21, 0.50000,/\n"
-        f"DataAngleRange, {X[0]:.4f}, {X[-1]:.4f},/\nScanStepSize, 0.0500,/\nScanType,CONTINUOUS,/\nScanStepTime, 1.00,/\n"
-        "RawScan\n" + "\n".join(lines) + "\n"
+        f"DataAngleRange, {X[0]:.4f}, {X[-1]:.4f},/\nScanStepSize, 0.0500,/\nScanType,CONTINUOUS,/\n"
+        "ScanStepTime, 1.00,/\nRawScan\n" + "\n".join(lines) + "\n"
     )
 
 
