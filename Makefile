@@ -3,7 +3,7 @@
 # Needs CPython >= 3.11, a C++20 compiler and make; everything else comes through pip. Works in any copy of the tree.
 
 PYTHON ?= python3
-SOLVE ?= crystalnet solve examples/*.xy
+SOLVE ?= crystalnet solve examples/Zr3Sb4Pt3.xy --elements Zr,Sb,Pt --wavelength CuKa
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check

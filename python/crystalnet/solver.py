@@ -19,7 +19,19 @@ from crystalnet.checkpoint import Model, load_model, shipped_model
 from crystalnet.config import SYSTEMS
 from crystalnet.density.promolecule import GRID, element_table, promolecule_density
 from crystalnet.model.inputs import LEVELS, composition_vector, parse_elements, parse_formula
-from crystalnet.records import AtomSites, Candidate, Cell, DensityGrid, Fit, InputError, Pattern, Peaks, Solution
+from crystalnet.records import (
+    AtomSites,
+    Candidate,
+    Cell,
+    DensityGrid,
+    Fit,
+    InputError,
+    Pattern,
+    Peaks,
+    Radiation,
+    Solution,
+)
+from crystalnet.settings import settings
 from crystalnet.xrd.indexing import cell_from_option, centrings, index_peaks
 from crystalnet.xrd.peaks import find_peaks
 from crystalnet.xrd.radiation import parse_wavelength
@@ -76,7 +88,7 @@ def solve(
 
     with clock("reading"):
         radiation = None if wavelength is None else parse_wavelength(wavelength)
-        measured = pattern if isinstance(pattern, Pattern) else read_pattern(Path(pattern), radiation)
+        measured = pattern if isinstance(pattern, Pattern) else _read(Path(pattern), radiation)
     with clock("peaks"):
         peaks = find_peaks(measured)
         measured = replace(measured, radiation=peaks.radiation)
@@ -157,6 +169,13 @@ def _check_system(system: str) -> str:
     if system not in ("auto", *SYSTEMS):
         raise InputError(f"--system {system!r}: choose one of auto, {', '.join(SYSTEMS)}")
     return system
+
+
+def _read(path: Path, radiation: Radiation | None) -> Pattern:
+    """The file, with the wavelength given, else its own, else that of the user's diffractometer, else Cu Kα assumed."""
+    measured = read_pattern(path, radiation)
+    own = settings().wavelength
+    return read_pattern(path, parse_wavelength(own)) if measured.radiation.assumed and own else measured
 
 
 def _cells(peaks: Peaks, system: str, option: str | None) -> list[Cell]:

@@ -12,6 +12,7 @@ from crystalnet.config import SYSTEMS
 from crystalnet.data import files, prototypes
 from crystalnet.data.store import write_store
 from crystalnet.records import InputError
+from crystalnet.settings import settings
 
 DEFAULT_LIMIT = 10_000  # crystals a system: minutes to make, enough for a first model
 SOURCES = ("materials-project", "prototypes", "files")
@@ -20,9 +21,7 @@ Progress = Callable[[int, int], None]
 
 def default_directory(system: str) -> Path:
     """Where `fetch` writes and `train` reads unless told otherwise."""
-    from platformdirs import user_data_path
-
-    return user_data_path("crystalnet") / system
+    return settings().data / system
 
 
 def materials_project_key() -> str | None:

@@ -304,7 +304,7 @@ def _starts(system: str, centring: str, q: np.ndarray, pairs: Sequence[tuple[int
     return np.concatenate(found)
 
 
-def _hits(
+def _misfit(
     lines: _Lines,
     system: str,
     centring: str,
@@ -313,14 +313,14 @@ def _hits(
     use: np.ndarray,
     slack: float,
 ) -> np.ndarray:
-    """Whether each of the lines `use` falls on a calculated one, (m, len(use)); q (n,) or (m, n)."""
+    """Distance of each of the lines `use` to a calculated one, in windows, (m, len(use)); q (n,) or (m, n)."""
     window = (lines.window(1.5, slack) * lines.slope)[use]
     q = np.broadcast_to(q, (len(metric), len(lines)))[:, use]
-    hit = np.zeros(q.shape, bool)
+    misfit = np.empty(q.shape)
     order = np.argsort(metric[:, 0])  # cells of like A need like numbers of M
     for part in np.array_split(order, max(1, q.size // 40_000)):
-        hit[part] = _distance(system, centring, metric[part], q[part]) < window
-    return hit
+        misfit[part] = _distance(system, centring, metric[part], q[part]) / window
+    return misfit
 
 
 def _chance(
@@ -351,7 +351,7 @@ def _sieve(
     chance = _chance(lines, system, centring, metric, q, use[len(use) // 2 :][:1], slack)
     keep = np.flatnonzero(chance[:, 0] < MAX_CHANCE)
     strongest = use[_best(lines.strength[use], 3)]
-    hit = _hits(lines, system, centring, metric[keep], q, strongest, slack)
+    hit = _misfit(lines, system, centring, metric[keep], q, strongest, slack) < 1
     return keep[hit.sum(1) >= min(2, len(strongest))]
 
 
@@ -365,11 +365,13 @@ def _gain(
     slack: float,
 ) -> np.ndarray:
     """Log-likelihood ratio against chance of the lines `use` falling on calculated ones, (m,)."""
-    hit = _hits(lines, system, centring, metric, q, use, slack)
+    misfit = _misfit(lines, system, centring, metric, q, use, slack)
     chance = _chance(lines, system, centring, metric, q, use, slack)
     strange = lines.strange[use]
+    # Met lines are spread normally with half the window, chance ones evenly over all of it.
+    met = np.log((1 - strange) / chance) + math.log(4 / math.sqrt(2 * math.pi)) - 2 * misfit**2
     missed = np.log(strange / np.maximum(1 - chance, 0.02))
-    return np.where(hit, np.log((1 - strange) / chance), missed).sum(1)
+    return np.where(misfit < 1, met, missed).sum(1)
 
 
 def _best(values: np.ndarray, count: int) -> np.ndarray:
@@ -378,10 +380,10 @@ def _best(values: np.ndarray, count: int) -> np.ndarray:
     return order[np.isfinite(values[order])]
 
 
-def _distinct(metric: np.ndarray, gain: np.ndarray, count: int) -> np.ndarray:
-    """Indices of the best, one for each cell that differs by more than about 0.15% in A or C."""
+def _distinct(metric: np.ndarray, gain: np.ndarray, count: int, relative: float) -> np.ndarray:
+    """Indices of the best, one of those whose A and C agree within about this relative difference."""
     order = _best(gain, len(gain))
-    key = np.round(np.log(np.maximum(metric[order], 1e-9)) / 0.0015).astype(np.int64)
+    key = np.round(np.log(np.maximum(metric[order], 1e-9)) / relative).astype(np.int64)
     _, first = np.unique(key, axis=0, return_index=True)
     return order[np.sort(first)[:count]]
 
@@ -400,10 +402,11 @@ def _search(lines: _Lines, system: str, centring: str) -> np.ndarray:
         starts.append(np.column_stack([metric, np.full(len(metric), trial), np.zeros(len(metric))]))
     state = np.concatenate(starts)
     gain = _gain(lines, system, centring, state[:, :2], lines.q(state[:, 2]), strong, step / 2)
-    state = state[_distinct(state[:, :2], gain, KEEP)]
+    # Trial zeros a step apart give versions of a cell that differ by half a percent and refine to the same.
+    state = state[_distinct(state[:, :2], gain, KEEP, 0.006)]
     state = _refine(lines, system, centring, state, step / 2)
     gain = _gain(lines, system, centring, state[:, :2], lines.q(*state[:, 2:].T), np.arange(len(lines)), 0.0)
-    return state[_distinct(state[:, :2], gain, RATED)]
+    return state[_distinct(state[:, :2], gain, RATED, 0.0015)]
 
 
 def _refine(lines: _Lines, system: str, centring: str, state: np.ndarray, slack: float = 0.0) -> np.ndarray:
@@ -597,7 +600,8 @@ def _behind_simple_cubic(lines: _Lines, ranked: list[tuple[float, Cell]]) -> lis
             continue
         first, second, third = (_strength_at(lines, cell, number) for number in (1, 2, 3))
         if first > second > 0:
-            likely = replace(cell, centring="I", a=2**0.5 * cell.a) if third > second else _hidden(cell)[0]
+            edge = 2**0.5 * cell.a
+            likely = replace(cell, centring="I", a=edge, c=edge) if third > second else _hidden(cell)[0]
             ranked = sorted(ranked, key=lambda item: not (_same(item[1], likely)))
     return ranked
 

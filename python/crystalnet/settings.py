@@ -1,0 +1,44 @@
+"""What a user sets once: environment variables CRYSTALNET_*, or config.toml in the user's configuration folder.
+
+wavelength = "CoKa"      # of one's own diffractometer, for files that do not say it
+data = "/big/disk"       # where fetch writes and train reads
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from platformdirs import user_config_path, user_data_path
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from crystalnet.records import InputError
+
+
+class Settings(BaseSettings):
+    """wavelength: as for --wavelength. data: folder of the data sets."""
+
+    model_config = SettingsConfigDict(env_prefix="CRYSTALNET_", extra="forbid")
+    wavelength: str | None = None
+    data: Path = user_data_path("crystalnet")
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], **sources: PydanticBaseSettingsSource
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment before the file."""
+        return sources["env_settings"], TomlConfigSettingsSource(settings_cls, config_file())
+
+
+def config_file() -> Path:
+    """Where the user's config.toml is looked for."""
+    return user_config_path("crystalnet") / "config.toml"
+
+
+def settings() -> Settings:
+    """The user's settings. InputError where the file holds something else."""
+    try:
+        return Settings()
+    except (ValidationError, ValueError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(f"{config_file()}: not a valid configuration ({reason})") from None
