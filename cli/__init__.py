@@ -31,7 +31,7 @@ def main() -> None:
     from crystalnet.records import InputError
 
     try:
-        app(standalone_mode=False)
+        sys.exit(app(standalone_mode=False) or 0)  # a command's typer.Exit comes back as its code
     except InputError as error:
         print(f"crystalnet: {error}", file=sys.stderr)
         sys.exit(2)
@@ -41,5 +41,3 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         print("crystalnet: interrupted", file=sys.stderr)
         sys.exit(130)
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
