@@ -52,7 +52,8 @@ def fetch(
         raise InputError(f"--system {system!r}: choose one of {', '.join(SYSTEMS)}")
     systems = (system,) if system else SYSTEMS
     source = source or ("files" if paths else _default_source(say))
-    if source == "materials-project" and materials_project_key() is None:
+    key = materials_project_key() if source == "materials-project" else None
+    if source == "materials-project" and key is None:
         raise InputError("--source materials-project: no key; set MP_API_KEY (materialsproject.org/api gives one)")
     if source == "files" and not paths:
         raise InputError("--source files: name the structure files or folders")
@@ -62,7 +63,7 @@ def fetch(
         if source == "materials-project":
             from crystalnet.data.materials_project import fetch_materials_project
 
-            count = fetch_materials_project(name, directory, limit, progress)
+            count = fetch_materials_project(key, name, directory, limit, progress)
         elif source == "files":
             count = files.fetch_files(name, directory, paths, limit, progress)
         else:

@@ -17,14 +17,14 @@ from crystalnet.density.promolecule import element_table
 from crystalnet.records import InputError
 
 
-def fetch_materials_project(system: str, out: Path, limit: int | None, progress: Callable[[int, int], None]) -> int:
+def fetch_materials_project(
+    key: str | None, system: str, out: Path, limit: int | None, progress: Callable[[int, int], None]
+) -> int:
     """A data set of the Materials Project's crystals of one system, one of each formula and space group."""
-    from crystalnet.data.fetch import materials_project_key
-
     try:
         from mp_api.client import MPRester  # imports for seconds and calls home when constructed
 
-        with MPRester(materials_project_key()) as client:
+        with MPRester(key) as client:
             documents = client.materials.summary.search(
                 crystal_system=system.capitalize(), fields=["material_id", "structure", "symmetry", "formula_pretty"]
             )

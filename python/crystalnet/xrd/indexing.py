@@ -313,7 +313,7 @@ def _misfit(
     use: np.ndarray,
     slack: float,
 ) -> np.ndarray:
-    """Distance of each of the lines `use` to a calculated one, in windows, (m, len(use)); q (n,) or (m, n)."""
+    """Distance of each line of `use` to a calculated one, in windows, (m, len(use)); q (n,) or (m, n)."""
     window = (lines.window(1.5, slack) * lines.slope)[use]
     q = np.broadcast_to(q, (len(metric), len(lines)))[:, use]
     misfit = np.empty(q.shape)
@@ -560,7 +560,9 @@ def _same(one: Cell, other: Cell) -> bool:
     return same and abs(one.a / other.a - 1) < 3e-3 and abs(one.c / other.c - 1) < 3e-3
 
 
-def index_peaks(peaks: Peaks, systems: tuple[str, ...] = ("cubic", "trigonal"), limit: int = 10) -> list[Cell]:
+def index_peaks(
+    peaks: Peaks, systems: tuple[str, ...] = ("cubic", "trigonal"), limit: int = 10
+) -> list[Cell]:
     """Cells that explain the lines, best first; empty where no lattice of these systems does.
 
     systems: of "cubic" and "trigonal" (any lattice on hexagonal axes). limit: most cells returned.
@@ -634,8 +636,8 @@ def _without_repeats(rated: Sequence[tuple[float, Cell]], limit: int) -> list[tu
 def cell_from_option(text: str, system: str = "auto") -> Cell:
     """Read `--cell`: "a" (cubic), "a,c" (hexagonal axes) or "a,alpha=55" (rhombohedral axes).
 
-    Å and degrees; system: "auto", "cubic" or "trigonal". The result is on hexagonal axes, its centring P (R for
-    the rhombohedral form) until the lines have decided, see `centrings`. Raises InputError on anything else.
+    Å and degrees; system: "auto", "cubic" or "trigonal". The result is on hexagonal axes, its centring P (R
+    for the rhombohedral form) until the lines have decided, see `centrings`. Raises InputError on anything else.
     """
     form = 'write --cell as "a" (cubic), "a,c" (hexagonal axes) or "a,alpha=55" (rhombohedral)'
     names = ["a", "c"]

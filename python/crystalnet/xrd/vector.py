@@ -12,6 +12,7 @@ import numpy as np
 
 from crystalnet.elements import ATOMIC_NUMBER
 from crystalnet.records import Peaks
+from crystalnet.xrd.profile import polarisation_ratio
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -35,10 +36,10 @@ def pattern_vector(structure: Structure) -> np.ndarray:
     )[0].numpy()
 
 
-def lorentz_polarisation(two_theta: np.ndarray, polarisation: float = 1.0) -> np.ndarray:
-    """(1 + K cos²2θ) / (sin²θ cosθ) up to scale; K = 1 for an unpolarised tube."""
+def lorentz_polarisation(two_theta: np.ndarray) -> np.ndarray:
+    """(1 + cos²2θ) / (sin²θ cosθ) of an unpolarised source."""
     theta = np.deg2rad(two_theta) / 2
-    return (1 + polarisation * np.cos(2 * theta) ** 2) / (np.sin(theta) ** 2 * np.cos(theta)) / (1 + polarisation)
+    return (1 + np.cos(2 * theta) ** 2) / (np.sin(theta) ** 2 * np.cos(theta))
 
 
 def observed_vector(peaks: Peaks, zero_shift: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -53,7 +54,8 @@ def observed_vector(peaks: Peaks, zero_shift: float = 0.0) -> tuple[np.ndarray, 
     reachable = (d > MO_KA / 2 * 1.0001) & (two_theta > 0)
     d, two_theta, area = d[reachable], two_theta[reachable], peaks.area[reachable]
     at_mo = 2 * np.rad2deg(np.arcsin(MO_KA / (2 * d)))
-    factor = lorentz_polarisation(at_mo) / lorentz_polarisation(two_theta, peaks.radiation.polarisation)
+    source = lorentz_polarisation(two_theta) * polarisation_ratio(two_theta, peaks.radiation)
+    factor = lorentz_polarisation(at_mo) / source
     vector = np.zeros(N_BINS, dtype=np.float32)
     np.maximum.at(vector, (at_mo / 180 * N_BINS).astype(int), np.maximum(area * factor, 0))
     if vector.max() > 0:
