@@ -40,7 +40,7 @@ from crystalnet.xrd.refine import refine
 from crystalnet.xrd.vector import observed_vector
 
 CELLS_TRIED = 4  # indexing's first cell is right nine times in ten; the others cost a second each
-REFINED = 8  # proposals that go on to profile refinement, the best of each source among them
+REFINED = 8  # proposals of the two sources that go on to profile refinement; a quarter as many more with X
 REPORTED = 5  # candidates written
 SYMPREC = 0.02  # Å, symmetry of a proposal whose atoms were already moved onto their positions
 WORTH_REFINING = 0.35  # above the best misfit: intensities this much worse do not win by refinement
@@ -221,19 +221,18 @@ def guess_densities(
 
 def _refined(proposals: list[Proposal], pattern: Pattern, peaks: Peaks) -> list[tuple[Proposal, Fit, float]]:
     """The most promising proposals refined on the profile, best score first; same crystals merged."""
-    ordered = distinct(proposals)
-    if not ordered:
-        return []
-    limit = ordered[0].misfit + WORTH_REFINING
-    by_source = [
-        [p for p in ordered if p.source == source and p.misfit <= limit] for source in ("network", "catalogue")
-    ]
+    known = distinct(p for p in proposals if "X" not in p.sites.species)
+    unknown = distinct(p for p in proposals if "X" in p.sites.species)
     half = REFINED // 2
-    first, rest = by_source[0][:half] + by_source[1][:half], by_source[0][half:] + by_source[1][half:]
-    chosen = first + sorted(rest, key=lambda p: p.misfit)[: REFINED - len(first)]
+    network = [p for p in known if p.source == "network"]
+    types = [p for p in known if p.source == "catalogue"]
+    chosen = network[:half] + types[:half]
+    chosen += sorted(network[half:] + types[half:], key=lambda p: p.misfit)[: REFINED - len(chosen)]
+    chosen = [*sorted(chosen, key=lambda p: p.misfit), *unknown[: REFINED // 4]]
+    limit = min((p.misfit for p in chosen), default=0.0) + WORTH_REFINING
     fitted: list[tuple[Proposal, Fit, float]] = []
     started = time.thread_time()
-    for proposal in sorted(chosen, key=lambda p: p.misfit):
+    for proposal in [p for p in chosen if p.misfit <= limit]:
         conventional = _conventional(proposal.sites)
         if conventional is not None:
             fit = refine(pattern, peaks, conventional, zero_shift=proposal.cell.zero_shift)

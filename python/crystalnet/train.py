@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from crystalnet import __version__
-from crystalnet.checkpoint import load_tensors, save_model, save_tensors
+from crystalnet.checkpoint import load_model, load_tensors, save_model, save_tensors
 from crystalnet.config import Config, TrainConfig
 from crystalnet.data.augment import measured_view, paper_augmentation, told_composition
 from crystalnet.data.dataset import CrystalDataset
@@ -60,12 +60,14 @@ def train(
     out: Path,
     *,
     resume: bool = False,
+    start_from: Path | None = None,
     max_minutes: float | None = None,
     device: str = "cpu",
     progress: Callable[[Report], None] = lambda report: None,
 ) -> Path:
     """Train a network on a data set; returns the model file (best validation SSIM).
 
+    start_from: a model file of the same shape whose weights a new run begins with (another system's, say).
     With max_minutes the learning rate anneals to that time instead of to the preset's epochs.
     """
     settings = config.train
@@ -75,6 +77,8 @@ def train(
         raise InputError(f"the data set is {dataset.manifest['system']}, not {config.system}; give another --data")
     run = _Run(config, device, steps_per_epoch=math.ceil(len(dataset.train) / settings.batch), max_minutes=max_minutes)
     about = {"crystalnet": __version__, "data": {k: v for k, v in dataset.manifest.items() if k != "sha256"}}
+    if start_from is not None:
+        about["started_from"] = run.start_from(start_from)
     if resume:
         run.load(out / LAST)
     elif (out / LAST).exists():
@@ -207,6 +211,16 @@ class _Run:
         """What the model file says of its training."""
         history = self.state.history[-1] if self.state.history else {}
         return {"step": self.state.step, "minutes": round(self.state.seconds / 60, 1), "validation": history}
+
+    def start_from(self, path: Path) -> str:
+        """Begin with a model's weights; returns its SHA-256."""
+        model = load_model(path)
+        if model.config.model != self.config.model:
+            raise InputError(f"{path}: its network has another shape than preset {self.config.preset}")
+        self.network.load_state_dict(model.network.state_dict())
+        if self.average:
+            self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
+        return model.sha256
 
     def save(self, path: Path) -> None:
         tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}

@@ -98,13 +98,15 @@ class _Lines:
     @cached_property
     def slope(self) -> np.ndarray:
         """dQ/d2θ, per degree."""
-        return 2 / self.wavelength**2 * np.sin(np.radians(self.two_theta)) * np.pi / 180
+        slope: np.ndarray = 2 / self.wavelength**2 * np.sin(np.radians(self.two_theta)) * np.pi / 180
+        return slope
 
     @cached_property
     def lean(self) -> np.ndarray:
         """What a specimen displacement does to 2θ beyond a mean shift: cosθ less its mean."""
         cosine = np.cos(np.radians(self.two_theta / 2))
-        return cosine - cosine.mean()
+        lean: np.ndarray = cosine - cosine.mean()
+        return lean
 
     @cached_property
     def strange(self) -> np.ndarray:
@@ -119,7 +121,8 @@ class _Lines:
     def q(self, zero: float | np.ndarray = 0.0, lean: float | np.ndarray = 0.0) -> np.ndarray:
         """1/d² (..., n) after taking off the shift zero (...) + lean (...)·`self.lean`."""
         shift = np.asarray(zero)[..., None] + np.asarray(lean)[..., None] * self.lean
-        return (2 / self.wavelength * np.sin(np.radians(self.two_theta - shift) / 2)) ** 2
+        q: np.ndarray = (2 / self.wavelength * np.sin(np.radians(self.two_theta - shift) / 2)) ** 2
+        return q
 
     def window(self, times: float, slack: float) -> np.ndarray:
         """Degrees within which a line counts as met, where the zero may still be wrong by slack.
@@ -127,7 +130,8 @@ class _Lines:
         At low angle the cell takes up an error of the zero; what is left at θ is slack·|1 − tanθ/tanθ_low|.
         """
         tan = np.tan(np.radians(self.two_theta / 2))
-        return times * self.tolerance + slack * np.abs(1 - tan / np.median(tan[:12]))
+        window: np.ndarray = times * self.tolerance + slack * np.abs(1 - tan / np.median(tan[:12]))
+        return window
 
 
 # --------------------------------------------------------------------------------------------------
@@ -170,7 +174,8 @@ def _glide_numbers(zone: str, limit: int = 1200) -> np.ndarray:
 
 def _allowed(centring: str, m: np.ndarray, order: np.ndarray) -> np.ndarray:
     """Whether (M, order l) occurs: an obverse R lattice has −h+k+l = 3n, so l = 3n exactly where M = 3n."""
-    return (m + order > 0) & ((centring == "P") | ((m % 3 == 0) == (order % 3 == 0)))
+    allowed: np.ndarray = (m + order > 0) & ((centring == "P") | ((m % 3 == 0) == (order % 3 == 0)))
+    return allowed
 
 
 def _calculated(system: str, centring: str, glide: str, metric: np.ndarray, q_max: float) -> np.ndarray:
@@ -178,7 +183,8 @@ def _calculated(system: str, centring: str, glide: str, metric: np.ndarray, q_ma
     a, c = metric
     if system == "cubic":
         q = a * _cubic_numbers(centring)
-        return q[q <= q_max]
+        calculated: np.ndarray = q[q <= q_max]
+        return calculated
     m = _hexagonal_numbers()
     m = m[m * a <= q_max][:, None]
     order = np.arange(int(math.sqrt(q_max / c)) + 1)
@@ -223,7 +229,8 @@ def _distance(system: str, centring: str, metric: np.ndarray, q: np.ndarray) -> 
     """|Q − nearest calculated Q| (m, n): `_nearest` without the indices, in single precision for speed."""
     a, c = metric[:, :1], metric[:, 1:]
     if system == "cubic":
-        return np.abs(_nearest_cubic(centring, q / a) * a - q)
+        cubic: np.ndarray = np.abs(_nearest_cubic(centring, q / a) * a - q)
+        return cubic
     # In units of C: Q/C − (A/C)·M should be a square l².
     rest, ratio = (q / c).astype(np.float32), (a / c).astype(np.float32)
     best = np.full(q.shape, np.inf, np.float32)
@@ -251,16 +258,19 @@ def _distance(system: str, centring: str, metric: np.ndarray, q: np.ndarray) -> 
             y -= x
         np.abs(y, out=y)
         np.minimum(best, y, out=best)
-    return best * c
+    distance: np.ndarray = best * c
+    return distance
 
 
 def _line_density(system: str, centring: str, metric: np.ndarray, q: np.ndarray) -> np.ndarray:
     """Mean number of distinct calculated lines per unit of Q, (m, n) (counting N, and pairs M, l)."""
     a, c = metric[:, :1], metric[:, 1:]
     if system == "cubic":
-        return {"P": 0.85, "I": 0.48, "F": 0.36}[centring] / a + 0 * q
-    density = 0.42 * np.sqrt(q) / (a * np.sqrt(c)) + 0.4 / np.sqrt(q * c) + 0.2 / a
-    return density * (1.0 if centring == "P" else 5 / 9)
+        density: np.ndarray = {"P": 0.85, "I": 0.48, "F": 0.36}[centring] / a + 0 * q
+    else:
+        density = 0.42 * np.sqrt(q) / (a * np.sqrt(c)) + 0.4 / np.sqrt(q * c) + 0.2 / a
+        density *= 1.0 if centring == "P" else 5 / 9
+    return density
 
 
 # --------------------------------------------------------------------------------------------------
@@ -335,7 +345,8 @@ def _chance(
     """Chance of a hit on a lattice with as many lines but no relation to the crystal, (m, len(use))."""
     window = (lines.window(1.5, slack) * lines.slope)[use]
     q = np.broadcast_to(q, (len(metric), len(lines)))[:, use]
-    return 1 - np.exp(-2 * window * _line_density(system, centring, metric, q))
+    chance: np.ndarray = 1 - np.exp(-2 * window * _line_density(system, centring, metric, q))
+    return chance
 
 
 def _sieve(
@@ -352,7 +363,8 @@ def _sieve(
     keep = np.flatnonzero(chance[:, 0] < MAX_CHANCE)
     strongest = use[_best(lines.strength[use], 3)]
     hit = _misfit(lines, system, centring, metric[keep], q, strongest, slack) < 1
-    return keep[hit.sum(1) >= min(2, len(strongest))]
+    worth: np.ndarray = keep[hit.sum(1) >= min(2, len(strongest))]
+    return worth
 
 
 def _gain(
@@ -371,13 +383,15 @@ def _gain(
     # Met lines are spread normally with half the window, chance ones evenly over all of it.
     met = np.log((1 - strange) / chance) + math.log(4 / math.sqrt(2 * math.pi)) - 2 * misfit**2
     missed = np.log(strange / np.maximum(1 - chance, 0.02))
-    return np.where(misfit < 1, met, missed).sum(1)
+    gain: np.ndarray = np.where(misfit < 1, met, missed).sum(1)
+    return gain
 
 
 def _best(values: np.ndarray, count: int) -> np.ndarray:
     """Indices of the count largest finite values, largest first."""
     order = np.argsort(-values, kind="stable")[:count]
-    return order[np.isfinite(values[order])]
+    finite: np.ndarray = order[np.isfinite(values[order])]
+    return finite
 
 
 def _distinct(metric: np.ndarray, gain: np.ndarray, count: int, relative: float) -> np.ndarray:
@@ -406,7 +420,8 @@ def _search(lines: _Lines, system: str, centring: str) -> np.ndarray:
     state = state[_distinct(state[:, :2], gain, KEEP, 0.006)]
     state = _refine(lines, system, centring, state, step / 2)
     gain = _gain(lines, system, centring, state[:, :2], lines.q(*state[:, 2:].T), np.arange(len(lines)), 0.0)
-    return state[_distinct(state[:, :2], gain, RATED, 0.0015)]
+    cells: np.ndarray = state[_distinct(state[:, :2], gain, RATED, 0.0015)]
+    return cells
 
 
 def _refine(lines: _Lines, system: str, centring: str, state: np.ndarray, slack: float = 0.0) -> np.ndarray:
@@ -560,9 +575,7 @@ def _same(one: Cell, other: Cell) -> bool:
     return same and abs(one.a / other.a - 1) < 3e-3 and abs(one.c / other.c - 1) < 3e-3
 
 
-def index_peaks(
-    peaks: Peaks, systems: tuple[str, ...] = ("cubic", "trigonal"), limit: int = 10
-) -> list[Cell]:
+def index_peaks(peaks: Peaks, systems: tuple[str, ...] = ("cubic", "trigonal"), limit: int = 10) -> list[Cell]:
     """Cells that explain the lines, best first; empty where no lattice of these systems does.
 
     systems: of "cubic" and "trigonal" (any lattice on hexagonal axes). limit: most cells returned.
