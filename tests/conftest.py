@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+# One thread: the tensors of the tests are small, and two threads on a busy machine wait for each other more than they
+# work. Must be set before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 ROOT = Path(__file__).resolve().parent.parent
 
 

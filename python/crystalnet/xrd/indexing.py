@@ -650,7 +650,7 @@ def cell_from_option(text: str, system: str = "auto") -> Cell:
     """Read `--cell`: "a" (cubic), "a,c" (hexagonal axes) or "a,alpha=55" (rhombohedral axes).
 
     Å and degrees; system: "auto", "cubic" or "trigonal". The result is on hexagonal axes, its centring P (R
-    for the rhombohedral form) until the lines have decided, see `centrings`. Raises InputError on anything else.
+    for the rhombohedral form) until the lines decide, see `centrings`. Raises InputError on anything else.
     """
     form = 'write --cell as "a" (cubic), "a,c" (hexagonal axes) or "a,alpha=55" (rhombohedral)'
     names = ["a", "c"]
