@@ -36,7 +36,7 @@ def aligned(truth: np.ndarray, guess: np.ndarray, holohedry: np.ndarray) -> np.n
     for operation in holohedry:
         source = (np.round(operation).astype(int) @ index) % n
         turned = guess[tuple(source)].reshape(n, n, n)
-        correlation = np.fft.irfftn(transform * np.fft.rfftn(turned).conj(), s=(n, n, n))
+        correlation = np.fft.irfftn(transform * np.fft.rfftn(turned).conj(), s=(n, n, n), axes=(0, 1, 2))
         peak = int(correlation.argmax())
         if correlation.flat[peak] > best_score:
             best_score = correlation.flat[peak]

@@ -595,8 +595,11 @@ def _ranked(peaks: Peaks, systems: Sequence[str], limit: int) -> list[tuple[floa
         for state in _search(lines, system, centring)
     ]
     rated = _without_repeats(rated, 2 * limit)
-    # Where lines are dense, index assignments have several optima close by: look around the best cells once more.
-    rated += [_refined(lines, cell) for _, cell in rated[:2]]
+    # Where lines are dense, index assignments have several optima close by, and the search of the right centring may
+    # have missed its own: look around the best cells once more, with every centring.
+    best = [cell for _, cell in rated[:2]]
+    rated += [_refined(lines, replace(cell, centring=other)) for cell in best for other in LATTICES[cell.system]]
+    rated.sort(key=lambda item: -item[0])
     for _, cell in rated[:3]:
         for larger in _hidden(cell):
             state = _refine(lines, larger.system, larger.centring, _state(larger))[0]
