@@ -20,11 +20,11 @@ from crystalnet.density.promolecule import element_table
 from crystalnet.elements import ATOMIC_NUMBER
 from crystalnet.ops.reflections import reflections
 from crystalnet.records import AtomSites, Cell, DensityGrid, Peaks
-from crystalnet.xrd.refine import intensity_misfit
+from crystalnet.xrd.refine import D_MIN, intensity_misfit
 
 TOLERANCES = (0.5, 0.35, 0.2, 0.1)  # Å, of the symmetry search on decoded atoms; the network is good to about 0.1 Å
 MAX_ASSIGNMENTS = 400  # ways to name the atoms of one decoded geometry that are held against the pattern
-PROBE_NUMBERS = (3, 8, 14, 22, 32, 46, 60, 78)  # atomic numbers tried for an element that was not given
+PROBE_NUMBERS = (8, 22, 46, 78)  # atomic numbers tried for an element that was not given
 LIKELY_ELEMENTS = 6  # tried in place of an orbit's own where all combinations are too many
 MIN_CONTACT = 0.60  # of the covalent radii: below, the proposal is no crystal
 MIN_CONTACT_DECODED = 0.50  # decoded positions are rough; refinement moves them
@@ -47,12 +47,13 @@ class Proposal:
 
 def misfit(sites: AtomSites, peaks: Peaks, cell: Cell) -> float:
     """Line intensities of atoms in the indexed cell against the measured ones; "X" scatters as what suits it best."""
-    end = min(peaks.two_theta_max + 0.5, 179.0)
+    wavelength = peaks.radiation.wavelength  # lines below D_MIN tell nothing that the others have not told
+    end = min(peaks.two_theta_max + 0.5, 2 * np.rad2deg(np.arcsin(min(wavelength / (2 * D_MIN), 0.999))))
     probes = PROBE_NUMBERS if "X" in sites.species else (0,)
     values = []
     for probe in probes:
         numbers = np.array([probe if s == "X" else ATOMIC_NUMBER[s] for s in sites.species])
-        lines = reflections(sites.lattice, sites.frac_coords, numbers, peaks.radiation.wavelength, end)
+        lines = reflections(sites.lattice, sites.frac_coords, numbers, wavelength, end)
         values.append(intensity_misfit(peaks, lines, zero_shift=cell.zero_shift))
     return min(values)
 

@@ -111,7 +111,7 @@ def solve(
         if candidates == "all" and symbols:
             proposals += [p for c in cells for p in catalogue_proposals(c, peaks, symbols, amounts)]
             if amounts is None and min((p.misfit for p in proposals), default=1.0) > WELL_EXPLAINED:
-                proposals += [p for c in cells for p in catalogue_proposals(c, peaks, (*symbols, "X"))]
+                proposals += [p for c in cells[:1] for p in catalogue_proposals(c, peaks, (*symbols, "X"))]
     with clock("refinement"):
         ranked = _refined(proposals, measured, peaks)
     with clock("ranking"):
