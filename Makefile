@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/installed
 BUILD_INPUTS := pyproject.toml constraints.txt CMakeLists.txt $(shell find cpp -type f)
 
-.PHONY: solve test cuda-check clean
+.PHONY: solve test sanitize cuda-check clean
 
 solve: $(INSTALLED)
 	$(BIN)/$(SOLVE)
@@ -19,6 +19,14 @@ solve: $(INSTALLED)
 test: $(INSTALLED)
 	$(BIN)/pytest
 	$(BIN)/ruff check
+
+# Runs the CPU kernels under the address and undefined-behaviour sanitizers.
+sanitize: $(INSTALLED)
+	$(PIP) install -q -c constraints.txt cmake ninja
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -S . -B build/sanitize -G Ninja -DCRYSTALNET_SANITIZE=ON \
+		-DCRYSTALNET_CUDA=OFF -DCRYSTALNET_PYTHON=OFF
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build build/sanitize --target sanitize
+	build/sanitize/sanitize
 
 # Compiles the CUDA kernels without a GPU or a driver; needs nvcc.
 cuda-check: $(INSTALLED)

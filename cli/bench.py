@@ -10,8 +10,10 @@ import typer
 def bench(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Time every native kernel against its reference in one run."""
     from crystalnet.benchmark import run, table
+    from crystalnet.progress import stages
 
-    results = run()
+    with stages("measuring") as stage:
+        results = run(progress=stage)
     if json:
         import json as encoder
 

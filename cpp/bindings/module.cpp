@@ -1,12 +1,18 @@
 // Conversion and checks only: addresses and sizes in, the core's functions out. The caller keeps the arrays alive.
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <cstdint>
 #include <stdexcept>
 #include <string>
+#include <tuple>
+#include <vector>
 
 #include "crystalnet/build.hpp"
+#include "crystalnet/film_decode.hpp"
 #include "crystalnet/powder_pattern.hpp"
+#include "crystalnet/ssim3d_rotations.hpp"
+#include "crystalnet/stratified_sample.hpp"
 
 namespace py = pybind11;
 using namespace crystalnet;
@@ -98,10 +104,188 @@ void bind_powder_pattern(py::module_& m) {
       "n_bins"_a, "slot_offsets"_a, "workspace"_a, "out"_a, "stream"_a, no_gil);
 }
 
+SampleRequest sample_request(std::int64_t crystals, Address maps, Address rows, int grid, bool half, int samples,
+                             std::uint64_t seed, int mode, bool shared) {
+  require(crystals >= 0, "the number of crystals is negative");
+  require(grid > 0 && grid <= kMaxGrid, "a map must have 1 to 1024 points along each axis");
+  require(samples > 0 && samples <= kMaxSamples, "samples must lie between 1 and 1024");
+  require(mode >= 0 && mode <= static_cast<int>(SampleMode::kVoxel), "no such sample mode");
+  return {crystals, at<const void* const>(maps), at<const std::int64_t>(rows), grid, half, samples, seed,
+          static_cast<SampleMode>(mode), shared};
+}
+
+void bind_stratified_sample(py::module_& m) {
+  using namespace py::literals;
+  const py::call_guard<py::gil_scoped_release> no_gil;
+
+  m.def(
+      "stratified_sample",
+      [](std::int64_t crystals, Address maps, Address rows, int grid, bool half, int samples, std::uint64_t seed,
+         int mode, bool shared, int n_threads, Address points, Address densities) {
+        stratified_sample(sample_request(crystals, maps, rows, grid, half, samples, seed, mode, shared), n_threads,
+                          at<float>(points), at<float>(densities));
+      },
+      "crystals"_a, "maps"_a, "rows"_a, "grid"_a, "half"_a, "samples"_a, "seed"_a, "mode"_a, "shared"_a,
+      "n_threads"_a, "points"_a, "densities"_a, no_gil);
+  m.def(
+      "stratified_sample_cuda",
+      [](std::int64_t crystals, Address maps, Address rows, int grid, bool half, int samples, std::uint64_t seed,
+         int mode, bool shared, Address points, Address densities, Address stream) {
+        stratified_sample_cuda(sample_request(crystals, maps, rows, grid, half, samples, seed, mode, shared),
+                               at<float>(points), at<float>(densities), at<void>(stream));
+      },
+      "crystals"_a, "maps"_a, "rows"_a, "grid"_a, "half"_a, "samples"_a, "seed"_a, "mode"_a, "shared"_a, "points"_a,
+      "densities"_a, "stream"_a, no_gil);
+}
+
+SimilarityRequest similarity_request(std::int64_t n, Address truth, std::int64_t guesses, Address guess,
+                                     std::int64_t count, Address rotations) {
+  require(n >= kWindow && n <= kMaxSimilarityGrid, "the maps must have 7 to 1024 points along each axis");
+  require(guesses >= 0, "the number of guesses is negative");
+  require(count > 0 && count <= kMaxRotations, "between 1 and 48 rotations");
+  SimilarityRequest request{static_cast<int>(n), at<const float>(truth), guesses, at<const float>(guess),
+                            static_cast<int>(count), {}};
+  const auto* codes = at<const std::int32_t>(rotations);
+  for (std::int64_t r = 0; r < count; ++r) {
+    int seen = 0;
+    for (int a = 0; a < 3; ++a) {
+      const std::int32_t axis = codes[6 * r + a], sign = codes[6 * r + 3 + a];
+      require(axis >= 0 && axis < 3 && (sign == 1 || sign == -1), "a rotation is three axes, then three signs");
+      seen |= 1 << axis;
+      request.rotations[r].axis[a] = axis;
+      request.rotations[r].flipped[a] = sign < 0;
+    }
+    require(seen == 7, "a rotation names each axis once");
+  }
+  return request;
+}
+
+void bind_ssim3d_rotations(py::module_& m) {
+  using namespace py::literals;
+  const py::call_guard<py::gil_scoped_release> no_gil;
+
+  m.def(
+      "ssim3d_rotations",
+      [](std::int64_t n, Address truth, std::int64_t guesses, Address guess, std::int64_t count, Address rotations,
+         int n_threads, Address ssim, Address psnr) {
+        ssim3d_rotations(similarity_request(n, truth, guesses, guess, count, rotations), n_threads, at<double>(ssim),
+                         at<double>(psnr));
+      },
+      "n"_a, "truth"_a, "guesses"_a, "guess"_a, "count"_a, "rotations"_a, "n_threads"_a, "ssim"_a, "psnr"_a, no_gil);
+  m.def(
+      "ssim3d_rotations_workspace",
+      [](std::int64_t n, std::int64_t guesses, std::int64_t count, Address rotations) {
+        return ssim3d_rotations_workspace(similarity_request(n, 0, guesses, 0, count, rotations));
+      },
+      "n"_a, "guesses"_a, "count"_a, "rotations"_a);
+  m.def(
+      "ssim3d_rotations_cuda",
+      [](std::int64_t n, Address truth, std::int64_t guesses, Address guess, std::int64_t count, Address rotations,
+         Address workspace, Address ssim, Address psnr, Address stream) {
+        ssim3d_rotations_cuda(similarity_request(n, truth, guesses, guess, count, rotations), at<void>(workspace),
+                              at<double>(ssim), at<double>(psnr), at<void>(stream));
+      },
+      "n"_a, "truth"_a, "guesses"_a, "guess"_a, "count"_a, "rotations"_a, "workspace"_a, "ssim"_a, "psnr"_a,
+      "stream"_a, no_gil);
+}
+
+// A decoder with the layers that its pointers need.
+struct BoundDecoder {
+  using Layer = std::tuple<Address, Address, std::int64_t, std::int64_t, unsigned>;  // weight, bias, in, out, flags
+  std::vector<DenseLayer> position, trunk;
+  FilmDecoder decoder;
+
+  BoundDecoder(std::int64_t n_frequencies, Address rows, float centre, const std::vector<Layer>& position_layers,
+               bool junction_relu, const std::vector<Layer>& trunk_layers, std::int64_t width, Address head_weight,
+               Address head_bias, bool softplus)
+      : position(layers(position_layers)),
+        trunk(layers(trunk_layers)),
+        decoder{n_frequencies,
+                at<const float>(rows),
+                centre,
+                static_cast<std::int64_t>(position.size()),
+                position.data(),
+                junction_relu,
+                static_cast<std::int64_t>(trunk.size()),
+                trunk.data(),
+                width,
+                at<const float>(head_weight),
+                at<const float>(head_bias),
+                softplus} {}
+  BoundDecoder(const BoundDecoder&) = delete;
+
+  static std::vector<DenseLayer> layers(const std::vector<Layer>& tuples) {
+    std::vector<DenseLayer> result;
+    for (const auto& [weight, bias, in, out, flags] : tuples)
+      result.push_back({at<const float>(weight), at<const float>(bias), in, out, flags});
+    return result;
+  }
+};
+
+void check_sizes(std::int64_t crystals, std::int64_t n_points) {
+  require(crystals >= 0 && n_points >= 0, "the numbers of crystals and points must not be negative");
+}
+
+void bind_film_decode(py::module_& m) {
+  using namespace py::literals;
+  const py::call_guard<py::gil_scoped_release> no_gil;
+
+  py::class_<BoundDecoder>(m, "FilmDecoder")
+      .def(py::init<std::int64_t, Address, float, const std::vector<BoundDecoder::Layer>&, bool,
+                    const std::vector<BoundDecoder::Layer>&, std::int64_t, Address, Address, bool>(),
+           "n_frequencies"_a, "rows"_a, "centre"_a, "position"_a, "junction_relu"_a, "trunk"_a, "width"_a,
+           "head_weight"_a, "head_bias"_a, "softplus"_a);
+  m.def(
+      "film_decode",
+      [](const BoundDecoder& bound, std::int64_t crystals, Address film, Address amplitude, std::int64_t n_points,
+         Address points, bool bf16, int n_threads, Address out) {
+        check_sizes(crystals, n_points);
+        film_decode(bound.decoder, crystals, at<const float>(film), at<const float>(amplitude), n_points,
+                    at<const float>(points), bf16, n_threads, at<float>(out));
+      },
+      "decoder"_a, "crystals"_a, "film"_a, "amplitude"_a, "n_points"_a, "points"_a, "bf16"_a, "n_threads"_a, "out"_a,
+      no_gil);
+  m.def(
+      "film_decode_backward",
+      [](const BoundDecoder& bound, std::int64_t crystals, Address film, Address amplitude, std::int64_t n_points,
+         Address points, Address grad, bool bf16, int n_threads, const std::vector<Address>& layer_grads,
+         Address head_weight_grad, Address head_bias_grad, Address film_grad, Address amplitude_grad) {
+        check_sizes(crystals, n_points);
+        const std::size_t n_position = bound.position.size(), n_layers = n_position + bound.trunk.size();
+        require(layer_grads.size() == 2 * n_layers, "a weight and a bias gradient for each layer");
+        std::vector<LayerGradient> layers;
+        for (std::size_t i = 0; i < n_layers; ++i)
+          layers.push_back({at<float>(layer_grads[2 * i]), at<float>(layer_grads[2 * i + 1])});
+        film_decode_backward(bound.decoder, crystals, at<const float>(film), at<const float>(amplitude), n_points,
+                             at<const float>(points), at<const float>(grad), bf16, n_threads,
+                             {layers.data(), layers.data() + n_position, at<float>(head_weight_grad),
+                              at<float>(head_bias_grad), at<float>(film_grad), at<float>(amplitude_grad)});
+      },
+      "decoder"_a, "crystals"_a, "film"_a, "amplitude"_a, "n_points"_a, "points"_a, "grad"_a, "bf16"_a, "n_threads"_a,
+      "layer_grads"_a, "head_weight_grad"_a, "head_bias_grad"_a, "film_grad"_a, "amplitude_grad"_a, no_gil);
+  m.def(
+      "film_decode_workspace",
+      [](const BoundDecoder& bound, bool bf16) { return film_decode_workspace(bound.decoder, bf16); }, "decoder"_a,
+      "bf16"_a);
+  m.def(
+      "film_decode_cuda",
+      [](const BoundDecoder& bound, std::int64_t crystals, Address film, Address amplitude, std::int64_t n_points,
+         Address points, bool bf16, Address workspace, Address out, Address stream) {
+        check_sizes(crystals, n_points);
+        film_decode_cuda(bound.decoder, crystals, at<const float>(film), at<const float>(amplitude), n_points,
+                         at<const float>(points), bf16, at<void>(workspace), at<float>(out), at<void>(stream));
+      },
+      "decoder"_a, "crystals"_a, "film"_a, "amplitude"_a, "n_points"_a, "points"_a, "bf16"_a, "workspace"_a, "out"_a,
+      "stream"_a, no_gil);
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_native, m) {
   m.doc() = "Compiled kernels of crystalnet; call them through crystalnet.ops.";
   m.def("cuda_built", &cuda_built);
+  bind_film_decode(m);
   bind_powder_pattern(m);
+  bind_ssim3d_rotations(m);
+  bind_stratified_sample(m);
 }

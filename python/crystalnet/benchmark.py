@@ -1,4 +1,8 @@
-"""`crystalnet bench`: every native kernel against its reference and what a user would call instead, in one run."""
+"""`crystalnet bench`: every native kernel against its reference and against what a user would call instead.
+
+One run, warm, the calls taken in turn so that a drifting machine hits all alike; the median is kept and the error
+stands beside the speed. On a machine with a GPU every kernel is measured there too.
+"""
 
 from __future__ import annotations
 
@@ -6,28 +10,48 @@ import platform
 import statistics
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 
+from crystalnet.config import PAPER, SMALL, Config
 from crystalnet.data.prototypes import types_table
 from crystalnet.data.records_file import structure_of
+from crystalnet.density.promolecule import GRID
 from crystalnet.elements import ATOMIC_NUMBER
-from crystalnet.ops._native import native
+from crystalnet.model.network import PaperNetwork, PeriodicNetwork, build_network, grid_points
+from crystalnet.ops._native import native, native_cuda
+from crystalnet.ops.film_decode import film_decode, reference_film_decode
 from crystalnet.ops.powder_pattern import powder_pattern, reference_pattern
+from crystalnet.ops.sampling import reference_stratified_sample, stratified_sample
+from crystalnet.ops.ssim import cube_rotations, reference_ssim3d_rotations, rotate, ssim3d_rotations
 from crystalnet.records import InputError
 
-CRYSTALS = 24
-REPEATS = 5  # interleaved; the median is kept
+CRYSTALS = 100  # cubic types of the package's table, up to 40 atoms a cell
+BATCH, SAMPLES = 128, 10  # the paper's batch
+CHUNK = 5_000  # points at a time in eager torch: more would not fit into the caches, fewer cost calls
+REPEATS = 5
+Calls = dict[str, Callable[[], object]]
 
 
-def run() -> dict[str, Any]:
-    """{"kernels": [...], "machine": {...}}, seconds for the whole batch of one kernel call."""
+def run(progress: Callable[[str], None] = lambda what: None) -> dict[str, Any]:
+    """{"kernels": [...], "machine": {...}}, seconds for the whole batch of one kernel call.
+
+    progress is told each kernel's name before it is measured. InputError where there is no native module.
+    """
     if native() is None:
         raise InputError("no native module to measure: it was not built, or CRYSTALNET_OPS=reference is set")
-    return {"kernels": [_powder_pattern()], "machine": machine()}
+    devices = ["cpu"] + (["cuda"] if torch.cuda.is_available() and native_cuda() is not None else [])
+    kernels: list[dict[str, Any]] = []
+    for device in devices:
+        for measure in (_powder_pattern, _stratified_sample, _ssim3d_rotations, _film_decode):
+            progress(f"{measure.__name__.lstrip('_')} on {device}")
+            kernels.extend({"device": device} | found for found in measure(device))
+    return {"kernels": kernels, "machine": machine()}
 
 
 def machine() -> dict[str, Any]:
@@ -37,69 +61,254 @@ def machine() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "capability": torch.backends.cpu.get_cpu_capability(),
-    }
+    } | ({"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {})
 
 
-def _powder_pattern() -> dict[str, Any]:
+def _powder_pattern(device: str) -> Iterator[dict[str, Any]]:
     from pymatgen.analysis.diffraction.xrd import XRDCalculator
 
-    records = [r for r in types_table("cubic") if len(r["species"]) <= 40][:CRYSTALS]
-    structures = [structure_of(r) for r in records]
+    structures = [structure_of(r) for r in types_table("cubic") if len(r["species"]) <= 40][:CRYSTALS]
     counts = [len(s) for s in structures]
-    arguments = (
-        torch.tensor(np.array([s.lattice.matrix for s in structures])),
-        torch.tensor(np.cumsum([0, *counts])),
-        torch.tensor(np.concatenate([s.frac_coords for s in structures])),
-        torch.tensor([ATOMIC_NUMBER[site.specie.symbol] for s in structures for site in s]),
+    arguments = [
+        torch.tensor(values).to(device)
+        for values in (
+            np.array([s.lattice.matrix for s in structures]),
+            np.cumsum([0, *counts]),
+            np.concatenate([s.frac_coords for s in structures]),
+            np.array([ATOMIC_NUMBER[site.specie.symbol] for s in structures for site in s]),
+        )
+    ]
+    calculator, user = XRDCalculator(wavelength=0.711, symprec=0), []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for structure in structures:  # minutes in all: once, each crystal for itself
+            started = time.perf_counter()
+            calculator.get_pattern(structure, two_theta_range=(0, 180))
+            user.append(time.perf_counter() - started)
+    seconds = _interleaved(
+        {"native": lambda: powder_pattern(*arguments), "reference": lambda: reference_pattern(*arguments)}, 3
     )
-    calculator = XRDCalculator(wavelength=0.711, symprec=0)
-
-    def pymatgen() -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            for structure in structures:
-                calculator.get_pattern(structure, two_theta_range=(0, 180))
-
+    one_by_one = []
+    for i, count in enumerate(counts):
+        first = sum(counts[:i])
+        one = (
+            *(arguments[0][i : i + 1], torch.tensor([0, count]).to(device)),
+            *(t[first : first + count] for t in arguments[2:]),
+        )
+        one_by_one.append(_interleaved({"native": lambda one=one: powder_pattern(*one)}, 3)["native"])  # type: ignore[misc]
     error = (powder_pattern(*arguments) - reference_pattern(*arguments)).abs().max().item()
-    fast, slow = _interleaved(lambda: powder_pattern(*arguments), lambda: reference_pattern(*arguments))
-    (user,) = _interleaved(pymatgen, repeats=1)
-    return {
-        "op": "powder_pattern",
-        "device": "cpu",
-        "dtype": "float64",
-        "shape": [len(structures), 1024],
-        "reference_s": slow,
-        "native_s": fast,
-        "speedup": slow / fast,
-        "max_abs_error": error,
+    yield _entry("powder_pattern", "float64", [len(structures), 1024], seconds, error) | {
         "user_call": "pymatgen XRDCalculator",
-        "user_call_s": user,
-        "speedup_over_user_call": user / fast,
+        "user_call_s": sum(user),
+        "speedup_over_user_call": sum(user) / seconds["native"],
+        "median_speedup_a_crystal": statistics.median(u / n for u, n in zip(user, one_by_one, strict=True)),
     }
 
 
-def _interleaved(*calls: Callable[[], object], repeats: int = REPEATS) -> list[float]:
-    """Median seconds of each call, warm, taken in turn so that a drifting machine hits all alike."""
-    seconds: list[list[float]] = [[] for _ in calls]
-    for call in calls:
-        if repeats > 1:
-            call()
-    for _ in range(repeats):
-        for call, taken in zip(calls, seconds, strict=True):
+def _stratified_sample(device: str) -> Iterator[dict[str, Any]]:
+    generator = torch.Generator().manual_seed(0)
+    maps = [torch.rand(2 * BATCH, GRID, GRID, GRID, generator=generator).half().to(device)]
+    rows = torch.randperm(2 * BATCH, generator=generator)[:BATCH].to(device)
+    arguments = (maps, rows, SAMPLES, 7)
+
+    def torch_call() -> None:  # what one writes in torch, with its own generator
+        axis = torch.arange(SAMPLES, dtype=torch.float32, device=device)
+        corner = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1).reshape(-1, 3)
+        points = (corner + torch.rand(BATCH, len(corner), 3, device=device)) / SAMPLES
+        x, y, z = (torch.round(points * GRID).long() % GRID).unbind(-1)
+        maps[0][rows[:, None], x, y, z].float()
+
+    def loop() -> None:  # point by point, as the paper's public loader does; one crystal of the batch
+        density, rng = maps[0][0].cpu().numpy(), np.random.default_rng(0)
+        for cell in np.ndindex(SAMPLES, SAMPLES, SAMPLES):
+            x, y, z = np.round((np.array(cell) + rng.random(3)) / SAMPLES * GRID).astype(int) % GRID
+            float(density[x, y, z])
+
+    expected = reference_stratified_sample(*arguments)
+    error = max((a - b).abs().max().item() for a, b in zip(stratified_sample(*arguments), expected, strict=True))
+    seconds = _interleaved(
+        {
+            "native": lambda: stratified_sample(*arguments),
+            "reference": lambda: reference_stratified_sample(*arguments),
+            "torch": torch_call,
+        },
+        20,
+    )
+    point_by_point = BATCH * _interleaved({"loop": loop}, 1)["loop"]
+    yield _entry("stratified_sample", "float16", [BATCH, SAMPLES**3], seconds, error) | {
+        "user_call": "vectorised torch",
+        "user_call_s": seconds["torch"],
+        "speedup_over_user_call": seconds["torch"] / seconds["native"],
+        "point_by_point_s": point_by_point,
+    }
+
+
+def _ssim3d_rotations(device: str) -> Iterator[dict[str, Any]]:
+    from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+    rng = np.random.default_rng(0)
+    t = (3 * rng.random((GRID, GRID, GRID)) ** 8).astype(np.float32).astype(float)
+    g = (0.7 * t.transpose(2, 0, 1) + rng.random(t.shape) ** 4).astype(np.float32).astype(float)
+    span = t.max() - t.min()
+    arguments = torch.from_numpy(t).float().to(device), torch.from_numpy(g)[None].float().to(device)
+
+    def skimage() -> np.ndarray:
+        turned = [np.ascontiguousarray(rotate(g, rotation)) for rotation in cube_rotations()[:24]]
+        ssim = [structural_similarity(t, a, win_size=7, data_range=span) for a in turned]
+        return np.array([ssim, [peak_signal_noise_ratio(t, a, data_range=span) for a in turned]])
+
+    error = float(np.abs(torch.cat(ssim3d_rotations(*arguments)).cpu().numpy() - skimage()).max())
+    seconds = _interleaved(
+        {
+            "native": lambda: ssim3d_rotations(*arguments),
+            "reference": lambda: reference_ssim3d_rotations(*arguments),
+            "skimage": skimage,
+        },
+        3,
+    )
+    yield _entry("ssim3d_rotations", "float32", [1, 24, GRID, GRID, GRID], seconds, error) | {
+        "user_call": "skimage, 24 rotations",
+        "user_call_s": seconds["skimage"],
+        "speedup_over_user_call": seconds["skimage"] / seconds["native"],
+    }
+
+
+def _film_decode(device: str) -> Iterator[dict[str, Any]]:
+    for config, crystals in ((PAPER, 1), (SMALL, 5)):
+        yield from _film_decode_grid(config, crystals, device)
+    yield _film_decode_training(SMALL, device)
+
+
+def _film_decode_grid(config: Config, crystals: int, device: str) -> Iterator[dict[str, Any]]:
+    """Whole density maps, float32 and bfloat16. Errors are relative to the float64 network's largest density."""
+    network = _network_that_saw_data(config).to(device)
+    points = grid_points(GRID, device)
+    some = points[:: len(points) // 1000]
+    with torch.inference_mode():
+        conditions = network.condition(torch.randn(crystals, 2 * config.model.latent).to(device))
+        decoder, film, amplitude = network.decoder(), conditions[0], conditions[1] if len(conditions) > 1 else None
+        calls: Calls = {"eager": lambda: _eager(network, conditions, points)}
+        for name, bf16 in (("float32", False), ("bfloat16", True)):
+            calls |= {
+                f"native {name}": lambda bf16=bf16: film_decode(points, decoder, film, amplitude, bf16),
+                f"reference {name}": lambda bf16=bf16: reference_film_decode(points, decoder, film, amplitude, bf16),
+                f"gemm {name}": _matrix_products(getattr(torch, name), config.model.width, device),
+            }
+        seconds = _interleaved(calls, 3)
+        flop = 2.0 * len(points) * sum(layer.weight.numel() for layer in decoder.position)
+        flop += 2.0 * len(points) * crystals * sum(layer.weight.numel() for layer in (*decoder.trunk, decoder.head))
+        exact = _eager(network.double(), tuple(c.double() for c in conditions), some.double())
+        for name, bf16 in (("float32", False), ("bfloat16", True)):
+            off = film_decode(some, decoder, film, amplitude, bf16) - exact
+            gemm = GEMM_CALLS * 2.0 * CHUNK * config.model.width**2 / seconds[f"gemm {name}"]
+            part = {side: seconds[f"{side} {name}"] for side in ("native", "reference")}
+            rate = flop / part["native"]
+            error = (off.abs().max() / exact.abs().max()).item()
+            yield _entry(f"film_decode {config.preset}", name, [crystals, GRID, GRID, GRID], part, error) | {
+                "user_call": "torch eager float32, modules",
+                "user_call_s": seconds["eager"],
+                "speedup_over_user_call": seconds["eager"] / part["native"],
+                "gflop_per_s": rate / 1e9,
+                "of_matmul_rate": rate / gemm,
+            }
+
+
+def _film_decode_training(config: Config, device: str) -> dict[str, Any]:
+    """Forward and backward of the decoder alone, as a training step runs it, bfloat16 products on both sides."""
+    network = _network_that_saw_data(config).to(device).train()
+    count = config.train.samples**3
+    points = grid_points(GRID, device)[torch.randperm(GRID**3, generator=torch.Generator().manual_seed(0))[:count]]
+    with torch.no_grad():
+        film, amplitude = network.condition(torch.randn(config.train.batch, 2 * config.model.latent).to(device))
+
+    def step(decode: Callable[..., Tensor]) -> Tensor:
+        leaf = film.detach().requires_grad_()
+        network.zero_grad()
+        decode(points, network.decoder(), leaf, amplitude, True).mean().backward()
+        assert leaf.grad is not None
+        return leaf.grad
+
+    ours, theirs = step(film_decode), step(reference_film_decode)
+    error = ((ours - theirs).abs().max() / theirs.abs().max()).item()
+    seconds = _interleaved({"native": lambda: step(film_decode), "reference": lambda: step(reference_film_decode)}, 5)
+    return _entry(f"film_decode {config.preset}, training", "bfloat16", [config.train.batch, count], seconds, error) | {
+        "user_call": "torch autocast",
+        "user_call_s": seconds["reference"],
+        "speedup_over_user_call": seconds["reference"] / seconds["native"],
+    }
+
+
+GEMM_CALLS = 8
+
+
+def _matrix_products(dtype: torch.dtype, width: int, device: str) -> Callable[[], object]:
+    a, b = (torch.randn(rows, width).to(device, dtype) for rows in (CHUNK, width))
+    return lambda: [a @ b for _ in range(GEMM_CALLS)]
+
+
+def _network_that_saw_data(config: Config) -> Any:
+    torch.manual_seed(0)
+    network = build_network(config.model).eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm1d):  # fresh statistics would let activations die out
+            torch.nn.init.normal_(module.running_mean, std=0.1)
+            torch.nn.init.uniform_(module.running_var, 0.05, 0.2)
+    return network
+
+
+def _eager(network: PaperNetwork | PeriodicNetwork, conditions: tuple[Tensor, ...], points: Tensor) -> Tensor:
+    """What a user would write: FiLM once a crystal, normalisations as modules, points in chunks."""
+    film, parts = conditions[0], []
+    for part in points.split(CHUNK):
+        phase = 2 * torch.pi * ((part - (0.5 if isinstance(network, PaperNetwork) else 0)) @ network.rows.T)
+        p = network.position(torch.cat([phase.sin(), phase.cos()], dim=-1))
+        if isinstance(network, PaperNetwork):
+            h = film[:, 0, 0, None] * p + film[:, 0, 1, None]
+            parts.append(network.regressor(h.flatten(0, 1)).reshape(len(film), -1))
+        else:
+            assert isinstance(network, PeriodicNetwork)
+            h = F.relu(torch.addcmul(film[:, 0, 1, None], film[:, 0, 0, None], p))
+            for i, layer in enumerate(network.layers, 1):
+                h = h + F.relu(torch.addcmul(film[:, i, 1, None], film[:, i, 0, None], layer(h)))
+            parts.append(F.softplus(network.head(h).squeeze(-1)) * conditions[1][:, None])
+    return torch.cat(parts, dim=1)
+
+
+def _entry(op: str, dtype: str, shape: list[int], seconds: dict[str, float], error: float) -> dict[str, Any]:
+    return {
+        "op": op,
+        "dtype": dtype,
+        "shape": shape,
+        "reference_s": seconds["reference"],
+        "native_s": seconds["native"],
+        "speedup": seconds["reference"] / seconds["native"],
+        "max_abs_error": error,
+    }
+
+
+def _interleaved(calls: Calls, repeats: int = REPEATS) -> dict[str, float]:
+    """Median seconds of each call."""
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(repeats + (repeats > 1)):  # the first of several turns only warms up
+        for name, call in calls.items():
             started = time.perf_counter()
             call()
-            taken.append(time.perf_counter() - started)
-    return [statistics.median(taken) for taken in seconds]
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            if turn or repeats == 1:
+                seconds[name].append(time.perf_counter() - started)
+    return {name: statistics.median(taken) for name, taken in seconds.items()}
 
 
 def table(results: dict[str, Any]) -> str:
     """The results as a few lines for a person."""
-    rows = [f"{'kernel':16} {'device':6} {'reference':>11} {'native':>11} {'speed-up':>9} {'max error':>10}"]
+    rows = [f"{'kernel':28} {'dtype':9} {'device':6} {'reference':>13} {'native':>13} {'speed-up':>9} {'error':>8}"]
     for k in results["kernels"]:
         rows.append(
-            f"{k['op']:16} {k['device']:6} {k['reference_s'] * 1e3:9.2f} ms {k['native_s'] * 1e3:9.2f} ms"
-            f" {k['speedup']:8.1f}× {k['max_abs_error']:10.1e}"
-            f"   ({k['user_call']}: {k['user_call_s'] * 1e3:.0f} ms, {k['speedup_over_user_call']:.0f}×)"
+            f"{k['op']:28} {k['dtype']:9} {k['device']:6} {k['reference_s'] * 1e3:10.2f} ms"
+            f" {k['native_s'] * 1e3:10.2f} ms {k['speedup']:8.1f}× {k['max_abs_error']:8.1e}"
+            f"   {k['speedup_over_user_call']:.1f}× {k['user_call']}"
+            + (f", {k['of_matmul_rate']:.0%} of matmul" if "of_matmul_rate" in k else "")
         )
     m = results["machine"]
     return "\n".join([*rows, f"{m['processor']}, {m['threads']} threads, torch {m['torch']}, {m['capability']}"])

@@ -40,7 +40,8 @@ class TrainConfig:
 
     batch: crystals a step; samples: S, for S³ stratified points a crystal. epochs: passes over the crystals, the
     cosine cycles' lengths summing to them (one cycle: plain annealing). learning_rate to final_rate within a cycle.
-    kl_weight: of each latent's KL term. relative_loss: L1 divided by each crystal's mean density.
+    kl_weight: of each latent's KL term. hypotheses: latent samples of which the closest is learned from, for half of
+    each batch (the other half learns at the mean); 1: one sample, as published. relative_loss: L1 divided by each crystal's mean density.
     levels: probabilities of what is told of the chemistry: formula, elements, drop-one, none.
     measured_like: fraction of patterns given as a diffractometer would see them (range mask, missing lines, noise).
     ema: decay of the weight average that is validated and shipped; 0 for none.
@@ -55,6 +56,7 @@ class TrainConfig:
     weight_decay: float = 1e-4
     warmup_steps: int = 300
     kl_weight: float = 2e-4
+    hypotheses: int = 4
     relative_loss: bool = True
     levels: tuple[float, float, float, float] = (0.5, 0.3, 0.1, 0.1)
     measured_like: float = 0.5
@@ -120,6 +122,7 @@ PAPER = Config(
         weight_decay=0.0,
         warmup_steps=0,
         kl_weight=0.05,
+        hypotheses=1,
         relative_loss=False,
         levels=(1.0, 0.0, 0.0, 0.0),
         measured_like=0.0,

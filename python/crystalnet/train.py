@@ -18,15 +18,15 @@ from crystalnet.checkpoint import load_model, load_tensors, save_model, save_ten
 from crystalnet.config import Config, TrainConfig
 from crystalnet.data.augment import measured_view, paper_augmentation, told_composition
 from crystalnet.data.dataset import CrystalDataset
-from crystalnet.density.promolecule import GRID
 from crystalnet.model.inputs import LEVELS
 from crystalnet.model.losses import kl, l1
-from crystalnet.model.network import CrystalNetwork, build_network
-from crystalnet.ops.sampling import nearest_voxel, stratified_points, voxel_points
-from crystalnet.ops.ssim import similarity
+from crystalnet.model.network import CrystalNetwork, Latents, build_network
+from crystalnet.ops.sampling import stratified_sample
+from crystalnet.ops.ssim import ssim3d_rotations
 from crystalnet.records import InputError
 
 SAVE_SECONDS = 180  # a checkpoint at least this often: what a kill costs
+CHOICE_STRIDE = 4  # of the points, that choose the closest hypothesis: a quarter tells them apart
 VALIDATION_SECONDS = 300  # between validations of short-epoch runs
 VALIDATION_CRYSTALS = 24  # enough to tell 0.01 SSIM apart between checkpoints of one run
 LAST, MODEL = "last.safetensors", "model.safetensors"
@@ -181,7 +181,8 @@ class _Run:
         self.network.train()
         with torch.autocast(self.device.split(":")[0], dtype=torch.bfloat16, enabled=self.settings.bf16):
             latents = self.network.encode(pattern, mask, composition, level)
-            predicted = self.network.decode(self.network.condition(latents.sample()), points)
+            z = self._latent_to_learn_from(latents, points, truth)
+            predicted = self.network.decode(self.network.condition(z), points)
         loss = l1(predicted.float(), truth, self.settings.relative_loss) + self.settings.kl_weight * kl(latents)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -193,6 +194,32 @@ class _Run:
         self.state.step += 1
         self._update_average()
         return value
+
+    def _latent_to_learn_from(self, latents: Latents, points: Tensor, truth: Tensor) -> Tensor:
+        """(B, 2L): one sample a crystal, as published; with `hypotheses`, the mean for the first half of the batch and
+        for the other half the sample whose density comes closest.
+
+        Where a pattern leaves two descriptions open, a single sample under L1 learns their blur. Learning from the
+        best of several lets the samples part (multiple choice learning, Guzman-Rivera et al. 2012), and the mean stays
+        the best single answer.
+        """
+        count = self.settings.hypotheses
+        if count < 2:
+            return latents.sample()
+        half = len(truth) // 2
+        few = slice(None, None, CHOICE_STRIDE)
+        with torch.no_grad():
+            noise = torch.randn(count, len(truth) - half, latents.mean().shape[1], device=truth.device)
+            errors = torch.stack(
+                [
+                    (self.network.decode(self.network.condition(latents.at(e, half)), points[few]) - truth[half:, few])
+                    .abs()
+                    .mean(dim=1)
+                    for e in noise
+                ]
+            )
+            closest = noise[errors.argmin(dim=0), torch.arange(len(truth) - half)]
+        return torch.cat([latents.mean()[:half], latents.at(closest, half)])
 
     def _update_average(self) -> None:
         decay = min(self.settings.ema, (1 + self.state.step) / (10 + self.state.step))
@@ -265,13 +292,14 @@ def draw_inputs(
     if config.model.architecture == "paper":
         pattern, composition = paper_augmentation(pattern, composition, generator)
         mask = torch.ones_like(pattern)
-        points = stratified_points(len(chosen), settings.samples, generator)
-        voxels = nearest_voxel(points, GRID)
     else:
         pattern, mask = measured_view(pattern, settings.measured_like, generator)
-        voxels = nearest_voxel(stratified_points(1, settings.samples, generator)[0], GRID)
-        points = voxel_points(voxels, GRID)
-    return pattern, mask, composition, level, points, dataset.densities_at(chosen, voxels)
+    seed = int(torch.randint(2**63 - 1, (), generator=generator))
+    own = config.model.architecture == "paper"
+    points, truth = stratified_sample(
+        dataset.maps, torch.from_numpy(chosen), settings.samples, seed, "nearest" if own else "voxel", shared=not own
+    )
+    return pattern, mask, composition, level, points, truth
 
 
 @torch.no_grad()
@@ -286,9 +314,7 @@ def validate(network: CrystalNetwork, dataset: CrystalDataset, oracle: bool = Fa
         latents = network.encode(pattern, torch.ones_like(pattern), fractions, level)
         generator = torch.Generator(device).manual_seed(0)
         draws = [latents.sample(generator) for _ in range(2)] if oracle else [latents.mean()]
-        guesses = [network.density_grid(z).cpu().numpy() for z in draws]
-    best = [
-        max(similarity(dataset.density(index), guess[i], rotate_guess=oracle)[0].max() for guess in guesses)
-        for i, index in enumerate(chosen)
-    ]
-    return float(np.mean(best))
+        guesses = torch.stack([network.density_grid(z) for z in draws], dim=1)  # (B, draws, 50, 50, 50)
+    truths = (torch.from_numpy(dataset.density(index)).to(device) for index in chosen)
+    scores = (ssim3d_rotations(truth, guess, 24 if oracle else 1) for truth, guess in zip(truths, guesses, strict=True))
+    return float(np.mean([ssim.max().item() for ssim, _ in scores]))

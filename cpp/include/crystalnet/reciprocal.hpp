@@ -1,13 +1,9 @@
 // Geometry of the limiting sphere, shared by the CPU and CUDA kernels.
 #pragma once
 
-#ifdef __CUDACC__
-#define CRYSTALNET_HD __host__ __device__
-#else
-#define CRYSTALNET_HD
-#endif
-
 #include <cmath>
+
+#include "crystalnet/host_device.hpp"
 
 namespace crystalnet {
 

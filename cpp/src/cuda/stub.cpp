@@ -2,7 +2,10 @@
 #include <stdexcept>
 
 #include "crystalnet/build.hpp"
+#include "crystalnet/film_decode.hpp"
 #include "crystalnet/powder_pattern.hpp"
+#include "crystalnet/ssim3d_rotations.hpp"
+#include "crystalnet/stratified_sample.hpp"
 
 namespace crystalnet {
 namespace {
@@ -13,8 +16,21 @@ namespace {
 
 bool cuda_built() { return false; }
 
+void film_decode_cuda(const FilmDecoder&, std::int64_t, const float*, const float*, std::int64_t, const float*, bool,
+                      void*, float*, void*) {
+  refuse();
+}
+
+std::int64_t film_decode_workspace(const FilmDecoder&, bool) { refuse(); }
+
 void powder_pattern_cuda(const CrystalBatch&, double, std::int64_t, const std::int64_t*, void*, double*, void*) {
   refuse();
 }
+
+void stratified_sample_cuda(const SampleRequest&, float*, float*, void*) { refuse(); }
+
+void ssim3d_rotations_cuda(const SimilarityRequest&, void*, double*, double*, void*) { refuse(); }
+
+std::int64_t ssim3d_rotations_workspace(const SimilarityRequest&) { refuse(); }
 
 }  // namespace crystalnet

@@ -1,12 +1,15 @@
 """A data set as training reads it: pattern, composition and density map of each crystal.
 
-The features follow from the crystals alone. They are made once into the folder `features` beside them (maps as
-float16: 0.25 MB a crystal) and memory-mapped; making them can be interrupted and goes on where it stopped.
+Patterns, and the maps of promolecule sources, follow from the crystals alone. They are made once into the folder
+`features` beside them, in shards as in `crystalnet.data.store` (a map takes 0.25 MB), and memory-mapped; making them
+can be killed at any time and goes on where it stopped. DFT maps are read from the data set itself.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,10 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crystalnet.data.store import Crystals, read_manifest, read_store
+from crystalnet.data.store import SHARD, Crystals, file_sha256, open_maps, read_manifest, read_store, shard_name
 from crystalnet.density.promolecule import GRID, promolecule_density
 from crystalnet.model.inputs import N_ELEMENTS
-from crystalnet.ops.powder_pattern import N_BINS, powder_pattern
+from crystalnet.ops.powder_pattern import powder_pattern
+from crystalnet.records import InputError
 
 BLOCK = 64  # crystals between two marks of progress
 
@@ -25,14 +29,18 @@ BLOCK = 64  # crystals between two marks of progress
 class CrystalDataset:
     """Features of the crystals in a data set directory (manifest as in `crystalnet.data.store`).
 
-    maps (N, 50³) float16 e/Å³ memory-mapped, patterns (N, 1024) float32, fractions (N, 119) float32,
-    train and validation: indices.
+    maps: shards (SHARD, 50, 50, 50) float16 e/Å³, memory-mapped; patterns (N, 1024), fractions (N, 119) float32;
+    train and validation: indices. InputError names a damaged file.
     """
 
     def __init__(self, directory: Path, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
         self.crystals, self.manifest = read_store(directory), read_manifest(directory)
         digest = json.dumps(self.manifest["sha256"], sort_keys=True)
-        self.maps, self.patterns = _features(self.crystals, digest, directory / "features", progress)
+        stored = open_maps(directory, self.manifest)
+        kinds = ("patterns",) if stored else ("patterns", "maps")
+        made = _features(self.crystals, kinds, digest, directory / "features", progress)
+        self.maps = [torch.from_numpy(shard).view(-1, GRID, GRID, GRID) for shard in stored or made["maps"]]
+        self.patterns = np.concatenate(made["patterns"])
         self.fractions = _fractions(self.crystals)
         split = np.array([record["split"] for record in self.crystals.records])
         self.train, self.validation = np.flatnonzero(split == "train"), np.flatnonzero(split == "validation")
@@ -42,54 +50,81 @@ class CrystalDataset:
 
     def density(self, index: int) -> np.ndarray:
         """(50, 50, 50) float32 e/Å³."""
-        return np.asarray(self.maps[index], dtype=np.float32).reshape(GRID, GRID, GRID)
+        shard, row = divmod(index, SHARD)
+        density: np.ndarray = self.maps[shard][row].float().numpy()
+        return density
 
     def inputs(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
         """Patterns (B, 1024) and atom fractions (B, 119)."""
         return torch.from_numpy(self.patterns[indices]), torch.from_numpy(self.fractions[indices])
-
-    def densities_at(self, indices: np.ndarray, voxels: Tensor) -> Tensor:
-        """(B, P) float32: densities of crystals at flat voxel indices, (P,) shared or (B, P)."""
-        columns = voxels.numpy()
-        rows = indices[:, None]
-        return torch.from_numpy(self.maps[rows, columns if columns.ndim == 2 else columns[None]].astype(np.float32))
 
 
 def _fractions(crystals: Crystals) -> np.ndarray:
     counts = np.zeros((len(crystals), N_ELEMENTS), dtype=np.float32)
     owner = np.repeat(np.arange(len(crystals)), np.diff(crystals.offsets))
     np.add.at(counts, (owner, crystals.atomic_numbers), 1.0)
-    return counts / counts.sum(1, keepdims=True)
+    return np.asarray(counts / counts.sum(1, keepdims=True))
 
 
 def _features(
-    crystals: Crystals, digest: str, cache: Path, progress: Callable[[int, int], None]
-) -> tuple[np.ndarray, np.ndarray]:
-    cache.mkdir(parents=True, exist_ok=True)
+    crystals: Crystals, kinds: tuple[str, ...], digest: str, cache: Path, progress: Callable[[int, int], None]
+) -> dict[str, list[np.ndarray]]:
+    """Shards of each kind of feature, memory-mapped; those that the cache lacks are made first."""
     state_file, n = cache / "state.json", len(crystals)
     state = json.loads(state_file.read_text()) if state_file.exists() else {}
-    done = state["done"] if state.get("digest") == digest else 0
-    shapes = {"maps": ((n, GRID**3), np.float16), "patterns": ((n, N_BINS), np.float32)}
-    mode = "r+" if done else "w+"
-    maps, patterns = (
-        np.lib.format.open_memmap(cache / f"{name}.npy", mode=mode, dtype=dtype, shape=shape)
-        for name, (shape, dtype) in shapes.items()
-    )
-    for start in range(done, n, BLOCK):
-        block = range(start, min(start + BLOCK, n))
-        patterns[block.start : block.stop] = pattern_vectors(crystals, block)
-        for i in block:
-            sites = crystals.sites(i)
-            maps[i] = promolecule_density(sites.lattice, sites.species, sites.frac_coords).ravel()
-        for array in (maps, patterns):
-            array.flush()
-        state_file.write_text(json.dumps({"digest": digest, "done": block.stop}))
-        progress(block.stop, n)
-    return np.load(cache / "maps.npy", mmap_mode="r"), np.load(cache / "patterns.npy")
+    if state.get("digest") != digest or "sha256" not in state:
+        shutil.rmtree(cache, ignore_errors=True)
+        cache.mkdir(parents=True)
+        state = {"digest": digest, "sha256": {}}
+    features: dict[str, list[np.ndarray]] = {kind: [] for kind in kinds}
+    for number, start in enumerate(range(0, n, SHARD)):
+        shard = range(start, min(start + SHARD, n))
+        for kind in kinds:
+            path = cache / shard_name(kind, number)
+            if not path.exists() or path.name not in state["sha256"]:
+                _replace_array(path, _make_shard(kind, crystals, shard, progress))
+                state["sha256"][path.name] = file_sha256(path)
+                _replace_text(state_file, json.dumps(state, indent=1))
+            elif file_sha256(path) != state["sha256"][path.name]:
+                raise InputError(f"{path}: damaged (its SHA-256 differs); delete it and it is made again")
+            features[kind].append(np.load(path, mmap_mode="c"))  # torch takes writable arrays only
+    return features
+
+
+def _make_shard(kind: str, crystals: Crystals, shard: range, progress: Callable[[int, int], None]) -> np.ndarray:
+    parts = []
+    for start in range(shard.start, shard.stop, BLOCK):
+        block = range(start, min(start + BLOCK, shard.stop))
+        parts.append(pattern_vectors(crystals, block) if kind == "patterns" else _promolecules(crystals, block))
+        if kind == "maps":
+            progress(block.stop, len(crystals))
+    return np.concatenate(parts)
+
+
+def _promolecules(crystals: Crystals, block: range) -> np.ndarray:
+    """(len(block), 50³) float16 e/Å³."""
+    maps = np.empty((len(block), GRID**3), dtype=np.float16)
+    for row, index in enumerate(block):
+        sites = crystals.sites(index)
+        maps[row] = promolecule_density(sites.lattice, sites.species, sites.frac_coords).ravel()
+    return maps
+
+
+def _replace_array(path: Path, array: np.ndarray) -> None:
+    """Write a file whole or not at all: a kill leaves no half of it under its name."""
+    partial = path.with_name(f"{path.stem}.{os.getpid()}.partial.npy")
+    np.save(partial, array)
+    os.replace(partial, path)
+
+
+def _replace_text(path: Path, text: str) -> None:
+    partial = path.with_name(f"{path.stem}.{os.getpid()}.partial")
+    partial.write_text(text)
+    os.replace(partial, path)
 
 
 def pattern_vectors(crystals: Crystals, block: range) -> np.ndarray:
-    """(len(block), 1024) pattern vectors of a run of crystals."""
+    """(len(block), 1024) float32 pattern vectors of a run of crystals."""
     first, last = crystals.offsets[block.start], crystals.offsets[block.stop]
     vectors = powder_pattern(
         torch.from_numpy(crystals.lattices[block.start : block.stop]),
@@ -97,4 +132,4 @@ def pattern_vectors(crystals: Crystals, block: range) -> np.ndarray:
         torch.from_numpy(crystals.frac_coords[first:last]),
         torch.from_numpy(crystals.atomic_numbers[first:last].astype(np.int64)),
     )
-    return vectors.numpy()
+    return vectors.numpy().astype(np.float32)

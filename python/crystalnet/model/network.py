@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from crystalnet.config import ModelConfig
 from crystalnet.elements import SYMBOLS
 from crystalnet.model.inputs import LEVELS, N_ELEMENTS
+from crystalnet.ops.film_decode import Decoder, Layer, LayerFlag, film_decode
 
 N_BINS = 1024
 MIN_SIGMA = 1e-4  # keeps log σ finite where an encoder is certain
@@ -40,15 +41,19 @@ class Latents:
         """(B, 2L): guess 1."""
         return torch.cat([self.mu_pattern, self.mu_composition], dim=-1)
 
-    def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        """(B, 2L): z = μ + ε σ, the paper's equation 2."""
-        mu = self.mean()
+    def at(self, noise: Tensor, first: int = 0) -> Tensor:
+        """(B − first, 2L): z = μ + ε σ, the paper's equation 2, for the crystals from `first` on."""
         sigma = torch.cat([self.sigma_pattern, self.sigma_composition], dim=-1)
-        return mu + sigma * torch.randn(mu.shape, generator=generator, device=mu.device, dtype=mu.dtype)
+        return self.mean()[first:] + sigma[first:] * noise
+
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        """(B, 2L): a draw with ε ~ N(0, 1)."""
+        mu = self.mean()
+        return self.at(torch.randn(mu.shape, generator=generator, device=mu.device, dtype=mu.dtype))
 
 
 class CrystalNetwork(nn.Module):
-    """What the two architectures share. `encode`, `condition` and `decode` are theirs."""
+    """What the two architectures share. `encode`, `condition`, `decode` and `decoder` are theirs."""
 
     config: ModelConfig
 
@@ -64,14 +69,26 @@ class CrystalNetwork(nn.Module):
         """Density (B, P) at fractional points (P, 3), shared by the crystals, or (B, P, 3)."""
         raise NotImplementedError
 
+    def decoder(self) -> Decoder:
+        """The coordinate network's weights, BatchNorm folded in with its running statistics."""
+        raise NotImplementedError
+
     @torch.no_grad()
-    def density_grid(self, z: Tensor, grid: int = 50, chunk: int = 5_000) -> Tensor:
-        """Densities (B, grid, grid, grid) at fractional i/grid, e/Å³, negative values cut."""
-        axis = torch.arange(grid, device=z.device, dtype=torch.float32) / grid
-        points = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1).reshape(-1, 3)
-        conditions = self.condition(z)
-        parts = [self.decode(conditions, part).float() for part in points.split(chunk)]
-        return torch.cat(parts, dim=1).clamp_min(0).reshape(len(z), grid, grid, grid)
+    def density_grid(self, z: Tensor, grid: int = 50) -> Tensor:
+        """Densities (B, grid, grid, grid) at fractional i/grid, e/Å³, negative values cut. Wants eval mode."""
+        density = self.decode(self.condition(z), grid_points(grid, z.device))
+        return density.clamp_min(0).reshape(len(z), grid, grid, grid)
+
+
+def grid_points(grid: int, device: torch.device | str) -> Tensor:
+    """(grid³, 3) fractional coordinates i/grid, the last axis fastest."""
+    axis = torch.arange(grid, device=device, dtype=torch.float32) / grid
+    return torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1).reshape(-1, 3)
+
+
+def _autocast_bf16(device: torch.device) -> bool:
+    """Whether the caller has asked for bfloat16 products."""
+    return torch.is_autocast_enabled(device.type) and torch.get_autocast_dtype(device.type) == torch.bfloat16
 
 
 def build_network(config: ModelConfig) -> CrystalNetwork:
@@ -85,14 +102,16 @@ def build_network(config: ModelConfig) -> CrystalNetwork:
 class PeriodicNetwork(CrystalNetwork):
     """Integer frequencies, so that the density is periodic across the cell faces, and FiLM in every layer."""
 
+    rows: Tensor
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
         latent, width = config.latent, config.width
         self.pattern_encoder = PatternEncoder(latent)
         self.composition_encoder = CompositionEncoder(latent)
-        self.fourier = IntegerFourier(config.frequencies, config.max_frequency)
-        self.position = nn.Linear(self.fourier.width, width)
+        self.register_buffer("rows", _integer_rows(config.frequencies, config.max_frequency), persistent=False)
+        self.position = nn.Linear(2 * len(self.rows), width)
         self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(config.layers))
         self.head = nn.Linear(width, 1)
         self.film = nn.Sequential(
@@ -113,32 +132,32 @@ class PeriodicNetwork(CrystalNetwork):
 
     def condition(self, z: Tensor) -> tuple[Tensor, ...]:
         out = self.film(z)
-        film, log_scale = out[:, :-1], out[:, -1:]
-        return film.reshape(len(z), -1, 2, 1, self.config.width), log_scale  # (B, layers+1, 2, 1, W), (B, 1)
+        film = out[:, :-1].reshape(len(z), -1, 2, self.config.width)
+        pairs = torch.stack([1 + film[:, :, 0], film[:, :, 1]], dim=2)
+        return pairs, out[:, -1].float().exp()  # (B, layers+1, 2, W), (B,)
 
     def decode(self, conditions: tuple[Tensor, ...], points: Tensor) -> Tensor:
-        film, log_scale = conditions
-        h = self.position(self.fourier(points))  # (P, W) or (B, P, W)
-        h = F.relu(torch.addcmul(film[:, 0, 1], 1 + film[:, 0, 0], h))  # (B, P, W)
-        for i, layer in enumerate(self.layers, 1):
-            h = h + F.relu(torch.addcmul(film[:, i, 1], 1 + film[:, i, 0], layer(h)))
-        return F.softplus(self.head(h).squeeze(-1).float()) * torch.exp(log_scale.float())
+        film, amplitude = conditions
+        return film_decode(points, self.decoder(), film, amplitude, _autocast_bf16(points.device))
+
+    def decoder(self) -> Decoder:
+        trunk = LayerFlag.FILM | LayerFlag.RELU | LayerFlag.RESIDUAL
+        return Decoder(
+            rows=self.rows,
+            position=(_layer(self.position),),
+            trunk=tuple(_layer(layer, trunk) for layer in self.layers),
+            head=_layer(self.head),
+            junction_relu=True,
+            softplus=True,
+        )
 
 
-class IntegerFourier(nn.Module):
-    """sin and cos of 2π k·x for the shortest integer k up to a cut, one of each pair ±k."""
-
-    def __init__(self, count: int, max_frequency: float) -> None:
-        super().__init__()
-        reach = range(-int(max_frequency), int(max_frequency) + 1)
-        rows = [k for k in product(reach, repeat=3) if k > (0, 0, 0) and sum(v * v for v in k) <= max_frequency**2]
-        rows.sort(key=lambda k: (sum(v * v for v in k), k))
-        self.register_buffer("rows", torch.tensor(rows[:count], dtype=torch.float32), persistent=False)
-        self.width = 2 * min(count, len(rows))
-
-    def forward(self, points: Tensor) -> Tensor:
-        phase = 2 * torch.pi * (points @ self.rows.T)
-        return torch.cat([phase.sin(), phase.cos()], dim=-1)
+def _integer_rows(count: int, max_frequency: float) -> Tensor:
+    """(count, 3): the shortest integer vectors k up to a cut, one of each pair ±k; fewer where the cut comes first."""
+    reach = range(-int(max_frequency), int(max_frequency) + 1)
+    rows = [k for k in product(reach, repeat=3) if k > (0, 0, 0) and sum(v * v for v in k) <= max_frequency**2]
+    rows.sort(key=lambda k: (sum(v * v for v in k), k))
+    return torch.tensor(rows[:count], dtype=torch.float32)
 
 
 class PatternEncoder(nn.Module):
@@ -182,6 +201,8 @@ class ConvBlock(nn.Module):
 class CompositionEncoder(nn.Module):
     """MLP over the fractions, which elements are there, their mean chemistry, and the level of what is known."""
 
+    features: Tensor
+
     def __init__(self, latent: int) -> None:
         super().__init__()
         table = json.loads(files("crystalnet.model").joinpath("element_features.json").read_text())["elements"]
@@ -216,6 +237,8 @@ class PaperNetwork(CrystalNetwork):
     all points of the batch.
     """
 
+    rows: Tensor
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
@@ -240,17 +263,32 @@ class PaperNetwork(CrystalNetwork):
         )
 
     def condition(self, z: Tensor) -> tuple[Tensor, ...]:
-        return self.gamma(z)[:, None], self.beta(z)[:, None]  # (B, 1, 512) each
+        return (torch.stack([self.gamma(z), self.beta(z)], dim=1)[:, None],)  # (B, 1, 2, 512)
 
     def decode(self, conditions: tuple[Tensor, ...], points: Tensor) -> Tensor:
-        gamma, beta = conditions
+        (film,) = conditions
+        if not self.training:
+            return film_decode(points, self.decoder(), film, bf16=_autocast_bf16(points.device))
         if points.dim() == 2:
-            points = points.expand(len(gamma), -1, -1)
+            points = points.expand(len(film), -1, -1)
         phase = 2 * torch.pi * ((points - 0.5) @ self.rows.T)  # (B, P, 128)
         features = torch.cat([phase.sin(), phase.cos()], dim=-1)
         p = self.position(features.flatten(0, 1)).unflatten(0, points.shape[:2])  # (B, P, 512)
-        h = (gamma * p + beta).flatten(0, 1)
-        return self.regressor(h).reshape(points.shape[:2])
+        h = (film[:, :, 0] * p + film[:, :, 1]).flatten(0, 1)
+        density: Tensor = self.regressor(h)
+        return density.reshape(points.shape[:2])
+
+    def decoder(self) -> Decoder:
+        hidden, norm, _, position = self.position
+        steps = [step for block in (self.regressor.start, *self.regressor.blocks) for step in block]
+        relu, concat = LayerFlag.RELU, LayerFlag.RELU | LayerFlag.CONCAT  # a block begins with [h, c]
+        return Decoder(
+            rows=self.rows,
+            position=(_folded(hidden, norm, LayerFlag.RELU), _layer(position)),
+            trunk=tuple(_folded(f, norm, relu if f.in_features == 512 else concat) for f, norm, _ in steps),
+            head=_layer(self.regressor.last),
+            centre=0.5,
+        )
 
 
 class PaperPatternEncoder(nn.Module):
@@ -293,6 +331,19 @@ class PaperRegressor(nn.Module):
             h = block(torch.cat([h, conditioned], dim=-1))
         result: Tensor = self.last(h).squeeze(-1)
         return result
+
+
+def _layer(linear: nn.Module, flags: LayerFlag = LayerFlag.NONE) -> Layer:
+    assert isinstance(linear, nn.Linear)
+    return Layer(linear.weight, linear.bias, flags)
+
+
+def _folded(linear: nn.Module, norm: nn.Module, flags: LayerFlag) -> Layer:
+    """Linear and BatchNorm with its running statistics as one layer."""
+    assert isinstance(linear, nn.Linear) and isinstance(norm, nn.BatchNorm1d)
+    assert norm.running_mean is not None and norm.running_var is not None
+    gain = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+    return Layer(linear.weight * gain[:, None], (linear.bias - norm.running_mean) * gain + norm.bias, flags)
 
 
 def _conv_norm(channels: int, out: int, kernel: int, length: int) -> nn.Module:

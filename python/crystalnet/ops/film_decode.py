@@ -1,0 +1,423 @@
+"""Densities at points from per-crystal FiLM parameters, registered with torch as `crystalnet::film_decode`.
+
+Fourier features → position layers → FiLM → trunk → head, the shape that both coordinate networks of
+`crystalnet.model.network` share. The position branch runs once for all crystals of a batch. Without gradients the
+native kernel needs no memory that grows with points × width; its backward keeps nothing either and recomputes.
+
+On the CPU it takes the best of AVX-512-BF16, AVX-512, AVX2 and plain C++ that the processor has, no better than what
+CRYSTALNET_CPU=avx512, avx2 or plain in the environment allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntFlag
+from itertools import count
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from crystalnet.ops._native import native, native_cuda
+
+REFERENCE_CHUNK = 5_000  # points at a time in the reference: a batch of them fits into memory
+
+
+class LayerFlag(IntFlag):
+    """What follows the matrix product of a layer, in this order; the values of film_decode.hpp."""
+
+    NONE = 0
+    RELU = 1
+    FILM = 2  # the next scale and shift of the crystal, before the ReLU
+    CONCAT = 4  # the layer sees [h, c], c being the trunk's own input
+    RESIDUAL = 8  # its input h is added to its output
+
+
+@dataclass(frozen=True)
+class Layer:
+    """y = W h + b, as torch.nn.Linear: weight (out, in), bias (out,)."""
+
+    weight: Tensor
+    bias: Tensor
+    flags: LayerFlag = LayerFlag.NONE
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """The weights of a coordinate network, normalisations folded in.
+
+    rows: (F, 3) Fourier rows, features sin and cos of 2π (x − centre)·row. position: layers 2F → W, flags RELU or NONE.
+    trunk: layers of width W. head: (1, W). junction_relu: ReLU after the first FiLM. softplus: the density is
+    softplus(head) × amplitude, else the head itself.
+    """
+
+    rows: Tensor
+    position: tuple[Layer, ...]
+    trunk: tuple[Layer, ...]
+    head: Layer
+    centre: float = 0.0
+    junction_relu: bool = False
+    softplus: bool = False
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        return *self.position, *self.trunk, self.head
+
+
+def film_decode(
+    points: Tensor, decoder: Decoder, film: Tensor, amplitude: Tensor | None = None, bf16: bool = False
+) -> Tensor:
+    """Densities (B, P) at fractional points (P, 3) shared by B crystals, or (B, P, 3), by the fastest way there is.
+
+    film: (B, n, 2, W), scale then shift: the pair that conditions the position branch, then one for each FILM layer of
+    the trunk. amplitude: (B,), needed where the decoder has a softplus. bf16: products in bfloat16, sums in float32;
+    on a processor without such instructions the native kernel stays in float32.
+    The kernels take float32, shared points, and gradients of all but the points where their backward knows the
+    decoder's shape; the reference takes the rest. Raises ValueError where shapes do not fit.
+    """
+    if not _fits_kernel(points, decoder, film, amplitude):
+        return reference_film_decode(points, decoder, film, amplitude, bf16)
+    result: Tensor = torch.ops.crystalnet.film_decode(
+        points,
+        film.float(),
+        film.new_ones(len(film), dtype=torch.float32) if amplitude is None else amplitude.float(),
+        decoder.rows,
+        [layer.weight for layer in decoder.layers],
+        [layer.bias for layer in decoder.layers],
+        [int(layer.flags) for layer in decoder.layers],
+        len(decoder.position),
+        decoder.centre,
+        decoder.junction_relu,
+        decoder.softplus,
+        bf16,
+    )
+    return result
+
+
+def _fits_kernel(points: Tensor, decoder: Decoder, film: Tensor, amplitude: Tensor | None) -> bool:
+    """Whether a compiled kernel serves these arguments better than torch."""
+    cuda = points.device.type == "cuda"
+    if points.dim() != 2 or points.dtype != torch.float32 or (native_cuda() if cuda else native()) is None:
+        return False
+    leaves = [points, film, *(layer.weight for layer in decoder.layers), *(layer.bias for layer in decoder.layers)]
+    leaves += [] if amplitude is None else [amplitude]
+    if not torch.is_grad_enabled() or not any(leaf.requires_grad for leaf in leaves):
+        return True
+    return not cuda and not points.requires_grad and _has_native_backward(decoder)
+
+
+def _has_native_backward(decoder: Decoder) -> bool:
+    (first, *others), trunk = decoder.position, decoder.trunk
+    return not others and not first.flags and not any(layer.flags & LayerFlag.CONCAT for layer in trunk)
+
+
+def reference_film_decode(
+    points: Tensor, decoder: Decoder, film: Tensor, amplitude: Tensor | None = None, bf16: bool = False
+) -> Tensor:
+    """`film_decode` in plain torch, in the precision of its arguments: the oracle of the kernels.
+
+    Differentiable in everything; points may also be (B, P, 3), each crystal its own.
+    """
+    parts = [_reference(part, decoder, film, amplitude, bf16) for part in torch.split(points, REFERENCE_CHUNK, dim=-2)]
+    return torch.cat(parts, dim=1) if len(parts) != 1 else parts[0]
+
+
+def _reference(points: Tensor, decoder: Decoder, film: Tensor, amplitude: Tensor | None, bf16: bool) -> Tensor:
+    pairs = count()
+
+    def conditioned(h: Tensor) -> Tensor:
+        pair = film[:, next(pairs), :, None]
+        return torch.addcmul(pair[:, 1], pair[:, 0], h)
+
+    with torch.autocast(points.device.type, enabled=False):  # bfloat16 would lose the phase of high frequencies
+        phase = 2 * torch.pi * ((points - decoder.centre) @ decoder.rows.T)
+        h = torch.cat([phase.sin(), phase.cos()], dim=-1)
+    with torch.autocast(points.device.type, dtype=torch.bfloat16, enabled=bf16):
+        for layer in decoder.position:
+            h = F.linear(h, layer.weight, layer.bias)
+            h = F.relu(h) if layer.flags & LayerFlag.RELU else h
+        c = conditioned(h)
+        h = c = F.relu(c) if decoder.junction_relu else c
+        for layer in decoder.trunk:
+            y = F.linear(torch.cat([h, c], dim=-1) if layer.flags & LayerFlag.CONCAT else h, layer.weight, layer.bias)
+            y = conditioned(y) if layer.flags & LayerFlag.FILM else y
+            y = F.relu(y) if layer.flags & LayerFlag.RELU else y
+            h = h + y if layer.flags & LayerFlag.RESIDUAL else y
+        z = F.linear(h, decoder.head.weight, decoder.head.bias).squeeze(-1)
+    z = z.float() if bf16 else z
+    if not decoder.softplus:
+        return z
+    assert amplitude is not None
+    return F.softplus(z) * amplitude[:, None]
+
+
+def _decoder(
+    rows: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    flags: Sequence[int],
+    n_position: int,
+    centre: float,
+    junction_relu: bool,
+    softplus: bool,
+) -> Decoder:
+    layers = [Layer(w, b, LayerFlag(f)) for w, b, f in zip(weights, biases, flags, strict=True)]
+    return Decoder(
+        rows, tuple(layers[:n_position]), tuple(layers[n_position:-1]), layers[-1], centre, junction_relu, softplus
+    )
+
+
+def _check(points: Tensor, film: Tensor, amplitude: Tensor, decoder: Decoder) -> None:
+    crystals, width = len(film), decoder.head.weight.shape[1]
+    n_film = 1 + sum(bool(layer.flags & LayerFlag.FILM) for layer in decoder.trunk)
+    expected = [
+        ("points", points, (len(points), 3)),
+        ("film", film, (crystals, n_film, 2, width)),
+        ("amplitude", amplitude, (crystals,)),
+        ("rows", decoder.rows, (len(decoder.rows), 3)),
+        ("the head's weight", decoder.head.weight, (1, width)),
+    ]
+    inner = 2 * len(decoder.rows)
+    for i, layer in enumerate(decoder.position):
+        expected.append((f"the weight of position layer {i}", layer.weight, (len(layer.weight), inner)))
+        inner = len(layer.weight)
+    for i, layer in enumerate(decoder.trunk):
+        inputs = 2 * width if layer.flags & LayerFlag.CONCAT else width
+        expected.append((f"the weight of trunk layer {i}", layer.weight, (width, inputs)))
+    expected += [("a bias", layer.bias, (len(layer.weight),)) for layer in decoder.layers]
+    for name, tensor, shape in expected:
+        if tuple(tensor.shape) != shape or tensor.dtype != torch.float32:
+            raise ValueError(f"{name} must be float32 {shape}, not {tensor.dtype} {tuple(tensor.shape)}")
+    if not decoder.position or inner != width:
+        raise ValueError(f"the position layers end at width {inner}, the trunk has {width}")
+
+
+class _Bound:
+    """A decoder as the native module takes it, with the contiguous tensors that it points to."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        module = native()
+        assert module is not None
+        self.tensors = [decoder.rows.contiguous()]
+        position, trunk, (head,) = (
+            [self._bind(layer) for layer in layers] for layers in (decoder.position, decoder.trunk, [decoder.head])
+        )
+        self.native = module.FilmDecoder(
+            len(decoder.rows),
+            self.tensors[0].data_ptr(),
+            decoder.centre,
+            position,
+            decoder.junction_relu,
+            trunk,
+            decoder.head.weight.shape[1],
+            *head[:2],
+            decoder.softplus,
+        )
+
+    def _bind(self, layer: Layer) -> tuple[int, int, int, int, int]:
+        weight, bias = layer.weight.contiguous(), layer.bias.contiguous()
+        self.tensors += [weight, bias]
+        return weight.data_ptr(), bias.data_ptr(), weight.shape[1], weight.shape[0], int(layer.flags)
+
+
+@torch.library.custom_op(
+    "crystalnet::film_decode",
+    mutates_args=(),
+    device_types="cpu",
+    schema="(Tensor points, Tensor film, Tensor amplitude, Tensor rows, Tensor[] weights, Tensor[] biases, "
+    "int[] flags, int n_position, float centre, bool junction_relu, bool softplus, bool bf16) -> Tensor",
+)
+def _film_decode_cpu(
+    points: Tensor,
+    film: Tensor,
+    amplitude: Tensor,
+    rows: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    flags: Sequence[int],
+    n_position: int,
+    centre: float,
+    junction_relu: bool,
+    softplus: bool,
+    bf16: bool,
+) -> Tensor:
+    decoder = _decoder(rows, weights, biases, flags, n_position, centre, junction_relu, softplus)
+    _check(points, film, amplitude, decoder)
+    module = native()
+    if module is None:
+        return reference_film_decode(points, decoder, film, amplitude, bf16)
+    bound = _Bound(decoder)
+    points, film, amplitude = points.contiguous(), film.contiguous(), amplitude.contiguous()
+    out = torch.empty(len(film), len(points))
+    module.film_decode(
+        bound.native,
+        len(film),
+        film.data_ptr(),
+        amplitude.data_ptr(),
+        len(points),
+        points.data_ptr(),
+        bf16,
+        torch.get_num_threads(),
+        out.data_ptr(),
+    )
+    return out
+
+
+@_film_decode_cpu.register_kernel("cuda")
+def _film_decode_cuda(
+    points: Tensor,
+    film: Tensor,
+    amplitude: Tensor,
+    rows: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    flags: Sequence[int],
+    n_position: int,
+    centre: float,
+    junction_relu: bool,
+    softplus: bool,
+    bf16: bool,
+) -> Tensor:
+    decoder = _decoder(rows, weights, biases, flags, n_position, centre, junction_relu, softplus)
+    _check(points, film, amplitude, decoder)
+    module = native_cuda()
+    if module is None:
+        return reference_film_decode(points, decoder, film, amplitude, bf16)
+    bound = _Bound(decoder)
+    points, film, amplitude = points.contiguous(), film.contiguous(), amplitude.contiguous()
+    out = torch.empty(len(film), len(points), device=points.device)
+    workspace = torch.empty(module.film_decode_workspace(bound.native, bf16), dtype=torch.uint8, device=points.device)
+    with torch.cuda.device(points.device):
+        module.film_decode_cuda(
+            bound.native,
+            len(film),
+            film.data_ptr(),
+            amplitude.data_ptr(),
+            len(points),
+            points.data_ptr(),
+            bf16,
+            workspace.data_ptr(),
+            out.data_ptr(),
+            torch.cuda.current_stream().cuda_stream,
+        )
+    return out
+
+
+@_film_decode_cpu.register_fake
+def _film_decode_fake(points: Tensor, film: Tensor, *rest: object) -> Tensor:
+    return points.new_empty(film.shape[0], points.shape[0])
+
+
+# --- gradients ----------------------------------------------------------------------------------------------------
+
+
+@torch.library.custom_op(
+    "crystalnet::film_decode_backward",
+    mutates_args=(),
+    device_types="cpu",
+    schema="(Tensor grad, Tensor points, Tensor film, Tensor amplitude, Tensor rows, Tensor[] weights, "
+    "Tensor[] biases, int[] flags, int n_position, float centre, bool junction_relu, bool softplus, bool bf16)"
+    " -> Tensor[]",
+)
+def _film_decode_backward(
+    grad: Tensor,
+    points: Tensor,
+    film: Tensor,
+    amplitude: Tensor,
+    rows: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    flags: Sequence[int],
+    n_position: int,
+    centre: float,
+    junction_relu: bool,
+    softplus: bool,
+    bf16: bool,
+) -> list[Tensor]:
+    """Gradients of film, amplitude, the weights and the biases, of decoders with a native backward."""
+    module = native()
+    assert module is not None
+    decoder = _decoder(rows, weights, biases, flags, n_position, centre, junction_relu, softplus)
+    bound = _Bound(decoder)
+    grad, points, film, amplitude = (t.contiguous() for t in (grad, points, film, amplitude))
+    out = [torch.empty(t.shape) for t in (film, amplitude, *weights, *biases)]
+    film_grad, amplitude_grad, *rest = (t.data_ptr() for t in out)
+    *weight_grads, head_weight_grad = rest[: len(weights)]
+    *bias_grads, head_bias_grad = rest[len(weights) :]
+    module.film_decode_backward(
+        bound.native,
+        len(film),
+        film.data_ptr(),
+        amplitude.data_ptr(),
+        len(points),
+        points.data_ptr(),
+        grad.data_ptr(),
+        bf16,
+        torch.get_num_threads(),
+        [address for pair in zip(weight_grads, bias_grads, strict=True) for address in pair],
+        head_weight_grad,
+        head_bias_grad,
+        film_grad,
+        amplitude_grad,
+    )
+    return out
+
+
+def _reference_backward(
+    grad: Tensor, points: Tensor, decoder: Decoder, film: Tensor, amplitude: Tensor, bf16: bool
+) -> list[Tensor]:
+    leaves = [film, amplitude, *(layer.weight for layer in decoder.layers), *(layer.bias for layer in decoder.layers)]
+    leaves = [leaf.detach().requires_grad_() for leaf in leaves]
+    n = len(decoder.layers)
+    again = _decoder(
+        decoder.rows,
+        leaves[2 : 2 + n],
+        leaves[2 + n :],
+        [int(layer.flags) for layer in decoder.layers],
+        len(decoder.position),
+        decoder.centre,
+        decoder.junction_relu,
+        decoder.softplus,
+    )
+    with torch.enable_grad():
+        out = reference_film_decode(points, again, leaves[0], leaves[1], bf16)
+        return list(torch.autograd.grad(out, leaves, grad, materialize_grads=True))
+
+
+@_film_decode_backward.register_fake
+def _film_decode_backward_fake(
+    grad: Tensor,
+    points: Tensor,
+    film: Tensor,
+    amplitude: Tensor,
+    rows: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    *rest: object,
+) -> list[Tensor]:
+    return [t.new_empty(t.shape) for t in (film, amplitude, *weights, *biases)]
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    points, film, amplitude, rows, weights, biases, *ctx.settings = inputs
+    ctx.save_for_backward(points, film, amplitude, rows, *weights, *biases)
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    points, film, amplitude, rows, *layers = ctx.saved_tensors
+    n = len(layers) // 2
+    weights, biases = layers[:n], layers[n:]
+    *shape, bf16 = ctx.settings
+    decoder = _decoder(rows, weights, biases, *shape)
+    if points.device.type == "cpu" and native() is not None and _has_native_backward(decoder):
+        grads = torch.ops.crystalnet.film_decode_backward(
+            grad, points, film, amplitude, rows, weights, biases, *ctx.settings
+        )
+    else:
+        grads = _reference_backward(grad, points, decoder, film, amplitude, bf16)
+    return None, grads[0], grads[1], None, grads[2 : 2 + n], grads[2 + n :], *[None] * len(ctx.settings)
+
+
+_film_decode_cpu.register_autograd(_backward, setup_context=_setup_context)

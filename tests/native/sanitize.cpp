@@ -1,0 +1,247 @@
+// Calls every CPU kernel on odd shapes, empty batches and one to three threads, each array exactly as long as promised.
+// Built with the address and undefined-behaviour sanitizers by `make sanitize`; right answers are the Python tests' part.
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <numeric>
+#include <random>
+#include <stdexcept>
+#include <vector>
+
+#include "crystalnet/film_decode.hpp"
+#include "crystalnet/powder_pattern.hpp"
+#include "crystalnet/ssim3d_rotations.hpp"
+#include "crystalnet/stratified_sample.hpp"
+
+using namespace crystalnet;
+
+namespace {
+
+std::mt19937 generator(0);
+
+template <class T>
+std::vector<T> uniform(std::int64_t n, double low = 0, double high = 1) {
+  std::uniform_real_distribution<double> distribution(low, high);
+  std::vector<T> values(static_cast<std::size_t>(n));
+  for (T& value : values) value = static_cast<T>(distribution(generator));
+  return values;
+}
+
+void require(bool condition, const char* what) {
+  if (condition) return;
+  std::fprintf(stderr, "sanitize: %s\n", what);
+  std::exit(1);
+}
+
+// run(n_threads) must return the same for any number of threads.
+template <class Run>
+auto on_threads(const Run& run) {
+  const auto one = run(1);
+  for (int n_threads : {2, 3}) require(run(n_threads) == one, "the number of threads changes the result");
+  return one;
+}
+
+void powder_patterns() {
+  const std::vector<double> factors = uniform<double>(99 * kFormFactorTerms * 2, 0.1, 10);
+  for (const std::vector<std::int64_t>& offsets : {std::vector<std::int64_t>{0}, {0, 0}, {0, 1}, {0, 3, 3, 8, 9}}) {
+    const auto count = static_cast<std::int64_t>(offsets.size()) - 1;
+    std::vector<double> lattices = uniform<double>(9 * count, -0.5, 0.5);
+    for (std::int64_t i = 0; i < 3 * count; ++i) lattices[3 * i + i % 3] += 4;
+    const std::vector<double> coords = uniform<double>(3 * offsets.back(), -1, 2);
+    const std::vector<std::int64_t> numbers = uniform<std::int64_t>(offsets.back(), 1, 98.9);
+    const CrystalBatch batch{count, lattices.data(), offsets.data(), coords.data(), numbers.data(), factors.data()};
+    for (const std::int64_t n_bins : {1, 77, 1024}) {
+      const auto bins = on_threads([&](int n_threads) {
+        std::vector<double> out(count * n_bins, -1);
+        powder_pattern(batch, 0.711, n_bins, n_threads, out.data());
+        return out;
+      });
+      for (const double bin : bins) require(bin >= 0 && bin <= 1, "a bin outside 0 to 1");
+    }
+    if (count != 1) continue;
+    for (const double two_theta_max : {5.0, 60.0, 180.0}) {
+      const auto n = static_cast<std::size_t>(reflection_capacity(lattices.data(), 1.2, two_theta_max));
+      std::vector<double> two_theta(n), d_spacing(n), intensity(n);
+      std::vector<std::int64_t> hkl(3 * n), multiplicity(n);
+      const ReflectionArrays arrays{two_theta.data(), d_spacing.data(), hkl.data(), multiplicity.data(),
+                                    intensity.data()};
+      const std::int64_t found = reflections(batch, 1.2, two_theta_max, 0.5, arrays);
+      require(found >= 0 && found <= static_cast<std::int64_t>(n), "more lines than the capacity");
+    }
+  }
+  const std::vector<double> flat(9);
+  try {
+    reflection_capacity(flat.data(), 0.7, 180);
+    require(false, "a flat cell was taken");
+  } catch (const std::invalid_argument&) {
+  }
+}
+
+template <class Value>
+void samples_of(std::int64_t crystals, int grid, int samples, SampleMode mode, bool shared) {
+  const std::int64_t size = static_cast<std::int64_t>(grid) * grid * grid;
+  const std::int64_t n = static_cast<std::int64_t>(samples) * samples * samples;
+  std::vector<std::vector<Value>> maps;  // each an array of its own, so that no neighbour hides an overrun
+  std::vector<const void*> addresses;
+  std::vector<std::int64_t> rows(crystals);
+  std::iota(rows.begin(), rows.end(), std::int64_t{1} << 33);
+  for (std::int64_t i = 0; i < crystals; ++i) maps.push_back(uniform<Value>(size, 0, 9));
+  for (const auto& map : maps) addresses.push_back(map.data());
+  const SampleRequest request{crystals, addresses.data(), rows.data(), grid, sizeof(Value) == 2, samples,
+                              0xfedcba9876543210u, mode, shared};
+  on_threads([&](int n_threads) {
+    std::vector<float> points((shared ? 1 : crystals) * n * 3, -1.0f), densities(crystals * n, -1.0f);
+    stratified_sample(request, n_threads, points.data(), densities.data());
+    for (const float x : points) require(x >= 0 && x < 1, "a coordinate outside [0, 1)");
+    for (const float density : densities) require(density >= 0 && density <= 9, "a density that no voxel has");
+    points.insert(points.end(), densities.begin(), densities.end());
+    return points;
+  });
+}
+
+void samples() {
+  for (const std::int64_t crystals : {0, 1, 3}) {
+    for (const int grid : {1, 7, 50}) {
+      for (const int samples : {1, 3, 9}) {
+        for (const auto mode : {SampleMode::kNearest, SampleMode::kTrilinear, SampleMode::kVoxel}) {
+          for (const bool shared : {false, true}) {
+            samples_of<float>(crystals, grid, samples, mode, shared);
+            samples_of<std::uint16_t>(crystals, grid, samples, mode, shared);
+          }
+        }
+      }
+    }
+  }
+}
+
+void similarities() {
+  constexpr int kOrders[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+  for (const int n : {7, 8, 9, 21}) {
+    const std::int64_t size = static_cast<std::int64_t>(n) * n * n;
+    for (const std::int64_t guesses : {0, 1, 3}) {
+      for (const int count : {1, 24, 48}) {
+        const std::vector<float> truth = uniform<float>(size), guess = uniform<float>(guesses * size);
+        SimilarityRequest request{n, truth.data(), guesses, guess.data(), count, {}};
+        for (int r = 0; r < count; ++r) {
+          for (int a = 0; a < 3; ++a) {
+            request.rotations[r].axis[a] = kOrders[r % 6][a];
+            request.rotations[r].flipped[a] = (r / 6 >> a & 1) != 0;
+          }
+        }
+        const auto scores = on_threads([&](int n_threads) {
+          std::vector<double> ssim(guesses * count, NAN), psnr(guesses * count, NAN);
+          ssim3d_rotations(request, n_threads, ssim.data(), psnr.data());
+          ssim.insert(ssim.end(), psnr.begin(), psnr.end());
+          return ssim;
+        });
+        for (const double score : scores) require(std::isfinite(score), "a score is missing");
+      }
+    }
+  }
+}
+
+// A decoder and the arrays that it points to.
+struct Network {
+  std::vector<std::vector<float>> arrays;
+  std::vector<DenseLayer> position, trunk;
+  FilmDecoder decoder{};
+  std::int64_t n_film = 1;
+
+  const float* array(std::int64_t n) { return arrays.emplace_back(uniform<float>(n, -0.3, 0.3)).data(); }
+
+  DenseLayer layer(std::int64_t in, std::int64_t out, unsigned flags) {
+    const float* weight = array(in * out);
+    return {weight, array(out), in, out, flags};
+  }
+
+  Network(std::int64_t frequencies, const std::vector<std::int64_t>& hidden, std::int64_t width,
+          const std::vector<unsigned>& flags, bool softplus) {
+    std::int64_t in = 2 * frequencies;
+    for (const std::int64_t out : hidden) {
+      position.push_back(layer(in, out, kRelu));
+      in = out;
+    }
+    position.push_back(layer(in, width, 0));
+    for (const unsigned flag : flags) {
+      trunk.push_back(layer(flag & kConcat ? 2 * width : width, width, flag));
+      n_film += (flag & kFilm) != 0;
+    }
+    decoder.n_frequencies = frequencies;
+    decoder.rows = array(3 * frequencies);
+    decoder.n_position = static_cast<std::int64_t>(position.size());
+    decoder.position = position.data();
+    decoder.junction_relu = softplus;
+    decoder.n_trunk = static_cast<std::int64_t>(trunk.size());
+    decoder.trunk = trunk.data();
+    decoder.width = width;
+    decoder.head_weight = array(width);
+    decoder.head_bias = array(1);
+    decoder.softplus = softplus;
+  }
+};
+
+void gradients(Network& network, std::int64_t crystals, std::int64_t n_points, bool bf16,
+               const std::vector<float>& film, const std::vector<float>& amplitude, const std::vector<float>& points) {
+  const std::vector<float> grad = uniform<float>(crystals * n_points);
+  std::vector<std::vector<float>> arrays;
+  const auto array = [&](std::size_t n) { return arrays.emplace_back(n, NAN).data(); };
+  const auto layers = [&](const std::vector<DenseLayer>& like) {
+    std::vector<LayerGradient> result;
+    for (const DenseLayer& layer : like) {
+      float* weight = array(static_cast<std::size_t>(layer.in * layer.out));
+      result.push_back({weight, array(static_cast<std::size_t>(layer.out))});
+    }
+    return result;
+  };
+  const auto position = layers(network.position), trunk = layers(network.trunk);
+  float* head_weight = array(static_cast<std::size_t>(network.decoder.width));
+  float* head_bias = array(1);
+  float* film_grad = array(film.size());
+  const FilmDecoderGradient out{position.data(), trunk.data(), head_weight,
+                                head_bias,       film_grad,    array(amplitude.size())};
+  film_decode_backward(network.decoder, crystals, film.data(), amplitude.data(), n_points, points.data(), grad.data(),
+                       bf16, 2, out);
+  for (const auto& values : arrays) {
+    for (const float value : values) require(std::isfinite(value), "a gradient is missing");
+  }
+}
+
+void decodings() {
+  constexpr unsigned kOurs = kRelu | kFilm | kResidual;
+  for (const char* instructions : {"plain", "avx2", "avx512", ""}) {
+    setenv("CRYSTALNET_CPU", instructions, 1);
+    for (const bool paper : {false, true}) {
+      for (const std::int64_t width : {1, 33}) {
+        Network network = paper ? Network(5, {17}, width, {kRelu, kRelu | kConcat, kRelu}, false)
+                                : Network(6, {}, width, {kOurs, kOurs}, true);
+        for (const std::int64_t crystals : {0, 1, 3}) {
+          for (const std::int64_t n_points : {0, 1, 131}) {
+            for (const bool bf16 : {false, true}) {
+              const auto film = uniform<float>(crystals * network.n_film * 2 * width);
+              const auto amplitude = uniform<float>(crystals), points = uniform<float>(3 * n_points);
+              const auto densities = on_threads([&](int n_threads) {
+                std::vector<float> out(crystals * n_points, 1e30f);
+                film_decode(network.decoder, crystals, film.data(), amplitude.data(), n_points, points.data(), bf16,
+                            n_threads, out.data());
+                return out;
+              });
+              for (const float density : densities) require(std::fabs(density) < 1e6f, "a density is missing");
+              if (!paper) gradients(network, crystals, n_points, bf16, film, amplitude, points);
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+
+int main() {
+  decodings();
+  powder_patterns();
+  samples();
+  similarities();
+  std::puts("every CPU kernel ran under the sanitizers");
+}
