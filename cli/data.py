@@ -12,11 +12,19 @@ Directory = Annotated[Path, typer.Argument(help="Data set directory.", metavar="
 
 
 @app.command()
-def info(directory: Directory) -> None:
+def info(
+    directory: Directory,
+    figures: Annotated[Path | None, typer.Option(help="Folder for pictures of the distributions and of maps.")] = None,
+) -> None:
     """What a data set holds."""
     from crystalnet.data.store import describe
 
     typer.echo(describe(directory))
+    if figures is not None:
+        from crystalnet.data.figures import write_figures
+
+        for path in write_figures(directory, figures):
+            typer.echo(path)
 
 
 @app.command()

@@ -22,6 +22,13 @@ def fetch(
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Most crystals a system.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the generator.")] = 0,
+    split: Annotated[
+        str, typer.Option(help="composition (polymorphs stay together) or type (whole structure types are left out).")
+    ] = "composition",
+    split_file: Annotated[
+        list[Path] | None,
+        typer.Option(help="Lists of Materials Project ids, fetched and divided exactly so; JSON, as the paper's."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder; one data set a system is made in it.")] = None,
 ) -> None:
     """Make a data set: from the Materials Project, from embedded structure types, or from your files."""
@@ -29,6 +36,18 @@ def fetch(
     from crystalnet.progress import bar
 
     with bar("crystals") as progress:
-        made = run(source, system, tuple(types or ()), tuple(paths or ()), limit, seed, out, progress, typer.echo)
+        made = run(
+            source,
+            system,
+            tuple(types or ()),
+            tuple(paths or ()),
+            limit,
+            seed,
+            out,
+            progress,
+            typer.echo,
+            split,
+            tuple(split_file or ()),
+        )
     for directory, count in made:
         typer.echo(f"{count} crystals in {directory}")

@@ -16,7 +16,7 @@ import gzip
 import json
 import sys
 import warnings
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 from pymatgen.analysis.prototypes import AFLOW_PROTOTYPE_LIBRARY
@@ -70,14 +70,17 @@ def main(data: Path) -> None:
 
 def _aflow_rows() -> list[dict]:
     rows = []
+    named = Counter(entry["tags"]["aflow"] for entry in AFLOW_PROTOTYPE_LIBRARY)
     for entry in AFLOW_PROTOTYPE_LIBRARY:
         structure = entry["snl"].structure
         analyser = SpacegroupAnalyzer(structure, SYMPREC)
         if analyser.get_crystal_system() not in ("cubic", "trigonal"):
             continue
+        name, formula = entry["tags"]["aflow"], structure.composition.reduced_formula
         record = {
-            "id": "aflow-" + entry["tags"]["aflow"],
-            "formula": structure.composition.reduced_formula,
+            # Graphite, As and O2 share a label; calcite and LiNbO3; Hg and Po; CO and FeSi.
+            "id": f"aflow-{name}-{formula}" if named[name] > 1 else f"aflow-{name}",
+            "formula": formula,
             "space_group": analyser.get_space_group_number(),
             "system": analyser.get_crystal_system(),
             "source": "AFLOW prototype",

@@ -6,6 +6,7 @@ stands beside the speed. On a machine with a GPU every kernel is measured there 
 
 from __future__ import annotations
 
+import copy
 import platform
 import statistics
 import time
@@ -35,6 +36,7 @@ CRYSTALS = 100  # cubic types of the package's table, up to 40 atoms a cell
 BATCH, SAMPLES = 128, 10  # the paper's batch
 CHUNK = 5_000  # points at a time in eager torch: more would not fit into the caches, fewer cost calls
 REPEATS = 5
+TURN_SECONDS = 0.05  # long against the clock and thread start-up, short against a machine's drift
 Calls = dict[str, Callable[[], object]]
 
 
@@ -109,7 +111,7 @@ def _stratified_sample(device: str) -> Iterator[dict[str, Any]]:
     generator = torch.Generator().manual_seed(0)
     maps = [torch.rand(2 * BATCH, GRID, GRID, GRID, generator=generator).half().to(device)]
     rows = torch.randperm(2 * BATCH, generator=generator)[:BATCH].to(device)
-    arguments = (maps, rows, SAMPLES, 7)
+    arguments, on_host = (maps, rows, SAMPLES, 7), (maps[0].cpu().numpy(), rows.cpu().numpy())
 
     def torch_call() -> None:  # what one writes in torch, with its own generator
         axis = torch.arange(SAMPLES, dtype=torch.float32, device=device)
@@ -118,8 +120,14 @@ def _stratified_sample(device: str) -> Iterator[dict[str, Any]]:
         x, y, z = (torch.round(points * GRID).long() % GRID).unbind(-1)
         maps[0][rows[:, None], x, y, z].float()
 
+    def numpy_call() -> None:
+        corner = np.stack(np.meshgrid(*[np.arange(SAMPLES)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+        points = (corner + np.random.default_rng(0).random((BATCH, len(corner), 3))) / SAMPLES
+        x, y, z = np.moveaxis(np.round(points * GRID).astype(int) % GRID, -1, 0)
+        on_host[0][on_host[1][:, None], x, y, z].astype(np.float32)
+
     def loop() -> None:  # point by point, as the paper's public loader does; one crystal of the batch
-        density, rng = maps[0][0].cpu().numpy(), np.random.default_rng(0)
+        density, rng = on_host[0][0], np.random.default_rng(0)
         for cell in np.ndindex(SAMPLES, SAMPLES, SAMPLES):
             x, y, z = np.round((np.array(cell) + rng.random(3)) / SAMPLES * GRID).astype(int) % GRID
             float(density[x, y, z])
@@ -131,14 +139,17 @@ def _stratified_sample(device: str) -> Iterator[dict[str, Any]]:
             "native": lambda: stratified_sample(*arguments),
             "reference": lambda: reference_stratified_sample(*arguments),
             "torch": torch_call,
+            "numpy": numpy_call,
         },
-        20,
+        10,
     )
     point_by_point = BATCH * _interleaved({"loop": loop}, 1)["loop"]
     yield _entry("stratified_sample", "float16", [BATCH, SAMPLES**3], seconds, error) | {
         "user_call": "vectorised torch",
         "user_call_s": seconds["torch"],
         "speedup_over_user_call": seconds["torch"] / seconds["native"],
+        "vectorised_numpy_s": seconds["numpy"],
+        "speedup_over_vectorised_numpy": seconds["numpy"] / seconds["native"],
         "point_by_point_s": point_by_point,
     }
 
@@ -197,7 +208,7 @@ def _film_decode_grid(config: Config, crystals: int, device: str) -> Iterator[di
         seconds = _interleaved(calls, 3)
         flop = 2.0 * len(points) * sum(layer.weight.numel() for layer in decoder.position)
         flop += 2.0 * len(points) * crystals * sum(layer.weight.numel() for layer in (*decoder.trunk, decoder.head))
-        exact = _eager(network.double(), tuple(c.double() for c in conditions), some.double())
+        exact = _eager(copy.deepcopy(network).double(), tuple(c.double() for c in conditions), some.double())
         for name, bf16 in (("float32", False), ("bfloat16", True)):
             off = film_decode(some, decoder, film, amplitude, bf16) - exact
             gemm = GEMM_CALLS * 2.0 * CHUNK * config.model.width**2 / seconds[f"gemm {name}"]
@@ -287,16 +298,19 @@ def _entry(op: str, dtype: str, shape: list[int], seconds: dict[str, float], err
 
 
 def _interleaved(calls: Calls, repeats: int = REPEATS) -> dict[str, float]:
-    """Median seconds of each call."""
+    """Median seconds of each call over `repeats` turns; in a turn a short call runs for TURN_SECONDS, so that it is as
+    warm as in the loop it is made for."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(repeats + (repeats > 1)):  # the first of several turns only warms up
         for name, call in calls.items():
-            started = time.perf_counter()
-            call()
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
+            count, elapsed, started = 0, 0.0, time.perf_counter()
+            while elapsed < TURN_SECONDS:
+                call()
+                if torch.cuda.is_available():
+                    torch.cuda.synchronize()
+                count, elapsed = count + 1, time.perf_counter() - started
             if turn or repeats == 1:
-                seconds[name].append(time.perf_counter() - started)
+                seconds[name].append(elapsed / count)
     return {name: statistics.median(taken) for name, taken in seconds.items()}
 
 

@@ -195,27 +195,6 @@ def catalogue_proposals(
 
 # --- both ---------------------------------------------------------------------------------------------------------
 
-ANIONS = {"F": -1, "Cl": -1, "Br": -1, "I": -1, "O": -2}  # elements that hardly ever leave a charge unbalanced
-
-
-def charge_balances(counts: Mapping[str, float]) -> bool:
-    """Whether known oxidation states can add up to zero; compounds without halogens or oxygen always pass.
-
-    Every other element may lie anywhere between its lowest and highest known state, so that mixed valence passes.
-    """
-    from pymatgen.core import Element
-
-    if not any(symbol in ANIONS for symbol in counts) or len(counts) < 2:
-        return True
-    low = high = 0.0
-    for symbol, amount in counts.items():
-        if symbol in ANIONS:
-            low, high = low + ANIONS[symbol] * amount, high + ANIONS[symbol] * amount
-        elif symbol != "X":
-            states = (*Element(symbol).common_oxidation_states, *Element(symbol).icsd_oxidation_states) or (0,)
-            low, high = low + min(states) * amount, high + max(states) * amount
-    return low <= 1e-9 and high >= -1e-9
-
 
 def distinct(proposals: Iterable[Proposal], keep: int = 40) -> list[Proposal]:
     """Best first, without those that are the same crystal as a better one."""

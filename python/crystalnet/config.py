@@ -41,7 +41,8 @@ class TrainConfig:
     batch: crystals a step; samples: S, for S³ stratified points a crystal. epochs: passes over the crystals, the
     cosine cycles' lengths summing to them (one cycle: plain annealing). learning_rate to final_rate within a cycle.
     kl_weight: of each latent's KL term. hypotheses: latent samples of which the closest is learned from, for half of
-    each batch (the other half learns at the mean); 1: one sample, as published. relative_loss: L1 divided by each crystal's mean density.
+    each batch (the other half learns at the mean); 1: one sample, as published.
+    relative_loss: L1 divided by each crystal's mean density.
     levels: probabilities of what is told of the chemistry: formula, elements, drop-one, none.
     measured_like: fraction of patterns given as a diffractometer would see them (range mask, missing lines, noise).
     ema: decay of the weight average that is validated and shipped; 0 for none.

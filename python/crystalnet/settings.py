@@ -2,6 +2,8 @@
 
 wavelength = "CoKa"      # of one's own diffractometer, for files that do not say it
 data = "/big/disk"       # where fetch writes and train reads
+materials_project_endpoint = "https://api.materialsproject.org/"                    # another place to ask for lists
+materials_project_densities = "https://materialsproject-parsed.s3.amazonaws.com/"   # and for charge densities
 """
 
 from __future__ import annotations
@@ -16,11 +18,13 @@ from crystalnet.records import InputError
 
 
 class Settings(BaseSettings):
-    """wavelength: as for --wavelength. data: folder of the data sets."""
+    """wavelength: as for --wavelength. data: folder of the data sets. materials_project_*: where fetch asks."""
 
     model_config = SettingsConfigDict(env_prefix="CRYSTALNET_", extra="forbid")
     wavelength: str | None = None
     data: Path = user_data_path("crystalnet")
+    materials_project_endpoint: str | None = None
+    materials_project_densities: str | None = None
 
     @classmethod
     def settings_customise_sources(

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from crystalnet.candidates import Proposal, catalogue_proposals, charge_balances, distinct, network_proposals
+from crystalnet.candidates import Proposal, catalogue_proposals, distinct, network_proposals
 from crystalnet.checkpoint import Model, load_model, shipped_model
 from crystalnet.config import SYSTEMS
+from crystalnet.data.chemistry import charge_balances
 from crystalnet.density.promolecule import GRID, element_table, promolecule_density
 from crystalnet.model.inputs import LEVELS, composition_vector, parse_elements, parse_formula
 from crystalnet.records import (

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,9 @@ def _features(
             elif file_sha256(path) != state["sha256"][path.name]:
                 raise InputError(f"{path}: damaged (its SHA-256 differs); delete it and it is made again")
             features[kind].append(np.load(path, mmap_mode="c"))  # torch takes writable arrays only
+    for leftover in cache.glob("*.partial*"):  # of a killed run
+        with suppress(OSError):
+            leftover.unlink()
     return features
 
 
@@ -114,13 +118,21 @@ def _replace_array(path: Path, array: np.ndarray) -> None:
     """Write a file whole or not at all: a kill leaves no half of it under its name."""
     partial = path.with_name(f"{path.stem}.{os.getpid()}.partial.npy")
     np.save(partial, array)
-    os.replace(partial, path)
+    _move(partial, path)
 
 
 def _replace_text(path: Path, text: str) -> None:
     partial = path.with_name(f"{path.stem}.{os.getpid()}.partial")
     partial.write_text(text)
-    os.replace(partial, path)
+    _move(partial, path)
+
+
+def _move(partial: Path, path: Path) -> None:
+    try:
+        os.replace(partial, path)
+    except FileNotFoundError:  # another process finished the features meanwhile and cleared up
+        if not path.exists():
+            raise
 
 
 def pattern_vectors(crystals: Crystals, block: range) -> np.ndarray:

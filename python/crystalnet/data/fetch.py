@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from crystalnet import __version__
 from crystalnet.config import SYSTEMS
 from crystalnet.data import files, prototypes
-from crystalnet.data.store import write_store
+from crystalnet.data.splits import Splits, read_splits
+from crystalnet.data.store import file_sha256, write_store
 from crystalnet.records import InputError
 from crystalnet.settings import settings
 
 DEFAULT_LIMIT = 10_000  # crystals a system: minutes to make, enough for a first model
+RANDOM_SHARE = 0.1  # crystals with random Wyckoff positions, for geometry that no known type has
 SOURCES = ("materials-project", "prototypes", "files")
 Progress = Callable[[int, int], None]
 
@@ -44,8 +48,10 @@ def fetch(
     out: Path | None,
     progress: Progress = lambda done, total: None,
     say: Callable[[str], None] = print,
+    split: str = "composition",
+    split_files: tuple[Path, ...] = (),
 ) -> list[tuple[Path, int]]:
-    """Make one data set a system; returns (directory, crystals) of each."""
+    """Make one data set a system; returns (directory, crystals) of each. split, split_files: as in read_splits."""
     if source is not None and source not in SOURCES:
         raise InputError(f"--source {source!r}: choose one of {', '.join(SOURCES)}")
     if system is not None and system not in SYSTEMS:
@@ -57,17 +63,22 @@ def fetch(
         raise InputError("--source materials-project: no key; set MP_API_KEY (materialsproject.org/api gives one)")
     if source == "files" and not paths:
         raise InputError("--source files: name the structure files or folders")
+    if split_files and source != "materials-project":
+        raise InputError(f"--split-file lists Materials Project ids; it does not go with --source {source}")
     made = []
     for name in systems:
+        splits = read_splits(split, split_files, name)
         directory = default_directory(name) if out is None else out if system else out / name
         if source == "materials-project":
             from crystalnet.data.materials_project import fetch_materials_project
 
-            count = fetch_materials_project(key, name, directory, limit, progress)
+            count = fetch_materials_project(str(key), name, directory, limit, splits, progress, say)
         elif source == "files":
-            count = files.fetch_files(name, directory, paths, limit, progress)
+            count = files.fetch_files(name, directory, paths, limit, splits, progress)
         else:
-            count = fetch_prototypes(name, directory, limit or DEFAULT_LIMIT, types, seed, progress=progress)
+            count = fetch_prototypes(
+                name, directory, limit or DEFAULT_LIMIT, types, seed, splits=splits, progress=progress
+            )
         made.append((directory, count))
     return made
 
@@ -86,19 +97,17 @@ def fetch_prototypes(
     types_files: tuple[Path, ...] = (),
     seed: int = 0,
     jobs: int | None = None,
+    splits: Splits | None = None,
     progress: Progress = lambda done, total: None,
 ) -> int:
-    """Generate crystals of one system into a data set directory; returns how many."""
+    """Generate crystals of one system into a data set directory; returns how many.
+
+    What a killed run had made lies in a journal beside it, and the same call goes on from there.
+    """
+    splits = splits or Splits()
     types = prototypes.embedded_types(system)
     for path in types_files:
         types += prototypes.types_of_file(path, system)
-
-    def records() -> Iterator[dict[str, Any]]:
-        made = prototypes.generate(types, limit, seed, jobs or os.cpu_count() or 1)
-        for done, record in enumerate(made, 1):
-            progress(done, limit)
-            yield record
-
     about = {
         "crystalnet": __version__,
         "source": "prototypes",
@@ -106,8 +115,20 @@ def fetch_prototypes(
         "seed": seed,
         "limit": limit,
         "types": len({kind.label for kind in types}),
-        "types_files": [path.name for path in types_files],
+        "types_files": {path.name: file_sha256(path) for path in types_files},
+        "random_share": RANDOM_SHARE,
         "density": "promolecule",
-        "split": "by composition: SHA-256 of the reduced formula (crystalnet.data.splits)",
+        "split": splits.describe(),
     }
-    return write_store(out, records(), about)
+    request = sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+    journal = out.with_name(f"{out.name}.{request[:12]}.journal")
+
+    def records() -> Iterator[dict[str, Any]]:
+        made = prototypes.generate(types, limit, seed, jobs or os.cpu_count() or 1, RANDOM_SHARE, journal)
+        for done, record in enumerate(made, 1):
+            progress(done, limit)
+            yield record | {"split": splits.of(record["id"], record["formula"], record["type"])}
+
+    count = write_store(out, records(), about)
+    journal.unlink()
+    return count

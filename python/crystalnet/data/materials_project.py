@@ -1,65 +1,492 @@
-"""Crystals of the Materials Project (CC BY 4.0; Jain et al., APL Mater. 1, 011002, 2013) through mp-api.
+"""Crystals and DFT charge densities of the Materials Project (CC BY 4.0; Jain et al., APL Mater. 1, 011002, 2013).
 
-Structures only so far: densities are the promolecule, as for every other source, and the manifest says so.
+listing → of equal crystals the most stable → its static calculations → newest charge density → canonical cell → store.
+What is fetched lies in `OUT.partial/` until the data set is whole: a run killed at any moment goes on where it stopped.
+One bad material never stops the run: failures.jsonl in the data set says which and why.
+
+Lists go through mp-api. Charge densities are plain downloads from the project's public bucket: mp-api reaches it
+through a boto client of its own whose address cannot be set and which neither times out nor tells a missing file from
+a broken connection.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import gzip
+import json
+import os
+import shutil
+import warnings
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from crystalnet import __version__
 from crystalnet.data.records_file import Record
-from crystalnet.data.splits import may_train
+from crystalnet.data.resample import alignment, fourier_resample
+from crystalnet.data.splits import Splits, may_train
 from crystalnet.data.store import write_store
 from crystalnet.density.cell import SYMPREC_RELAXED, standard_primitive
-from crystalnet.density.promolecule import element_table
+from crystalnet.density.promolecule import element_table, promolecule
 from crystalnet.records import InputError
+from crystalnet.settings import settings
+from crystalnet.symmetry import one_hand
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+BUCKET = "materialsproject-parsed"
+THREADS = 4  # downloads at a time: polite
+ATTEMPTS = 8  # of a request: with WAIT_INITIAL doubling to WAIT_MAX two minutes in all
+WAIT_INITIAL, WAIT_MAX = 1.0, 30.0  # seconds between attempts; jitter is added
+TIMEOUT = (10.0, 60.0)  # seconds to connect, to the next byte
+PAGE = 1000  # materials a listing request
+BATCH = 50  # materials a request for their calculations: its address stays below 8 kB
+STATIC = {"GGA Static", "GGA+U Static"}  # calculations at the pseudopotentials of the valence table
+ELECTRON_TOLERANCE = 0.01  # of one electron a cell, before and after resampling
+LEAST_LIKENESS = 0.5  # correlation with the promolecule, 0.9 and more for a density of these atoms
+Progress = Callable[[int, int], None]
+
+
+class _Unavailable(Exception):
+    """A material that cannot be had; for_now: the server did not answer, another run may get it."""
+
+    def __init__(self, reason: str, for_now: bool = False) -> None:
+        super().__init__(reason)
+        self.for_now = for_now
+
+
+class _TryAgain(Exception):
+    """An answer that a later attempt may better; wait: seconds the server asks for."""
+
+    def __init__(self, reason: str, wait: float | None = None) -> None:
+        super().__init__(reason)
+        self.wait = wait
+
+
+@dataclass(frozen=True)
+class _Material:
+    """A row of the listing."""
+
+    id: str
+    formula: str
+    space_group: int
+    stable: bool
+    above_hull: float
 
 
 def fetch_materials_project(
-    key: str | None, system: str, out: Path, limit: int | None, progress: Callable[[int, int], None]
+    key: str,
+    system: str,
+    out: Path,
+    limit: int | None = None,
+    splits: Splits | None = None,
+    progress: Progress = lambda done, total: None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> int:
-    """A data set of the Materials Project's crystals of one system, one of each formula and space group."""
+    """A data set of the Materials Project's crystals of one system with their charge densities; returns the count.
+
+    Train takes stable and unstable crystals, whatever their energy above the hull (as the paper), validation and test
+    stable ones only; one of each formula and space group. A list of splits takes exactly the materials it names.
+    """
+    splits = splits or Splits()
     try:
-        from mp_api.client import MPRester  # imports for seconds and calls home when constructed
-
-        with MPRester(key) as client:
-            documents = client.materials.summary.search(
-                crystal_system=system.capitalize(), fields=["material_id", "structure", "symmetry", "formula_pretty"]
-            )
+        return _Fetch(key, system, out, limit, splits, progress, say).run()
     except Exception as error:
-        reason = " ".join(str(error).split())[:160]
-        raise InputError(f"the Materials Project could not be read ({type(error).__name__}: {reason})") from None
+        if isinstance(error, InputError) and key not in str(error):
+            raise
+        raise InputError(f"the Materials Project could not be read ({_line(error, key)})") from None
 
-    def records() -> Iterator[Record]:
-        seen: set[tuple[str, int]] = set()
-        total = min(len(documents), limit or len(documents))
-        for document in documents:
-            structure, number = document.structure, int(document.symmetry.number)
-            formula = structure.composition.reduced_formula
-            usable = structure.is_ordered and {e.symbol for e in structure.composition} <= set(element_table())
-            if not usable or not may_train(formula) or (formula, number) in seen:
-                continue
-            try:
-                primitive = standard_primitive(structure, SYMPREC_RELAXED)
-            except InputError:
-                continue
-            seen.add((formula, number))
-            progress(len(seen), total)
-            yield {
-                "id": str(document.material_id),
-                "formula": formula,
-                "space_group": number,
-                "system": system,
-                "type": str(document.material_id),
-                "source": "materials-project",
-                "lattice": primitive.lattice.matrix,
-                "species": [site.specie.symbol for site in primitive],
-                "frac_coords": primitive.frac_coords,
+
+class _Fetch:
+    """One run: what it asks for and where it keeps what it has."""
+
+    def __init__(
+        self,
+        key: str,
+        system: str,
+        out: Path,
+        limit: int | None,
+        splits: Splits,
+        progress: Progress,
+        say: Callable[[str], None],
+    ) -> None:
+        self.key, self.system, self.out, self.limit, self.splits = key, system, out, limit, splits
+        self.progress, self.say = progress, say
+        # Not OUT.partial, which is where the store is assembled.
+        self.folder = out.with_name(out.name + ".materials-project")
+        self.endpoint = settings().materials_project_endpoint  # None: mp-api's own, or what MP_API_ENDPOINT says
+        self.bucket = (settings().materials_project_densities or _bucket_address()).rstrip("/")
+        self.request = {
+            "system": system,
+            "limit": limit,
+            "splits": splits.describe(),
+            "endpoint": self.endpoint,
+            "crystalnet": __version__,
+        }
+
+    def run(self) -> int:
+        groups, database = self._listing()
+        waiting = [group for group in groups if self._to_ask(group)]
+        if waiting:
+            with self._client() as client, ThreadPoolExecutor(THREADS) as pool:
+                for start in range(0, len(waiting), BATCH):
+                    self._fetch_batch(client, pool, waiting[start : start + BATCH])
+                    self.progress(len(groups) - len(waiting) + start + BATCH, len(groups))
+        return self._assemble(groups, database)
+
+    def _to_ask(self, group: list[_Material]) -> list[_Material]:
+        """Materials of a group that are still to be tried; none where one is there already."""
+        if any(self._item(material).exists() for material in group):
+            return []
+        return [material for material in group if not self._refusal(material).exists()]
+
+    # -- what there is ------------------------------------------------------------------------------------------
+
+    def _listing(self) -> tuple[list[list[_Material]], str]:
+        """Groups of equal crystals, the one to take first; kept, so that a resumed run sees the same list."""
+        file = self.folder / "listing.json"
+        kept = json.loads(file.read_text()) if file.is_file() else {}
+        if kept.get("request") != self.request:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            (self.folder / "items").mkdir(parents=True)
+            with self._client() as client:
+                rows = self._rows(client)
+                kept = {"request": self.request, "database": str(client.db_version), "materials": rows}
+            _replace(file, json.dumps(kept).encode())
+        return self._groups([_Material(**row) for row in kept["materials"]]), kept["database"]
+
+    def _rows(self, client: Any) -> list[dict[str, Any]]:
+        fields = ["material_id", "formula_pretty", "symmetry", "is_stable", "energy_above_hull", "deprecated"]
+        found: dict[str, dict[str, Any]] = {}
+        if self.splits.listed:
+            wanted = sorted(self.splits.listed, key=_number)
+            queries: Iterable[dict[str, Any]] = (
+                {"material_ids": wanted[i : i + BATCH]} for i in range(0, len(wanted), BATCH)
+            )
+        else:
+            # Materials without a charge density need not be asked about: the paper's query too.
+            query = {"crystal_system": self.system.capitalize(), "has_props": ["charge_density"], "deprecated": False}
+            queries = [query]
+        for query in queries:
+            page = 1
+            while True:
+                rows = self._ask(
+                    client.materials.summary.search,
+                    **query,
+                    fields=fields,
+                    chunk_size=PAGE,
+                    num_chunks=1,
+                    _page=page,
+                    _sort_fields="material_id",
+                )
+                found |= {str(row["material_id"]): row for row in rows}
+                if len(rows) < PAGE:
+                    break
+                page += 1
+        return [
+            {
+                "id": name,
+                "formula": row["formula_pretty"],
+                "space_group": int((row.get("symmetry") or {}).get("number") or 0),
+                "stable": bool(row.get("is_stable")),
+                "above_hull": float(row.get("energy_above_hull") or 0.0),
             }
-            if len(seen) == total:
+            for name, row in sorted(found.items(), key=lambda item: _number(item[0]))
+        ]
+
+    def _groups(self, materials: list[_Material]) -> list[list[_Material]]:
+        if self.splits.listed:
+            return [[m] for m in materials][: self.limit]
+        equal: dict[tuple[str, int], list[_Material]] = defaultdict(list)
+        for material in materials:
+            if material.stable or self._split(material) == "train":
+                equal[material.formula, one_hand(material.space_group)].append(material)
+        groups = [sorted(g, key=lambda m: (not m.stable, m.above_hull, _number(m.id))) for g in equal.values()]
+        return sorted(groups, key=lambda g: _number(g[0].id))[: self.limit]
+
+    def _split(self, material: _Material) -> str:
+        """train, validation or test; a composition that may never be trained on tests."""
+        if not self.splits.listed and not may_train(material.formula):
+            return "test"
+        return self.splits.of(material.id, material.formula, material.id)
+
+    # -- fetching -----------------------------------------------------------------------------------------------
+
+    def _fetch_batch(self, client: Any, pool: ThreadPoolExecutor, groups: list[list[_Material]]) -> None:
+        """The first retrievable material of each group."""
+        try:
+            calculations = self._calculations(client, [m.id for group in groups for m in self._to_ask(group)])
+        except _Unavailable:  # the lists cannot be had now: _assemble names what is missing
+            return
+        list(pool.map(lambda group: self._fetch_group(group, calculations), groups))
+
+    def _fetch_group(self, group: list[_Material], calculations: dict[str, list[str]]) -> None:
+        for material in self._to_ask(group):
+            try:
+                record = self._material(material, calculations.get(material.id, []))
+            except _Unavailable as error:
+                if error.for_now:
+                    return
+                _replace(self._refusal(material), json.dumps({"reason": _line(error, self.key)}).encode())
+            except Exception as error:  # whatever a file may hold, the others go on
+                _replace(self._refusal(material), json.dumps({"reason": _line(error, self.key)}).encode())
+            else:
+                partial = self._item(material).with_suffix(".partial.npz")
+                np.savez(partial, **record)
+                os.replace(partial, self._item(material))
                 return
 
-    about = {"crystalnet": __version__, "source": "materials-project", "system": system, "density": "promolecule"}
-    return write_store(out, records(), about)
+    def _item(self, material: _Material) -> Path:
+        return self.folder / "items" / f"{material.id}.npz"
+
+    def _refusal(self, material: _Material) -> Path:
+        return self.folder / "items" / f"{material.id}.json"
+
+    def _calculations(self, client: Any, ids: list[str]) -> dict[str, list[str]]:
+        """Static calculations of each material, the newest first."""
+        rows: list[Any] = []
+        for start in range(0, len(ids), BATCH):
+            some = ids[start : start + BATCH]
+            fields = ["material_id", "calc_types"]
+            rows += self._ask(client.materials.search, material_ids=some, fields=fields, chunk_size=PAGE)
+        static = {
+            str(row["material_id"]): [task for task, kind in row["calc_types"].items() if str(kind) in STATIC]
+            for row in rows
+        }
+        tasks = sorted({task for found in static.values() for task in found}, key=_number)
+        updated: dict[str, str] = {}
+        for start in range(0, len(tasks), BATCH):
+            some = tasks[start : start + BATCH]
+            fields = ["task_id", "last_updated"]
+            found = self._ask(client.materials.tasks.search, task_ids=some, fields=fields, chunk_size=PAGE)
+            updated |= {str(row["task_id"]): str(row["last_updated"]) for row in found}
+        return {
+            name: sorted((t for t in found if t in updated), key=lambda t: (updated[t], _number(t)), reverse=True)
+            for name, found in static.items()
+        }
+
+    def _material(self, material: _Material, tasks: list[str]) -> dict[str, Any]:
+        """Arrays of one material, in the canonical cell."""
+        for task in tasks:
+            document = self._charge_density(task)
+            if document is not None:
+                return canonical_density(document, self.system)
+        raise _Unavailable("no charge density" if tasks else "no static calculation")
+
+    def _charge_density(self, task: str) -> dict[str, Any] | None:
+        """The CHGCAR of a calculation as pymatgen's dictionary; None where there is none."""
+        import requests
+        import stamina
+        from emmet.core.mpid import AlphaID
+
+        name = AlphaID(task.split("-")[-1], prefix="mp").string
+        url = f"{self.bucket}/chgcars/{name}.json.gz"
+        try:
+            for attempt in stamina.retry_context(on=_backoff, **_patience()):
+                with attempt:
+                    answer = requests.get(url, timeout=TIMEOUT)
+                    if answer.status_code in (403, 404):  # 403: a bucket that does not let itself be listed
+                        return None
+                    if answer.status_code != 200:
+                        raise _TryAgain(f"HTTP {answer.status_code}", _asked_wait(answer.headers))
+                    document = _decode(answer.content)
+        except requests.RequestException as error:
+            raise _Unavailable(f"the server did not answer ({type(error).__name__})", for_now=True) from None
+        except _TryAgain as error:
+            raise _Unavailable(f"its charge density cannot be read ({error})", for_now="HTTP" in str(error)) from None
+        return document
+
+    def _ask(self, search: Callable[..., Any], **query: Any) -> list[Any]:
+        """A list through mp-api, asked for again where the answer is an error that may pass."""
+        import stamina
+
+        try:
+            for attempt in stamina.retry_context(on=_backoff_of_lists, **_patience()):
+                with attempt, warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    rows: list[Any] = search(**query)
+        except Exception as error:
+            raise _Unavailable(_line(error, self.key), for_now=True) from None
+        return rows
+
+    def _client(self) -> Any:
+        import stamina
+
+        if len(self.key) != 32:
+            raise InputError("the Materials Project key must have 32 characters (materialsproject.org/api gives one)")
+        # Importing takes seconds and constructing calls home.
+        from mp_api.client import MPRester
+
+        for attempt in stamina.retry_context(on=_backoff_of_lists, **_patience()):
+            with attempt, warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                client = MPRester(self.key, endpoint=self.endpoint, use_document_model=False, mute_progress_bars=True)
+                _ = client.materials.summary, client.materials.tasks  # construct them while errors are retried
+        return client
+
+    # -- the data set -------------------------------------------------------------------------------------------
+
+    def _assemble(self, groups: list[list[_Material]], database: str) -> int:
+        failures: list[dict[str, str]] = []
+        for material in (m for g in groups for m in g):
+            if self._refusal(material).exists():
+                failures.append({"id": material.id, **json.loads(self._refusal(material).read_text())})
+        waiting = [group[0] for group in map(self._to_ask, groups) if group]
+        failures += [{"id": m.id, "reason": "the server did not answer; fetch again"} for m in waiting]
+        listed = {m.id for g in groups for m in g}
+        failures += [
+            {"id": name, "reason": "not in the Materials Project"}
+            for name in self.splits.listed
+            if name not in listed and self.limit is None
+        ]
+        failures.sort(key=lambda row: _number(row["id"]))
+        about = {
+            "crystalnet": __version__,
+            "source": "materials-project",
+            "database": database,
+            "system": self.system,
+            "limit": self.limit,
+            "density": "dft",
+            "split": self.splits.describe(),
+        }
+        count = write_store(self.out, self._records(groups), about, failures)
+        if waiting:
+            self.say(f"{len(waiting)} materials got no answer; the same command asks for those alone.")
+        else:
+            shutil.rmtree(self.folder)
+        return count
+
+    def _records(self, groups: list[list[_Material]]) -> Iterator[Record]:
+        seen: set[tuple[str, int]] = set()
+        for material in (m for g in groups for m in g):
+            if not self._item(material).exists():
+                continue
+            with np.load(self._item(material)) as item:
+                record: Record = {name: item[name] for name in ("lattice", "frac_coords", "density")}
+                space_group, formula = int(item["space_group"]), str(item["formula"])
+                record["species"] = item["species"].tolist()
+            if (formula, space_group) in seen and not self.splits.listed:
+                continue  # the listing named two space groups, its geometry one
+            seen.add((formula, space_group))
+            yield record | {
+                "id": material.id,
+                "formula": formula,
+                "space_group": space_group,
+                "system": self.system,
+                "type": material.id,
+                "source": "materials-project",
+                "split": self._split(material),
+            }
+
+
+def canonical_density(document: dict[str, Any], system: str) -> dict[str, Any]:
+    """A CHGCAR (pymatgen's dictionary) in the canonical cell.
+
+    Returns lattice (3, 3) Å, species (N,), frac_coords (N, 3), density (50, 50, 50) float16 e/Å³, space_group, formula.
+    Raises InputError where the crystal or its density cannot be used.
+    """
+    from monty.json import MontyDecoder
+    from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
+
+    chgcar = MontyDecoder().process_decoded(document)
+    given: Structure = chgcar.structure
+    density = np.asarray(chgcar.data["total"], dtype=float) / given.volume  # VASP writes ρ times the cell's volume
+    unknown = sorted({site.specie.symbol for site in given} - set(element_table()))
+    if unknown:
+        raise InputError(f"no valence density is known for {', '.join(unknown)}")
+    canonical = standard_primitive(given, SYMPREC_RELAXED)
+    analyser = SpacegroupAnalyzer(canonical, SYMPREC_RELAXED)
+    if analyser.get_crystal_system() != system:
+        raise InputError(f"its charge density is of a {analyser.get_crystal_system()} crystal")
+    turn, shift = alignment(given, canonical, SYMPREC_RELAXED)
+    resampled = fourier_resample(density, turn, shift)
+    per_cell = float(density.mean() * given.volume * len(canonical) / len(given))
+    if abs(per_cell - round(per_cell)) > ELECTRON_TOLERANCE:
+        raise InputError(f"its charge density holds {per_cell:.3f} electrons a cell, no whole number")
+    # Symmetrising changes a relaxed cell's volume a little; the map keeps the electrons, not the density.
+    resampled *= per_cell / (resampled.mean() * canonical.volume)
+    likeness = float(np.corrcoef(resampled.ravel(), promolecule(canonical).ravel())[0, 1])
+    if likeness < LEAST_LIKENESS:
+        raise InputError(f"its charge density is not one of its atoms (correlation {likeness:.2f})")
+    rounded = resampled.astype(np.float16)
+    held = float(rounded.mean(dtype=float) * canonical.volume)
+    if not abs(held - per_cell) < ELECTRON_TOLERANCE * max(1.0, per_cell / 100):
+        raise InputError(f"resampling turned {per_cell:.3f} electrons into {held:.3f}")
+    return {
+        "lattice": canonical.lattice.matrix,
+        "species": np.array([site.specie.symbol for site in canonical]),
+        "frac_coords": canonical.frac_coords,
+        "density": rounded,
+        "space_group": one_hand(analyser.get_space_group_number()),
+        "formula": canonical.composition.reduced_formula,
+    }
+
+
+def _bucket_address() -> str:
+    """Where the charge densities lie: AWS Open Data, or the place that boto's variables name."""
+    place = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    return f"{place.rstrip('/')}/{BUCKET}" if place else f"https://{BUCKET}.s3.amazonaws.com"
+
+
+def _patience() -> dict[str, Any]:
+    return {"attempts": ATTEMPTS, "timeout": None, "wait_initial": WAIT_INITIAL, "wait_max": WAIT_MAX}
+
+
+def _backoff(error: Exception) -> bool | float:
+    """Whether, or after how many seconds, to ask the bucket again."""
+    import requests
+
+    if isinstance(error, _TryAgain):
+        return True if error.wait is None else min(error.wait, WAIT_MAX)
+    return isinstance(error, requests.RequestException)
+
+
+def _backoff_of_lists(error: Exception) -> bool:
+    """Whether to ask mp-api again: yes, unless the server refuses the key or the query."""
+    text = str(error)
+    refused = any(f"status code {code} " in text for code in (400, 401, 403, 404, 422))
+    return not refused and "does not support the request" not in text
+
+
+def _asked_wait(headers: Any) -> float | None:
+    value = str(headers.get("Retry-After", ""))
+    return float(value) if value.isdigit() else None
+
+
+def _decode(content: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content)
+    except (EOFError, OSError, zlib.error, ValueError) as error:
+        raise _TryAgain(f"{type(error).__name__} in {len(content)} bytes") from None
+    if isinstance(document, list) and document:
+        document = document[0]
+    data = document.get("data") if isinstance(document, dict) else None
+    if isinstance(data, dict) and "data" in data:  # the bucket wraps the CHGCAR in a document
+        document = data
+    return dict(document)
+
+
+def _number(name: str) -> tuple[int, str]:
+    """Sort key of mp-12 before mp-100."""
+    digits = name.split("-")[-1]
+    return (int(digits) if digits.isdigit() else 10**12, name)
+
+
+def _line(error: BaseException, key: str) -> str:
+    """An error in one line, the key taken out."""
+    text = " ".join(str(error).split()).replace(key, "[key]")[:200]
+    kind = type(error).__name__
+    return text if isinstance(error, (_Unavailable, InputError)) else f"{kind}: {text}"
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(content)
+    os.replace(partial, path)

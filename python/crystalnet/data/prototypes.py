@@ -3,24 +3,32 @@
 A type is a real crystal reduced to its canonical primitive cell. A generated crystal keeps the type's space group and
 Wyckoff positions; its elements come by chemical similarity (distance on Pettifor's Mendeleev scale), its volume from
 pymatgen's DLSVolumePredictor with spread, its free coordinates and axial ratio are jittered within the symmetry.
-Crystal number i of a seed is always the same, whatever was generated before it.
+Oxides and halides balance their charges where their type did. A share of the crystals has random Wyckoff positions
+instead of a known type's. Crystal number i of a seed is always the same, whatever was generated before it.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import threading
+import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from importlib.resources import as_file, files
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
 
+from crystalnet.data.chemistry import charge_balances
 from crystalnet.data.records_file import Record, read_records, structure_of
 from crystalnet.data.splits import may_train
+from crystalnet.data.wyckoff import random_structure, space_group_of
 from crystalnet.density.cell import (
     SYMPREC,
     SYMPREC_RELAXED,
@@ -37,8 +45,13 @@ SIMILARITY = (2.0, 6.0, 20.0)  # e-folding Mendeleev distance: neighbours, the s
 VOLUME_SPREAD = 0.06  # sd of ln V: DLSVolumePredictor's own error on oxides and intermetallics
 AXIAL_SPREAD = 0.03  # sd of ln(c/a) within one structure type
 COORDINATE_JITTER = 0.08  # Å, sd of a free coordinate within one structure type
+SCALING = 0.5, 1.5  # of the type's volume: DLSVolumePredictor's own bounds
 MIN_DISTANCE = 0.62  # of the sum of covalent radii: shorter contacts are no crystal
 ATTEMPTS = 8  # decorations tried for one crystal before its number is left out
+VOLUME_PER_ATOM = (3.5, 75.0)  # Å³: diamond has 5.7, hydrides 4; solid caesium 115 but no compound of it over 75
+# Covalent spheres' share of the volume where positions are random: quartz 0.2, salts 0.5, metals 0.8, perovskites 0.9.
+PACKING = (0.25, 1.1)
+BATCH = 128  # crystals between two lines of the journal
 EXCLUDED = {"He", "Ne", "Ar", "Kr", "Xe", "Rn", "Po", "At", "Fr", "Ra", "Ac", "Pa", "Np", "Pu", "Am", "Cm", "Tc", "Pm"}
 
 
@@ -60,9 +73,15 @@ class StructureType:
     count: int = 1
 
 
-def make_type(record: Record) -> StructureType:
-    """A record as a structure type. InputError where its symmetry cannot be found."""
-    sites = canonical_sites(structure_of(record), SYMPREC_RELAXED if record.get("dft_relaxed") else SYMPREC)
+def make_type(record: Record, canonical: bool = False) -> StructureType:
+    """A record as a structure type. InputError where its symmetry cannot be found.
+
+    canonical: the record is in its canonical cell already, as those of `types_table` are.
+    """
+    if canonical:
+        sites = AtomSites(np.array(record["lattice"]), tuple(record["species"]), np.array(record["frac_coords"]))
+    else:
+        sites = canonical_sites(structure_of(record), SYMPREC_RELAXED if record.get("dft_relaxed") else SYMPREC)
     rotations, translations = symmetry_operations(sites.structure())
     x = sites.frac_coords
     moved = np.einsum("mij,nj->mni", rotations, x) + translations[:, None]
@@ -89,7 +108,7 @@ def types_table(system: str) -> tuple[Record, ...]:
 
 def embedded_types(system: str) -> list[StructureType]:
     """Every structure type that needs no file."""
-    return _usable_types(types_table(system))
+    return _usable_types(types_table(system), canonical=True)
 
 
 def types_of_file(path: Path, system: str) -> list[StructureType]:
@@ -97,12 +116,12 @@ def types_of_file(path: Path, system: str) -> list[StructureType]:
     return _usable_types([record for record in read_records(path, system) if may_train(record["formula"])])
 
 
-def _usable_types(records: Sequence[Record]) -> list[StructureType]:
+def _usable_types(records: Sequence[Record], canonical: bool = False) -> list[StructureType]:
     types = []
     for record in records:
         if len(record["species"]) <= 2 * MAX_SITES and set(record["species"]) <= set(element_table()):
             try:
-                found = make_type(record)
+                found = make_type(record, canonical)
             except InputError:
                 continue  # a type whose symmetry spglib cannot find cannot be decorated
             if len(found.sites) <= MAX_SITES:
@@ -143,13 +162,45 @@ def _similar_elements(original: list[str], rng: np.random.Generator) -> dict[str
 
 def closest_contact(sites: AtomSites) -> float:
     """Shortest interatomic distance over the sum of the two covalent radii."""
-    radii = np.array([covalent_radius(s) for s in sites.species])
+    return _smallest_ratio(_distances(sites), np.array([covalent_radius(s) for s in sites.species]))
+
+
+def _distances(sites: AtomSites) -> np.ndarray:
+    """(N, N) Å: from each atom to the nearest image of each, its own nearest image on the diagonal."""
     shifts = np.array(np.meshgrid(*[(-1, 0, 1)] * 3)).reshape(3, -1).T
     x = sites.frac_coords
     vectors = (x[:, None] - x[None, :])[None] + shifts[:, None, None]
     distance = np.linalg.norm(vectors @ sites.lattice, axis=-1)
     distance[(shifts == 0).all(1).argmax()][np.diag_indices(len(x))] = np.inf
-    return float((distance.min(0) / (radii[:, None] + radii[None, :])).min())
+    return np.asarray(distance.min(0))
+
+
+def _smallest_ratio(distance: np.ndarray, radii: np.ndarray) -> float:
+    return float((distance / (radii[:, None] + radii[None, :])).min())
+
+
+@cache
+def _bond_radius(element: str) -> tuple[float, float, float]:
+    """(r, k, electronegativity): the element's part of a bond is r + k·sd(electronegativity), Å."""
+    from pymatgen.core import Element
+    from pymatgen.core.structure_prediction.volume_predictor import bond_params
+
+    found = bond_params.get(element)
+    r, k = (float(found["r"]), float(found["k"])) if found else (float(Element(element).atomic_radius or 1.5), 0.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return r, k, float(Element(element).X)
+
+
+def predicted_volume(sites: AtomSites, distance: np.ndarray) -> float:
+    """Å³: the volume at which the shortest bond has its data-mined length.
+
+    What pymatgen's DLSVolumePredictor(min_scaling=None, max_scaling=None) predicts (Chu et al., Comput. Mater. Sci.
+    146, 184, 2018) from pymatgen's table; its own neighbour search takes most of the generator's time.
+    distance: of _distances.
+    """
+    r, k, electronegativity = np.array([_bond_radius(s) for s in sites.species]).T
+    return sites.volume / _smallest_ratio(distance, r + k * np.nanstd(electronegativity)) ** 3
 
 
 def jitter(kind: StructureType, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -171,43 +222,57 @@ def jitter(kind: StructureType, rng: np.random.Generator) -> tuple[np.ndarray, n
     return lattice, x + moved / np.sqrt(len(kind.rotations) * stabiliser)[:, None]
 
 
-def decorate(kind: StructureType, number: int, seed: int = 0) -> Record | None:
-    """Generated crystal `number` of a seed as a structure record in its canonical cell; None where nothing fits."""
-    from pymatgen.analysis.structure_prediction.volume_predictor import DLSVolumePredictor
+def decorate(
+    kind: StructureType,
+    number: int,
+    seed: int = 0,
+    scaling: tuple[float, float] = SCALING,
+    packing: tuple[float, float] = (0.0, np.inf),
+) -> Record | None:
+    """Generated crystal `number` of a seed as a structure record in its canonical cell; None where nothing fits.
+
+    scaling: least and largest volume, relative to the type's; packing: least and largest share of covalent spheres.
+    """
+    from pymatgen.core import Composition
 
     rng = np.random.default_rng((seed, number))
     original = sorted(set(kind.sites.species))
+    ionic = charge_balances(Counter(kind.sites.species))
     for _ in range(ATTEMPTS):
         swap = _similar_elements(list(rng.permutation(original)), rng)
         lattice, x = jitter(kind, rng)
-        species = tuple(swap[s] for s in kind.sites.species)
-        structure = AtomSites(lattice, species, x).structure()
-        formula = structure.composition.reduced_formula
-        if not may_train(formula):
+        sites = AtomSites(lattice, tuple(swap[s] for s in kind.sites.species), x)
+        formula = Composition(Counter(sites.species)).reduced_formula
+        spread = np.exp(rng.normal(0, VOLUME_SPREAD))
+        if not may_train(formula) or (ionic and not charge_balances(Counter(sites.species))):
             continue
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                volume = DLSVolumePredictor().predict(structure)
-        except Exception:  # the predictor knows no radius for a pair of elements
+        distance = _distances(sites)
+        factor = np.clip(predicted_volume(sites, distance) / sites.volume, *scaling) * spread
+        sites = AtomSites(lattice * np.cbrt(factor), sites.species, x)
+        radii = np.array([covalent_radius(s) for s in sites.species])
+        if not _smallest_ratio(distance * np.cbrt(factor), radii) > MIN_DISTANCE:
             continue
-        lattice = lattice * np.cbrt(volume * np.exp(rng.normal(0, VOLUME_SPREAD)) / structure.volume)
-        sites = AtomSites(lattice, species, x)
-        if not closest_contact(sites) > MIN_DISTANCE:
+        filled = float((radii**3).sum() * 4 / 3 * np.pi / sites.volume)
+        sound = VOLUME_PER_ATOM[0] < sites.volume / len(sites) < VOLUME_PER_ATOM[1]
+        if not (sound and packing[0] < filled < packing[1]):
             continue
-        x = canonical_coordinates(lattice, np.array(species), x, kind.rotations, kind.translations)
+        x = canonical_coordinates(sites.lattice, np.array(sites.species), x, kind.rotations, kind.translations)
         return {
             "id": f"{kind.label}-{seed}-{number}",
             "formula": formula,
             "space_group": kind.space_group,
-            "system": "cubic" if kind.space_group >= 195 else "trigonal",
+            "system": _system(kind.space_group),
             "type": kind.label,
             "source": "prototypes",
-            "lattice": lattice,
-            "species": list(species),
+            "lattice": sites.lattice,
+            "species": list(sites.species),
             "frac_coords": x,
         }
     return None
+
+
+def _system(space_group: int) -> str:
+    return "cubic" if space_group >= 195 else "trigonal"
 
 
 def _original(kind: StructureType) -> Record:
@@ -216,7 +281,7 @@ def _original(kind: StructureType) -> Record:
         "id": kind.label,
         "formula": kind.formula,
         "space_group": kind.space_group,
-        "system": "cubic" if kind.space_group >= 195 else "trigonal",
+        "system": _system(kind.space_group),
         "type": kind.label,
         "source": "types",
         "lattice": kind.sites.lattice,
@@ -225,15 +290,54 @@ def _original(kind: StructureType) -> Record:
     }
 
 
-def generate(types: Sequence[StructureType], limit: int, seed: int = 0, jobs: int = 1) -> Iterator[Record]:
+def random_crystal(system: str, number: int, seed: int = 0) -> Record | None:
+    """Generated crystal `number` with random Wyckoff positions; None where its geometry is no crystal's."""
+    rng = np.random.default_rng((seed, number, 1))
+    for _ in range(ATTEMPTS):
+        found = random_structure(system, rng)
+        if found is None:
+            continue
+        structure, space_group = found
+        try:
+            kind = make_type(
+                {
+                    "id": f"random-{space_group}",
+                    "formula": "",
+                    "space_group": space_group,
+                    "lattice": structure.lattice.matrix,
+                    "species": [site.specie.symbol for site in structure],
+                    "frac_coords": structure.frac_coords,
+                }
+            )
+        except InputError:
+            continue
+        if len(kind.sites) > MAX_SITES:
+            continue
+        orbits = sorted(Counter(kind.sites.species).values())
+        kind = replace(kind, label=f"random-{space_group}-{'-'.join(map(str, orbits))}")
+        record = decorate(kind, number, seed, scaling=(0.0, np.inf), packing=PACKING)
+        if record is not None and space_group_of(structure_of(record)) == space_group:  # jitter may raise it
+            return record
+    return None
+
+
+def generate(
+    types: Sequence[StructureType],
+    limit: int,
+    seed: int = 0,
+    jobs: int = 1,
+    random_share: float = 0.0,
+    journal: Path | None = None,
+) -> Iterator[Record]:
     """Up to `limit` different crystals: the trainable originals first, then decorations, types by √count.
 
-    No two are equal by (formula, space group, type). Deterministic in (types, seed), whatever `jobs`.
+    No two are equal by (formula, space group, type). Deterministic in (types, seed, random_share), whatever `jobs`.
+    journal: a file that keeps what is made, so that after a kill the same call takes it from there.
     """
     seen: set[tuple[str, int, str]] = set()
     emitted = 0
     originals = (_original(kind) for kind in types if may_train(kind.formula))
-    for record in _chain(originals, _decorations(types, limit, seed, jobs)):
+    for record in chain(originals, _decorations(types, limit, seed, jobs, random_share, journal)):
         key = (record["formula"], record["space_group"], record["type"])
         if key not in seen:
             seen.add(key)
@@ -243,34 +347,96 @@ def generate(types: Sequence[StructureType], limit: int, seed: int = 0, jobs: in
                 return
 
 
-def _chain(*sources: Iterator[Record]) -> Iterator[Record]:
-    for source in sources:
-        yield from source
-
-
-def _decorations(types: Sequence[StructureType], limit: int, seed: int, jobs: int) -> Iterator[Record]:
-    from concurrent.futures import ProcessPoolExecutor
-    from itertools import islice
-
+def _decorations(
+    types: Sequence[StructureType], limit: int, seed: int, jobs: int, random_share: float, journal: Path | None
+) -> Iterator[Record]:
     known, examples = Counter[str](), Counter[str]()
     for kind in types:
         known[kind.label] += kind.count
         examples[kind.label] += 1
     weight = np.array([np.sqrt(known[kind.label]) / examples[kind.label] for kind in types])
-    picks = np.random.default_rng(seed).choice(len(types), size=3 * limit, p=weight / weight.sum())
-    tasks = ((types[pick], number, seed) for number, pick in enumerate(picks.tolist()))
+    rng = np.random.default_rng(seed)
+    picks = rng.choice(len(types), size=3 * limit, p=weight / weight.sum())
+    random = rng.random(len(picks)) < random_share
+    system = _system(types[0].space_group)
+    tasks = (
+        (system if at_random else types[pick], number, seed)
+        for number, (pick, at_random) in enumerate(zip(picks.tolist(), random, strict=True))
+    )
+    batches = iter(lambda: list(islice(tasks, BATCH)), [])
+    with _Journal(journal) as kept, _mapper(jobs) as mapper:
+        for batch in batches:
+            records = kept.next()
+            if records is None:
+                records = [record for record in mapper(_decorate_task, batch) if record is not None]
+                kept.append(records)
+            yield from records
+
+
+@contextmanager
+def _mapper(jobs: int) -> Iterator[Callable[..., Iterable[Record | None]]]:
+    """map, on one or several processes."""
     if jobs == 1:
-        yield from filter(None, map(_decorate_task, tasks))
+        yield map
         return
-    with ProcessPoolExecutor(jobs) as pool:
-        while batch := list(islice(tasks, 64 * jobs)):
-            yield from filter(None, pool.map(_decorate_task, batch, chunksize=16))
+    from concurrent.futures import ProcessPoolExecutor
+
+    with ProcessPoolExecutor(jobs, initializer=_end_with, initargs=(os.getpid(),)) as pool:
+        yield partial(pool.map, chunksize=8)
 
 
-def _decorate_task(task: tuple[StructureType, int, int]) -> Record | None:
-    return decorate(*task)
+def _end_with(parent: int) -> None:
+    """End this worker soon after its parent: one that was killed cannot tell it to, and it would wait for ever."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
-def dump_json(record: Record) -> str:
+class _Journal:
+    """Batches of records as lines of a file. A line that a kill cut short is made again."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+
+    def __enter__(self) -> _Journal:
+        self.file = None
+        if self.path is not None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.file = open(self.path, "a+b")
+            self.file.seek(0)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.file is not None:
+            self.file.close()
+
+    def next(self) -> list[Record] | None:
+        """The next batch kept; None when the rest is to be made."""
+        if self.file is None:
+            return None
+        start = self.file.tell()
+        line = self.file.readline()
+        if line.endswith(b"\n"):
+            return list(json.loads(line))
+        self.file.truncate(start)
+        return None
+
+    def append(self, records: list[Record]) -> None:
+        """Keep a batch."""
+        if self.file is not None:
+            self.file.write(dump_json(records).encode() + b"\n")
+            self.file.flush()
+
+
+def _decorate_task(task: tuple[StructureType | str, int, int]) -> Record | None:
+    kind, number, seed = task
+    return random_crystal(kind, number, seed) if isinstance(kind, str) else decorate(kind, number, seed)
+
+
+def dump_json(record: Record | list[Record]) -> str:
     """One line of a .jsonl file."""
     return json.dumps(record, default=lambda v: np.asarray(v).tolist(), separators=(",", ":"))

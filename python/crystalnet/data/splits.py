@@ -7,17 +7,26 @@ decorated into, or used to fit confidence.
 
 from __future__ import annotations
 
+import gzip
 import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from crystalnet.records import InputError
 
 DEV_FOLD = 5  # every fifth composition
 VALIDATION_FOLD = 40  # of what remains, every fortieth validates a training run
+MATERIAL_ID = re.compile(r"(mp|mvc)-[0-9a-z]+")
 
 
-def _fold(formula: str, n: int) -> int:
-    return int(sha256(formula.encode()).hexdigest(), 16) % n
+def _fold(text: str, n: int) -> int:
+    return int(sha256(text.encode()).hexdigest(), 16) % n
 
 
 @cache
@@ -36,6 +45,80 @@ def may_train(formula: str) -> bool:
     return not is_dev(formula) and formula not in reserved_formulas()
 
 
-def split_of(formula: str) -> str:
-    """ "train" or "validation" for a trainable composition; polymorphs stay together."""
-    return "validation" if _fold("validation:" + formula, VALIDATION_FOLD) == 0 else "train"
+def split_of(name: str) -> str:
+    """ "train" or "validation" for a trainable composition (or a structure type); what has one name stays together."""
+    return "validation" if _fold("validation:" + name, VALIDATION_FOLD) == 0 else "train"
+
+
+@dataclass(frozen=True)
+class Splits:
+    """How crystals are divided: by "composition" (polymorphs stay together), structure "type" (harder), or a list.
+
+    listed: split of each Materials Project id, taken as it is; files: SHA-256 of the lists.
+    """
+
+    by: str = "composition"
+    listed: dict[str, str] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.by not in ("composition", "type"):
+            raise InputError(f"--split {self.by!r}: choose composition or type")
+
+    def of(self, name: str, formula: str, kind: str) -> str:
+        """Split of a crystal: its id, reduced formula and structure type."""
+        if self.listed:
+            return self.listed[name]
+        return split_of(formula if self.by == "composition" else kind)
+
+    def describe(self) -> dict[str, Any]:
+        """For the manifest."""
+        if self.listed:
+            return {"by": "list", "files": self.files}
+        return {"by": self.by, "rule": f"SHA-256 of 'validation:' + {self.by}, every {VALIDATION_FOLD}th validates"}
+
+
+def read_splits(by: str, paths: tuple[Path, ...], system: str) -> Splits:
+    """The division asked for. Each path is a list of mp-ids:
+
+    JSON {"train": [ids], "val": [ids], ...}, perhaps one level below the system's name, or a file of ids (JSON list or
+    object with ids as keys, or text) whose own name says train, val or test, as the paper publishes them. .gz is read.
+    InputError where an id is in two splits or a file holds none.
+    """
+    listed: dict[str, str] = {}
+    for path in paths:
+        found = list(_listed(path, system))
+        if not found:
+            raise InputError(f"{path}: no Materials Project id in it; give lists of ids such as mp-149")
+        for name, split in found:
+            if listed.setdefault(name, split) != split:
+                raise InputError(f"{path}: {name} is in {split} and in {listed[name]}")
+    return Splits(by, listed, {path.name: sha256(path.read_bytes()).hexdigest() for path in paths})
+
+
+def _listed(path: Path, system: str) -> Iterator[tuple[str, str]]:
+    try:
+        content = path.read_bytes()
+        text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as a list of ids ({error})") from None
+    try:
+        document = json.loads(text)
+    except ValueError:
+        document = MATERIAL_ID.findall(text) and [match[0] for match in MATERIAL_ID.finditer(text)]
+    if isinstance(document, dict) and system in document:
+        document = document[system]
+    if isinstance(document, dict) and document and not all(map(MATERIAL_ID.fullmatch, document)):
+        groups = document
+    else:
+        groups = {path.name: document}
+    for name, ids in groups.items():
+        split = _split_named(name, path)
+        yield from ((str(i), split) for i in ids)
+
+
+def _split_named(name: str, path: Path) -> str:
+    for word, split in (("val", "validation"), ("test", "test"), ("train", "train")):
+        if word in name.lower():
+            return split
+    raise InputError(f"{path}: {name!r} says neither train, val nor test")

@@ -1,13 +1,16 @@
 """A data set on disk: one directory of flat numpy arrays and a manifest.
 
-    manifest.json          versions, source, counts, split rule, SHA-256 of every other file
+    manifest.json          versions, source, counts, split rule, SHA-256 of every other file and of itself
     records.jsonl          id, formula, space_group, type, source, split of each crystal, in order
     lattices.npy           (N, 3, 3) float64, Å, rows
     offsets.npy            (N + 1,) int64: atoms of crystal i are offsets[i]:offsets[i+1]
     atomic_numbers.npy     (A,) uint8
     frac_coords.npy        (A, 3) float64
+    maps-00000.npy, ...    (SHARD, 50³) float16, e/Å³, the last one shorter; only where densities come from DFT
+    failures.jsonl         id and reason of what the source could not give; only where there is any
 
-Densities and patterns of promolecule sources follow from the crystals and are not stored. Readable with numpy alone.
+Densities of promolecule sources and all patterns follow from the crystals and are not stored. Readable with numpy
+alone.
 """
 
 from __future__ import annotations
@@ -15,9 +18,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +30,8 @@ from crystalnet.data.splits import split_of
 from crystalnet.elements import ATOMIC_NUMBER, SYMBOLS
 from crystalnet.records import AtomSites, InputError
 
-FORMAT = 1
+FORMAT = 2  # 1 had no hash of the manifest itself
+SHARD = 1024  # maps a file: 256 MB, what an interrupted build loses at most
 ARRAYS = ("lattices", "offsets", "atomic_numbers", "frac_coords")
 
 
@@ -51,24 +55,39 @@ class Crystals:
         return AtomSites(self.lattices[index], species, self.frac_coords[atoms])
 
 
-def write_store(directory: Path, records: Iterable[dict[str, Any]], about: dict[str, Any]) -> int:
-    """Write a data set from structure records, all or nothing; `about` goes into the manifest. Returns the count."""
+def write_store(
+    directory: Path, records: Iterable[dict[str, Any]], about: dict[str, Any], failures: Sequence[dict[str, str]] = ()
+) -> int:
+    """Write a data set from structure records, all or nothing. Returns the count.
+
+    A record's "density" (50³ values, e/Å³), where there is one, is stored; then every record needs one. `about` goes
+    into the manifest; failures {"id", "reason"} are read when the records are exhausted.
+    """
     partial = directory.with_name(directory.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        count = _write_files(partial, records, about)
+        count = _write_files(partial, records, about, failures)
     except BaseException:
         shutil.rmtree(partial)
         raise
+    old = directory.with_name(directory.name + ".old")  # a kill here leaves the old or the new set, whole
+    shutil.rmtree(old, ignore_errors=True)
     if directory.exists():
-        shutil.rmtree(directory)
+        os.replace(directory, old)
     os.replace(partial, directory)
+    shutil.rmtree(old, ignore_errors=True)
     return count
 
 
-def _write_files(partial: Path, records: Iterable[dict[str, Any]], about: dict[str, Any]) -> int:
-    lattices, counts, numbers, coordinates = [], [0], [], []
+def _write_files(
+    partial: Path, records: Iterable[dict[str, Any]], about: dict[str, Any], failures: Sequence[dict[str, str]]
+) -> int:
+    lattices: list[np.ndarray] = []
+    coordinates: list[np.ndarray] = []
+    numbers: list[int] = []
+    counts = [0]
+    maps = _ShardWriter(partial)
     with open(partial / "records.jsonl", "w", encoding="utf-8") as rows:
         for record in records:
             lattices.append(np.asarray(record["lattice"], dtype=float))
@@ -77,28 +96,74 @@ def _write_files(partial: Path, records: Iterable[dict[str, Any]], about: dict[s
             coordinates.append(np.asarray(record["frac_coords"], dtype=float))
             row = {key: record.get(key) for key in ("id", "formula", "space_group", "system", "type", "source")}
             rows.write(json.dumps(row | {"split": record.get("split") or split_of(record["formula"])}) + "\n")
+            if "density" in record:
+                maps.add(record["density"])
+    maps.finish()
     if not lattices:
-        raise InputError("no usable crystal in the source; nothing was written")
+        reasons = f" (the first failure: {failures[0]['id']}: {failures[0]['reason']})" if failures else ""
+        raise InputError(f"no usable crystal in the source; nothing was written{reasons}")
+    if maps.count not in (0, len(lattices)):
+        raise ValueError(f"{maps.count} densities for {len(lattices)} crystals")
+    if failures:
+        (partial / "failures.jsonl").write_text("".join(json.dumps(f, ensure_ascii=False) + "\n" for f in failures))
     arrays = (np.array(lattices), np.cumsum(counts), np.array(numbers, np.uint8), np.concatenate(coordinates))
     for name, array in zip(ARRAYS, arrays, strict=True):
         np.save(partial / f"{name}.npy", array)
-    hashes = {path.name: _sha256(path) for path in sorted(partial.iterdir())}
+    hashes = {path.name: file_sha256(path) for path in sorted(partial.iterdir())}
     manifest = {"format": FORMAT, "count": len(lattices), **about, "sha256": hashes}
+    manifest["manifest_sha256"] = _manifest_digest(manifest)
     (partial / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
     return len(lattices)
+
+
+class _ShardWriter:
+    """Maps into shards of a directory as they come."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory, self.count = directory, 0
+        self.buffer: np.ndarray | None = None
+
+    def add(self, density: np.ndarray) -> None:
+        """One map, rounded to float16 (5e-4 relative: below what separates DFT codes)."""
+        flat = np.asarray(density).ravel()
+        if self.buffer is None:
+            self.buffer = np.empty((SHARD, flat.size), dtype=np.float16)
+        self.buffer[self.count % SHARD] = flat
+        self.count += 1
+        if self.count % SHARD == 0:
+            np.save(self.directory / shard_name("maps", self.count // SHARD - 1), self.buffer)
+
+    def finish(self) -> None:
+        """Write what is left."""
+        if self.buffer is not None and self.count % SHARD:
+            np.save(self.directory / shard_name("maps", self.count // SHARD), self.buffer[: self.count % SHARD])
+
+
+def shard_name(kind: str, number: int) -> str:
+    """File name of a shard."""
+    return f"{kind}-{number:05d}.npy"
+
+
+def _manifest_digest(manifest: dict[str, Any]) -> str:
+    content = {key: value for key, value in manifest.items() if key != "manifest_sha256"}
+    return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
     """The manifest. InputError where the directory is no data set."""
     path = directory / "manifest.json"
     try:
-        manifest = json.loads(path.read_text())
-        if manifest["format"] != FORMAT:
+        manifest = dict(json.loads(path.read_text()))
+        if not 1 <= manifest["format"] <= FORMAT:
             raise InputError(f"{path}: format {manifest['format']} is not {FORMAT}; fetch the data set again")
-        return dict(manifest)
-    except FileNotFoundError:
+        if manifest["format"] > 1 and manifest["manifest_sha256"] != _manifest_digest(manifest):
+            raise ValueError
+        return manifest
+    except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{directory}: no data set here (manifest.json is missing); run `crystalnet fetch`") from None
-    except (ValueError, KeyError, TypeError):
+    except InputError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError):
         raise InputError(f"{path}: damaged; run `crystalnet fetch` again") from None
 
 
@@ -109,7 +174,7 @@ def verify_store(directory: Path) -> dict[str, Any]:
         path = directory / name
         if not path.is_file():
             raise InputError(f"{path}: missing; run `crystalnet fetch` again")
-        if _sha256(path) != expected:
+        if file_sha256(path) != expected:
             raise InputError(f"{path}: damaged (its SHA-256 differs from the manifest's); run `crystalnet fetch` again")
     return manifest
 
@@ -118,29 +183,41 @@ def read_store(directory: Path) -> Crystals:
     """Open a data set after verifying it."""
     verify_store(directory)
     rows = (directory / "records.jsonl").read_text(encoding="utf-8").splitlines()
-    arrays = [np.load(directory / f"{name}.npy") for name in ARRAYS]
-    return Crystals(*arrays, records=tuple(json.loads(row) for row in rows))
+    arrays = {name: np.load(directory / f"{name}.npy") for name in ARRAYS}
+    return Crystals(records=tuple(json.loads(row) for row in rows), **arrays)
 
 
-def _sha256(path: Path) -> str:
-    return sha256(path.read_bytes()).hexdigest()
+def open_maps(directory: Path, manifest: dict[str, Any]) -> list[np.ndarray]:
+    """The stored maps of a DFT data set, memory-mapped: shards (SHARD, 50³) float16; empty for other sources."""
+    names = sorted(name for name in manifest["sha256"] if name.startswith("maps-"))
+    return [np.load(directory / name, mmap_mode="c") for name in names]  # torch takes writable arrays only
+
+
+def file_sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's content."""
+    with open(path, "rb") as file:
+        return file_digest(file, "sha256").hexdigest()
 
 
 def describe(directory: Path) -> str:
     """What a data set holds, in a few lines."""
     from collections import Counter
 
-    manifest, crystals = read_manifest(directory), read_store(directory)
+    crystals, manifest = read_store(directory), read_manifest(directory)
     atoms = np.diff(crystals.offsets)
+    edges = np.linalg.norm(crystals.lattices, axis=2)
     splits = Counter(record["split"] for record in crystals.records)
     types = {record["type"] for record in crystals.records}
-    return "\n".join(
-        [
-            f"{directory}: {len(crystals)} {manifest.get('system', '')} crystals from {manifest['source']}",
-            f"  splits       {', '.join(f'{name} {count}' for name, count in sorted(splits.items()))}",
-            f"  types        {len(types)}",
-            f"  compositions {len({record['formula'] for record in crystals.records})}",
-            f"  atoms a cell {atoms.min()} to {atoms.max()}, median {int(np.median(atoms))}",
-            f"  density      {manifest.get('density', 'promolecule')}; made by crystalnet {manifest['crystalnet']}",
-        ]
-    )
+    lines = [
+        f"{directory}: {len(crystals)} {manifest.get('system', '')} crystals from {manifest['source']}",
+        f"  splits       {', '.join(f'{name} {count}' for name, count in sorted(splits.items()))}",
+        f"  types        {len(types)}",
+        f"  compositions {len({record['formula'] for record in crystals.records})}",
+        f"  atoms a cell {atoms.min()} to {atoms.max()}, median {int(np.median(atoms))}",
+        f"  cell edges   {edges.min():.1f} to {edges.max():.1f} Å",
+        f"  density      {manifest.get('density', 'promolecule')}; made by crystalnet {manifest['crystalnet']}",
+    ]
+    if (directory / "failures.jsonl").is_file():
+        count = len((directory / "failures.jsonl").read_text(encoding="utf-8").splitlines())
+        lines.append(f"  left out     {count}; failures.jsonl says why")
+    return "\n".join(lines)

@@ -7,7 +7,9 @@
    axis the shift is continuous) the one with the largest key. The key goes through the elements, the rarest
    in the cell first (ties: the most electropositive by Mendeleev number, Pettifor 1984), and asks of each for the
    largest Re, then Im, of its geometric structure factor Σ e^{2πi h·x} at a fixed list of low h; differences
-   below KEY_TOLERANCE do not count. So the rarest element comes to lie on the origin where it can.
+   below KEY_TOLERANCE do not count. So the rarest element comes to lie on the origin where it can. Descriptions that
+   the low h cannot tell apart (one in fifty cubic crystals, all in large cells) are asked again at higher h, for the
+   smallest there.
 """
 
 from __future__ import annotations
@@ -29,16 +31,19 @@ if TYPE_CHECKING:
 SYMPREC = 0.01  # Å, experimental and generated structures
 SYMPREC_RELAXED = 0.1  # Å, DFT-relaxed structures
 KEY_TOLERANCE = 1e-3  # per atom: well above coordinate rounding, well below what separates two descriptions
+METRIC_STEPS = 1e6  # of a metric tensor, relative to its largest length: far below any tolerance asked for
 SHIFT_STEPS = 24  # normaliser translations are multiples of 1/2, 1/3, 1/4, 1/8 of primitive vectors
 
 
-def _key_hkl() -> np.ndarray:
-    """Low-order h, one of each pair ±h, shortest first."""
-    half = [h for h in product((0, 1, -1, 2, -2), repeat=3) if h > (0, 0, 0) and sum(map(abs, h)) <= 4]
+def _key_hkl(largest: int, order: int) -> np.ndarray:
+    """h with indices up to `largest` and Σ|h| ≤ order, one of each pair ±h, shortest first."""
+    indices = range(-largest, largest + 1)
+    half = [h for h in product(indices, repeat=3) if h > (0, 0, 0) and sum(map(abs, h)) <= order]
     return np.array(sorted(half, key=lambda h: (sum(map(abs, h)), [-v for v in h])), dtype=float)
 
 
-KEY_HKL = _key_hkl()
+KEY_HKL = _key_hkl(2, 4)
+FINE_HKL = _key_hkl(5, 8)
 
 
 def standard_primitive(structure: Structure, symprec: float = SYMPREC) -> Structure:
@@ -83,13 +88,14 @@ def holohedry(lattice: np.ndarray, tolerance: float = 1e-3) -> np.ndarray:
     lattice (3, 3) Å rows. tolerance relative. 48 for cubic lattices, 12 for rhombohedral, 24 for hexagonal ones.
     """
     metric = lattice @ lattice.T
-    scaled = np.round(metric / np.diag(metric).max() / tolerance).astype(np.int64)
-    return _holohedry_of(scaled.tobytes(), metric.tobytes(), tolerance)
+    # Whatever its size, a lattice of one shape is worked out once.
+    shape = np.round(metric / np.diag(metric).max() * METRIC_STEPS).astype(np.int64)
+    return _holohedry_of(shape.tobytes(), tolerance)
 
 
 @lru_cache(maxsize=256)
-def _holohedry_of(_key: bytes, metric_bytes: bytes, tolerance: float) -> np.ndarray:
-    metric = np.frombuffer(metric_bytes).reshape(3, 3)
+def _holohedry_of(shape: bytes, tolerance: float) -> np.ndarray:
+    metric = np.frombuffer(shape, dtype=np.int64).reshape(3, 3) / METRIC_STEPS
     vectors = np.array(list(product((-2, -1, 0, 1, 2), repeat=3)))
     lengths = np.einsum("ni,ij,nj->n", vectors, metric, vectors)
     slack = tolerance * np.diag(metric).max()
@@ -134,10 +140,12 @@ def canonical_coordinates(
     if axis is not None:
         described = [z for y in described for z in _polar_origins(y, species, elements, axis)]
     alive = np.array(described)  # (descriptions, N, 3)
-    for element in elements:
-        phases = np.exp(2j * np.pi * np.einsum("hi,dai->dha", KEY_HKL, alive[:, species == element])).mean(-1)
+    for (hkl, sign), element in product(((KEY_HKL, 1), (FINE_HKL, -1)), elements):
+        if len(alive) == 1:
+            break
+        phases = np.exp(2j * np.pi * np.einsum("hi,dai->dha", hkl, alive[:, species == element])).mean(-1)
         rows = np.arange(len(alive))
-        for column in np.concatenate([phases.real, phases.imag], axis=1).T:
+        for column in sign * np.concatenate([phases.real, phases.imag], axis=1).T:
             rows = rows[column[rows] > column[rows].max() - KEY_TOLERANCE]
         alive = alive[rows]
     best = np.round(alive[0], 9) % 1.0
