@@ -7,6 +7,7 @@
 #include <numeric>
 #include <vector>
 
+#include "buffer.hpp"
 #include "clones.hpp"
 #include "parallel.hpp"
 
@@ -17,10 +18,10 @@ using Axes = std::array<int, 3>;
 
 // A map relative to its mean, and its windows.
 struct Map {
-  double offset;             // the mean
-  double rest;               // mean of `value`: what rounding left
-  std::vector<float> value;  // (n, n, n)
-  std::vector<float> mean, variance;  // (m, m, m), m = n − 6: mean of `value` and unbiased variance in each window
+  double offset;          // the mean
+  double rest;            // mean of `value`: what rounding left
+  Buffer value;           // (n, n, n)
+  Buffer mean, variance;  // (m, m, m), m = n − 6: mean of `value` and unbiased variance in each window
 };
 
 struct Sums {
@@ -99,7 +100,7 @@ double mean(int n, const float* values) {
 
 Map make_map(int n, const float* values) {
   const std::size_t size = static_cast<std::size_t>(n) * n * n, m = n - kWindow + 1;
-  Map map{mean(n, values), 0, std::vector<float>(size), std::vector<float>(m * m * m), std::vector<float>(m * m * m)};
+  Map map{mean(n, values), 0, Buffer(size), Buffer(m * m * m), Buffer(m * m * m)};
   for (std::size_t i = 0; i < size; ++i) map.value[i] = static_cast<float>(values[i] - map.offset);
   map.rest = mean(n, map.value.data());
   window_statistics(n, map);
@@ -107,10 +108,10 @@ Map make_map(int n, const float* values) {
 }
 
 // Axis a of the result is axis `axes[a]` of the array, the last one backwards if flip_z.
-void turn(int n, const std::vector<float>& in, const Axes& axes, bool flip_z, std::vector<float>& out) {
+Buffer turned(int n, const Buffer& in, const Axes& axes, bool flip_z) {
   const int strides[3] = {n * n, n, 1};
   const int step = flip_z ? -strides[axes[2]] : strides[axes[2]];
-  out.resize(in.size());
+  Buffer out(static_cast<std::size_t>(n) * n * n);
   float* to = out.data();
   for (int i = 0; i < n; ++i) {
     for (int j = 0; j < n; ++j) {
@@ -118,15 +119,13 @@ void turn(int n, const std::vector<float>& in, const Axes& axes, bool flip_z, st
       for (int k = 0; k < n; ++k) *to++ = from[k * step];
     }
   }
+  return out;
 }
 
-void turn(int n, const Map& map, const Axes& axes, bool flip_z, Map& out) {
+Map turned(int n, const Map& map, const Axes& axes, bool flip_z = false) {
   const int m = n - kWindow + 1;
-  out.offset = map.offset;
-  out.rest = map.rest;
-  turn(n, map.value, axes, flip_z, out.value);
-  turn(m, map.mean, axes, flip_z, out.mean);
-  turn(m, map.variance, axes, flip_z, out.variance);
+  return {map.offset, map.rest, turned(n, map.value, axes, flip_z), turned(m, map.mean, axes, flip_z),
+          turned(m, map.variance, axes, flip_z)};
 }
 
 // Sums over the truth and a guess of which x or y run backwards. c1, c2: the constants of SSIM.
@@ -204,7 +203,7 @@ void ssim3d_rotations(const SimilarityRequest& request, int n_threads, double* s
       guesses[item] = make_map(n, request.guess + item * size);
     } else {
       truth = make_map(n, request.truth);
-      if (any_flip_z) turn(n, truth, straight, true, flipped);
+      if (any_flip_z) flipped = turned(n, truth, straight, true);
     }
   });
   const auto n_orders = static_cast<std::int64_t>(orders.size());
@@ -212,8 +211,8 @@ void ssim3d_rotations(const SimilarityRequest& request, int n_threads, double* s
     const std::int64_t index = item / n_orders;
     const Axes axes = orders[item % n_orders];
     const Map& original = guesses[index];
-    thread_local Map copy;  // fresh memory for each item would cost as much as filling it
-    if (axes != straight) turn(n, original, axes, false, copy);
+    Map copy;
+    if (axes != straight) copy = turned(n, original, axes);
     const Map& guess = axes == straight ? original : copy;
     const double shift = truth.offset - guess.offset;
     for (int r = 0; r < count; ++r) {

@@ -222,13 +222,14 @@ class _Bound:
         return weight.data_ptr(), bias.data_ptr(), weight.shape[1], weight.shape[0], int(layer.flags)
 
 
-@torch.library.custom_op(
+torch.library.define(
     "crystalnet::film_decode",
-    mutates_args=(),
-    device_types="cpu",
-    schema="(Tensor points, Tensor film, Tensor amplitude, Tensor rows, Tensor[] weights, Tensor[] biases, "
+    "(Tensor points, Tensor film, Tensor amplitude, Tensor rows, Tensor[] weights, Tensor[] biases, "
     "int[] flags, int n_position, float centre, bool junction_relu, bool softplus, bool bf16) -> Tensor",
 )
+
+
+@torch.library.impl("crystalnet::film_decode", "cpu")
 def _film_decode_cpu(
     points: Tensor,
     film: Tensor,
@@ -265,7 +266,7 @@ def _film_decode_cpu(
     return out
 
 
-@_film_decode_cpu.register_kernel("cuda")
+@torch.library.impl("crystalnet::film_decode", "cuda")
 def _film_decode_cuda(
     points: Tensor,
     film: Tensor,
@@ -305,7 +306,7 @@ def _film_decode_cuda(
     return out
 
 
-@_film_decode_cpu.register_fake
+@torch.library.register_fake("crystalnet::film_decode")
 def _film_decode_fake(points: Tensor, film: Tensor, *rest: object) -> Tensor:
     return points.new_empty(film.shape[0], points.shape[0])
 
@@ -313,14 +314,15 @@ def _film_decode_fake(points: Tensor, film: Tensor, *rest: object) -> Tensor:
 # --- gradients ----------------------------------------------------------------------------------------------------
 
 
-@torch.library.custom_op(
+torch.library.define(
     "crystalnet::film_decode_backward",
-    mutates_args=(),
-    device_types="cpu",
-    schema="(Tensor grad, Tensor points, Tensor film, Tensor amplitude, Tensor rows, Tensor[] weights, "
+    "(Tensor grad, Tensor points, Tensor film, Tensor amplitude, Tensor rows, Tensor[] weights, "
     "Tensor[] biases, int[] flags, int n_position, float centre, bool junction_relu, bool softplus, bool bf16)"
     " -> Tensor[]",
 )
+
+
+@torch.library.impl("crystalnet::film_decode_backward", "cpu")
 def _film_decode_backward(
     grad: Tensor,
     points: Tensor,
@@ -386,7 +388,7 @@ def _reference_backward(
         return list(torch.autograd.grad(out, leaves, grad, materialize_grads=True))
 
 
-@_film_decode_backward.register_fake
+@torch.library.register_fake("crystalnet::film_decode_backward")
 def _film_decode_backward_fake(
     grad: Tensor,
     points: Tensor,
@@ -420,4 +422,4 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     return None, grads[0], grads[1], None, grads[2 : 2 + n], grads[2 + n :], *[None] * len(ctx.settings)
 
 
-_film_decode_cpu.register_autograd(_backward, setup_context=_setup_context)
+torch.library.register_autograd("crystalnet::film_decode", _backward, setup_context=_setup_context)

@@ -100,13 +100,14 @@ def _check(
     check_atomic_numbers(atomic_numbers.cpu().numpy())
 
 
-@torch.library.custom_op(
+torch.library.define(
     "crystalnet::powder_pattern",
-    mutates_args=(),
-    device_types="cpu",
-    schema="(Tensor lattices, Tensor atom_offsets, Tensor frac_coords, Tensor atomic_numbers, "
+    "(Tensor lattices, Tensor atom_offsets, Tensor frac_coords, Tensor atomic_numbers, "
     "float wavelength, int n_bins) -> Tensor",
 )
+
+
+@torch.library.impl("crystalnet::powder_pattern", "cpu")
 def _powder_pattern_cpu(
     lattices: Tensor,
     atom_offsets: Tensor,
@@ -133,7 +134,7 @@ def _powder_pattern_cpu(
     return out
 
 
-@_powder_pattern_cpu.register_kernel("cuda")
+@torch.library.impl("crystalnet::powder_pattern", "cuda")
 def _powder_pattern_cuda(
     lattices: Tensor,
     atom_offsets: Tensor,
@@ -170,7 +171,7 @@ def _powder_pattern_cuda(
     return out
 
 
-@_powder_pattern_cpu.register_fake
+@torch.library.register_fake("crystalnet::powder_pattern")
 def _powder_pattern_fake(
     lattices: Tensor,
     atom_offsets: Tensor,

@@ -128,11 +128,13 @@ def _empty(rows: Tensor, samples: int, shared: bool) -> tuple[Tensor, Tensor]:
     return points, rows.new_empty((batch, n), dtype=torch.float32)
 
 
-@torch.library.custom_op(
+torch.library.define(
     "crystalnet::stratified_sample",
-    mutates_args=(),
-    schema="(Tensor[] maps, Tensor rows, int samples, int seed, str mode, bool shared) -> (Tensor, Tensor)",
+    "(Tensor[] maps, Tensor rows, int samples, int seed, str mode, bool shared) -> (Tensor, Tensor)",
 )
+
+
+@torch.library.impl("crystalnet::stratified_sample", ("cpu", "cuda"))
 def _stratified_sample(
     maps: Sequence[Tensor], rows: Tensor, samples: int, seed: int, mode: Mode, shared: bool
 ) -> tuple[Tensor, Tensor]:
@@ -163,7 +165,7 @@ def _stratified_sample(
     return points, densities
 
 
-@_stratified_sample.register_fake
+@torch.library.register_fake("crystalnet::stratified_sample")
 def _stratified_sample_fake(
     maps: Sequence[Tensor], rows: Tensor, samples: int, seed: int, mode: Mode, shared: bool
 ) -> tuple[Tensor, Tensor]:

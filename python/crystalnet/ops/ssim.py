@@ -105,11 +105,13 @@ def _check(truth: Tensor, guesses: Tensor, rotations: int) -> None:
         raise ValueError(f"{rotations} rotations: choose 1, 24 or 48")
 
 
-@torch.library.custom_op(
+torch.library.define(
     "crystalnet::ssim3d_rotations",
-    mutates_args=(),
-    schema="(Tensor truth, Tensor guesses, int rotations) -> (Tensor, Tensor)",
+    "(Tensor truth, Tensor guesses, int rotations) -> (Tensor, Tensor)",
 )
+
+
+@torch.library.impl("crystalnet::ssim3d_rotations", ("cpu", "cuda"))
 def _ssim3d_rotations(truth: Tensor, guesses: Tensor, rotations: int) -> tuple[Tensor, Tensor]:
     _check(truth, guesses, rotations)
     module = native_cuda() if truth.is_cuda else native()
@@ -130,7 +132,7 @@ def _ssim3d_rotations(truth: Tensor, guesses: Tensor, rotations: int) -> tuple[T
     return ssim, psnr
 
 
-@_ssim3d_rotations.register_fake
+@torch.library.register_fake("crystalnet::ssim3d_rotations")
 def _ssim3d_rotations_fake(truth: Tensor, guesses: Tensor, rotations: int) -> tuple[Tensor, Tensor]:
     shape = (guesses.shape[0], rotations)
     return guesses.new_empty(shape, dtype=torch.float64), guesses.new_empty(shape, dtype=torch.float64)
