@@ -159,7 +159,7 @@ def _ssim3d_rotations(device: str) -> Iterator[dict[str, Any]]:
 
     rng = np.random.default_rng(0)
     t = (3 * rng.random((GRID, GRID, GRID)) ** 8).astype(np.float32).astype(float)
-    g = (0.7 * t.transpose(2, 0, 1) + rng.random(t.shape) ** 4).astype(np.float32).astype(float)
+    g = np.ascontiguousarray(0.7 * t.transpose(2, 0, 1) + rng.random(t.shape) ** 4, dtype=np.float32).astype(float)
     span = t.max() - t.min()
     arguments = torch.from_numpy(t).float().to(device), torch.from_numpy(g)[None].float().to(device)
 
