@@ -49,7 +49,7 @@ class TrainConfig:
     """
 
     batch: int = 96
-    samples: int = 8
+    samples: int = 6  # more crystals a minute teach more than more points of each
     epochs: int = 60
     cycles: tuple[int, ...] = ()
     learning_rate: float = 2e-3
