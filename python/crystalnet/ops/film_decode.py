@@ -229,8 +229,8 @@ torch.library.define(
 )
 
 
-@torch.library.impl("crystalnet::film_decode", "cpu")
-def _film_decode_cpu(
+@torch.library.impl("crystalnet::film_decode", ("cpu", "cuda"))
+def _film_decode(
     points: Tensor,
     film: Tensor,
     amplitude: Tensor,
@@ -246,63 +246,21 @@ def _film_decode_cpu(
 ) -> Tensor:
     decoder = _decoder(rows, weights, biases, flags, n_position, centre, junction_relu, softplus)
     _check(points, film, amplitude, decoder)
-    module = native()
-    if module is None:
-        return reference_film_decode(points, decoder, film, amplitude, bf16)
-    bound = _Bound(decoder)
-    points, film, amplitude = points.contiguous(), film.contiguous(), amplitude.contiguous()
-    out = torch.empty(len(film), len(points))
-    module.film_decode(
-        bound.native,
-        len(film),
-        film.data_ptr(),
-        amplitude.data_ptr(),
-        len(points),
-        points.data_ptr(),
-        bf16,
-        torch.get_num_threads(),
-        out.data_ptr(),
-    )
-    return out
-
-
-@torch.library.impl("crystalnet::film_decode", "cuda")
-def _film_decode_cuda(
-    points: Tensor,
-    film: Tensor,
-    amplitude: Tensor,
-    rows: Tensor,
-    weights: Sequence[Tensor],
-    biases: Sequence[Tensor],
-    flags: Sequence[int],
-    n_position: int,
-    centre: float,
-    junction_relu: bool,
-    softplus: bool,
-    bf16: bool,
-) -> Tensor:
-    decoder = _decoder(rows, weights, biases, flags, n_position, centre, junction_relu, softplus)
-    _check(points, film, amplitude, decoder)
-    module = native_cuda()
+    module = native_cuda() if points.is_cuda else native()
     if module is None:
         return reference_film_decode(points, decoder, film, amplitude, bf16)
     bound = _Bound(decoder)
     points, film, amplitude = points.contiguous(), film.contiguous(), amplitude.contiguous()
     out = torch.empty(len(film), len(points), device=points.device)
-    workspace = torch.empty(module.film_decode_workspace(bound.native, bf16), dtype=torch.uint8, device=points.device)
-    with torch.cuda.device(points.device):
-        module.film_decode_cuda(
-            bound.native,
-            len(film),
-            film.data_ptr(),
-            amplitude.data_ptr(),
-            len(points),
-            points.data_ptr(),
-            bf16,
-            workspace.data_ptr(),
-            out.data_ptr(),
-            torch.cuda.current_stream().cuda_stream,
-        )
+    shape = (bound.native, len(film), film.data_ptr(), amplitude.data_ptr(), len(points), points.data_ptr(), bf16)
+    if points.is_cuda:
+        size = module.film_decode_workspace(bound.native, bf16)
+        workspace = torch.empty(size, dtype=torch.uint8, device=points.device)
+        with torch.cuda.device(points.device):
+            stream = torch.cuda.current_stream().cuda_stream
+            module.film_decode_cuda(*shape, workspace.data_ptr(), out.data_ptr(), stream)
+    else:
+        module.film_decode(*shape, torch.get_num_threads(), out.data_ptr())
     return out
 
 
