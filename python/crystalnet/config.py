@@ -87,6 +87,8 @@ class Config:
     def __post_init__(self) -> None:
         if self.system not in SYSTEMS:
             raise InputError(f"--system {self.system!r}: choose one of {', '.join(SYSTEMS)}")
+        if self.train.hypotheses > 1 and self.model.architecture == "paper":
+            raise InputError("the paper's network learns from one sample a crystal; set hypotheses to 1")
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""

@@ -289,15 +289,20 @@ def draw_inputs(
     settings = config.train
     pattern, fractions = dataset.inputs(chosen)
     composition, level = told_composition(fractions, settings.levels, generator)
-    if config.model.architecture == "paper":
+    own_points = config.model.architecture == "paper"
+    if own_points:
         pattern, composition = paper_augmentation(pattern, composition, generator)
         mask = torch.ones_like(pattern)
     else:
         pattern, mask = measured_view(pattern, settings.measured_like, generator)
     seed = int(torch.randint(2**63 - 1, (), generator=generator))
-    own = config.model.architecture == "paper"
     points, truth = stratified_sample(
-        dataset.maps, torch.from_numpy(chosen), settings.samples, seed, "nearest" if own else "voxel", shared=not own
+        dataset.maps,
+        torch.from_numpy(chosen),
+        settings.samples,
+        seed,
+        "nearest" if own_points else "voxel",
+        not own_points,
     )
     return pattern, mask, composition, level, points, truth
 

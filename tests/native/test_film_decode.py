@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor
 from crystalnet.config import PAPER, SMALL, ModelConfig
 from crystalnet.model.network import CrystalNetwork, PaperNetwork, PeriodicNetwork, build_network
 from crystalnet.ops._native import native, native_cuda
-from crystalnet.ops.film_decode import Decoder, Layer, LayerFlag, film_decode, reference_film_decode
+from crystalnet.ops.film_decode import Decoder, Layer, LayerFlag, film_decode, op_arguments, reference_film_decode
 
 FLOAT32, BFLOAT16 = 1e-5, 1e-2  # largest error over largest density, against double precision
 PROCESSORS = ("", "avx512", "avx2", "plain")
@@ -265,36 +264,18 @@ def test_gradients_are_reproducible() -> None:
 # --- registration -------------------------------------------------------------------------------------------------
 
 
-def op_arguments(points: Tensor, case: Case, bf16: bool) -> tuple[Any, ...]:
-    decoder, film, amplitude = case
-    return (
-        points,
-        film,
-        amplitude,
-        decoder.rows,
-        [layer.weight for layer in decoder.layers],
-        [layer.bias for layer in decoder.layers],
-        [int(layer.flags) for layer in decoder.layers],
-        len(decoder.position),
-        decoder.centre,
-        decoder.junction_relu,
-        decoder.softplus,
-        bf16,
-    )
-
-
 @pytest.mark.parametrize("build", [periodic, paper])
 def test_opcheck(build: Callable[..., Case]) -> None:
     decoder, film, amplitude = build(32, 10)
     leaves = mapped(decoder, lambda t: t.clone().requires_grad_())
     case = (replace(leaves, rows=decoder.rows), film.requires_grad_(), amplitude.requires_grad_())
-    torch.library.opcheck(torch.ops.crystalnet.film_decode.default, op_arguments(some_points(9), case, False))
+    torch.library.opcheck(torch.ops.crystalnet.film_decode.default, op_arguments(some_points(9), *case))
 
 
 @pytest.mark.usefixtures("compiled")
 def test_opcheck_of_the_backward() -> None:
     case = periodic(32, 10)
-    arguments = (torch.ones(len(case[1]), 9), *op_arguments(some_points(9), case, False))
+    arguments = (torch.ones(len(case[1]), 9), *op_arguments(some_points(9), *case))
     torch.library.opcheck(torch.ops.crystalnet.film_decode_backward.default, arguments)
 
 
@@ -306,7 +287,7 @@ def test_reference_serves_without_the_native_module(
     case, points = build(), some_points(20)
     assert torch.equal(film_decode(points, *case), reference_film_decode(points, *case))
     assert torch.equal(
-        torch.ops.crystalnet.film_decode(*op_arguments(points, case, False)), reference_film_decode(points, *case)
+        torch.ops.crystalnet.film_decode(*op_arguments(points, *case)), reference_film_decode(points, *case)
     )
 
 

@@ -105,7 +105,7 @@ def _listed(path: Path, system: str) -> Iterator[tuple[str, str]]:
     try:
         document = json.loads(text)
     except ValueError:
-        document = MATERIAL_ID.findall(text) and [match[0] for match in MATERIAL_ID.finditer(text)]
+        document = [match[0] for match in MATERIAL_ID.finditer(text)]
     if isinstance(document, dict) and system in document:
         document = document[system]
     if isinstance(document, dict) and document and not all(map(MATERIAL_ID.fullmatch, document)):

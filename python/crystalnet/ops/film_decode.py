@@ -79,7 +79,15 @@ def film_decode(
     """
     if not _fits_kernel(points, decoder, film, amplitude):
         return reference_film_decode(points, decoder, film, amplitude, bf16)
-    result: Tensor = torch.ops.crystalnet.film_decode(
+    result: Tensor = torch.ops.crystalnet.film_decode(*op_arguments(points, decoder, film, amplitude, bf16))
+    return result
+
+
+def op_arguments(
+    points: Tensor, decoder: Decoder, film: Tensor, amplitude: Tensor | None = None, bf16: bool = False
+) -> tuple[Any, ...]:
+    """What `torch.ops.crystalnet.film_decode` takes for the same call."""
+    return (
         points,
         film.float(),
         film.new_ones(len(film), dtype=torch.float32) if amplitude is None else amplitude.float(),
@@ -93,7 +101,6 @@ def film_decode(
         decoder.softplus,
         bf16,
     )
-    return result
 
 
 def _fits_kernel(points: Tensor, decoder: Decoder, film: Tensor, amplitude: Tensor | None) -> bool:
@@ -237,14 +244,10 @@ def _film_decode(
     rows: Tensor,
     weights: Sequence[Tensor],
     biases: Sequence[Tensor],
-    flags: Sequence[int],
-    n_position: int,
-    centre: float,
-    junction_relu: bool,
-    softplus: bool,
-    bf16: bool,
+    *settings: Any,
 ) -> Tensor:
-    decoder = _decoder(rows, weights, biases, flags, n_position, centre, junction_relu, softplus)
+    *shape, bf16 = settings
+    decoder = _decoder(rows, weights, biases, *shape)
     _check(points, film, amplitude, decoder)
     module = native_cuda() if points.is_cuda else native()
     if module is None:
@@ -252,15 +255,15 @@ def _film_decode(
     bound = _Bound(decoder)
     points, film, amplitude = points.contiguous(), film.contiguous(), amplitude.contiguous()
     out = torch.empty(len(film), len(points), device=points.device)
-    shape = (bound.native, len(film), film.data_ptr(), amplitude.data_ptr(), len(points), points.data_ptr(), bf16)
+    sizes = (bound.native, len(film), film.data_ptr(), amplitude.data_ptr(), len(points), points.data_ptr(), bf16)
     if points.is_cuda:
         size = module.film_decode_workspace(bound.native, bf16)
         workspace = torch.empty(size, dtype=torch.uint8, device=points.device)
         with torch.cuda.device(points.device):
             stream = torch.cuda.current_stream().cuda_stream
-            module.film_decode_cuda(*shape, workspace.data_ptr(), out.data_ptr(), stream)
+            module.film_decode_cuda(*sizes, workspace.data_ptr(), out.data_ptr(), stream)
     else:
-        module.film_decode(*shape, torch.get_num_threads(), out.data_ptr())
+        module.film_decode(*sizes, torch.get_num_threads(), out.data_ptr())
     return out
 
 
@@ -289,17 +292,13 @@ def _film_decode_backward(
     rows: Tensor,
     weights: Sequence[Tensor],
     biases: Sequence[Tensor],
-    flags: Sequence[int],
-    n_position: int,
-    centre: float,
-    junction_relu: bool,
-    softplus: bool,
-    bf16: bool,
+    *settings: Any,
 ) -> list[Tensor]:
     """Gradients of film, amplitude, the weights and the biases, of decoders with a native backward."""
     module = native()
     assert module is not None
-    decoder = _decoder(rows, weights, biases, flags, n_position, centre, junction_relu, softplus)
+    *shape, bf16 = settings
+    decoder = _decoder(rows, weights, biases, *shape)
     bound = _Bound(decoder)
     grad, points, film, amplitude = (t.contiguous() for t in (grad, points, film, amplitude))
     out = [torch.empty(t.shape) for t in (film, amplitude, *weights, *biases)]
