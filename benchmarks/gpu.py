@@ -53,11 +53,12 @@ def training_steps() -> dict[str, Any]:
     """Seconds a step of 128 crystals × 10³ points, and the schedule of 1500 epochs that they imply."""
     settings, device = PAPER.train, "cuda"
     torch.manual_seed(0)
-    network = build_network(PAPER.model).to(device).train()
+    network = build_network(PAPER).to(device).train()
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
     inputs = (
         torch.rand(settings.batch, N_BINS, device=device),
         torch.ones(settings.batch, N_BINS, device=device),
+        torch.zeros(settings.batch, 3, 3, device=device),
         torch.rand(settings.batch, N_ELEMENTS, device=device),
         torch.full((settings.batch,), LEVELS.index("formula"), device=device),
     )

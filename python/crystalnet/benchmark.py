@@ -259,7 +259,7 @@ def _matrix_products(dtype: torch.dtype, width: int, device: str) -> Callable[[]
 
 def _network_that_saw_data(config: Config) -> Any:
     torch.manual_seed(0)
-    network = build_network(config.model).eval()
+    network = build_network(config).eval()
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm1d):  # fresh statistics would let activations die out
             torch.nn.init.normal_(module.running_mean, std=0.1)

@@ -69,7 +69,7 @@ def load_model(path: Path) -> Model:
     """A model file as a network in evaluation mode."""
     tensors, about = load_tensors(path)
     config = Config.from_dict(about.pop("config", {}))
-    network = build_network(config.model)
+    network = build_network(config)
     own = network.state_dict()
     try:
         network.load_state_dict({name: tensors[name].to(own[name].dtype) for name in own})

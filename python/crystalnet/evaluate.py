@@ -20,9 +20,9 @@ from crystalnet.density.promolecule import promolecule
 from crystalnet.metrics import density_scores, structure_scores, wilson
 from crystalnet.records import AtomSites, InputError, Pattern, Solution
 from crystalnet.solver import guess_densities, solve
-from crystalnet.xrd.profile import simulate_profile
+from crystalnet.xrd.profile import calculated_peaks, simulate_profile
 from crystalnet.xrd.radiation import parse_wavelength
-from crystalnet.xrd.vector import pattern_vector
+from crystalnet.xrd.vector import N_BINS
 
 GIVEN = ("formula", "elements", "drop-one", "none")
 PROTOCOLS = ("paper", "single", "ranked")
@@ -83,7 +83,7 @@ def _given_text(given: str, measured_like: bool, guesses: int, candidates: str) 
     return {
         "chemistry": given,
         "lattice": None,
-        "pattern": "Cu Kα 10–90° with width, background and noise" if measured_like else "Mo Kα, full range",
+        "pattern": "Cu Kα 10–90° with width, background and noise" if measured_like else "Mo Kα, 3–150°, perfect",
         "guesses_ranked_by": "pattern (ssim.paper: best of guesses × 24 rotations, by truth)",
         "guess_1": "latent mean",
         "candidates": candidates,
@@ -106,14 +106,15 @@ def _score(
     truth = standard_primitive(structure_of(record), SYMPREC_RELAXED if record.get("dft_relaxed") else SYMPREC)
     amounts = {symbol: float(n) for symbol, n in truth.composition.get_el_amt_dict().items()}
     told, level = _told(amounts, given, np.random.default_rng(seed))
-    density, vector = promolecule(truth), pattern_vector(truth)
-    # Ideal patterns go to the network as they are, measured-like ones through peak picking, as a user's would.
-    observed = None if measured_like else (vector.astype(np.float32), np.ones(len(vector), np.float32))
+    density, sites = promolecule(truth), AtomSites.from_structure(truth)
+    pattern = _simulated(sites, measured_like, seed[1])
+    # The lines of ideal patterns are known; measured-like ones go through peak search, as a user's would.
+    peaks = None if measured_like else calculated_peaks(sites, pattern.radiation, pattern.two_theta)
     solution: Solution | None = None
     failure = None
     try:
         solution = solve(
-            _simulated(AtomSites.from_structure(truth), measured_like, seed[1]),
+            pattern,
             elements=list(told) or None,
             formula="".join(f"{symbol}{n:g}" for symbol, n in told.items()) if level == "formula" else None,
             system=system,
@@ -121,16 +122,15 @@ def _score(
             seed=seed[1],
             model=model_file,
             candidates=candidates,
-            observed=observed,
+            peaks=peaks,
         )
     except InputError as error:
         failure = str(error)
     if solution is not None and len(solution.guesses):
         maps, first = solution.guesses, int(solution.guess_rank.argmin())
-    elif observed is not None:  # no cell was found, which the network does not need
-        maps, first = guess_densities(model, *observed, told, level, guesses, seed[1]), 0
-    else:  # nothing was read off the pattern: an empty answer
-        maps, first = np.zeros((1, *density.shape)), 0
+    else:  # no cell was found: what the chemistry says
+        unseen = np.zeros(N_BINS)
+        maps, first = guess_densities(model, unseen, unseen, None, told, level, guesses, seed[1]), 0
     found = solution.candidates if solution is not None else ()
     return {
         "id": record.get("id"),

@@ -62,6 +62,7 @@ class Peaks:
     two_theta, d_spacing, area, fwhm: (m,) float64; area in counts·degrees.
     background: (n,) on the pattern's axis.
     two_theta_min, two_theta_max: the observed range, degrees.
+    noise: strength, of the strongest line, below which a line may be none; precision: of a position, in widths.
     """
 
     two_theta: np.ndarray
@@ -72,6 +73,8 @@ class Peaks:
     two_theta_min: float
     two_theta_max: float
     radiation: Radiation
+    noise: float = 0.004
+    precision: float = 0.25
 
     def __len__(self) -> int:
         return len(self.two_theta)

@@ -69,7 +69,7 @@ def solve(
     seed: int = 0,
     model: str | Path | None = None,
     candidates: str = "all",
-    observed: tuple[np.ndarray, np.ndarray] | None = None,
+    peaks: Peaks | None = None,
     progress: Progress = lambda stage: None,
 ) -> Solution:
     """Crystal candidates for a measured powder pattern, best first by what the pattern says.
@@ -77,7 +77,7 @@ def solve(
     pattern: file, or a Pattern already read. elements: "Zr,Sb,Pt" or a sequence; formula: "Zr3Sb4Pt3"; both optional.
     wavelength: a name (CuKa, MoKa1, ...) or Å. system: auto, cubic or trigonal. cell: "a", "a,c" or "a,alpha=55".
     guesses: latent samples, the first being the mean. candidates: "all" or "network" (no catalogue).
-    observed: pattern vector and mask (1024,) for the network in place of those that follow from the peaks.
+    peaks: its lines where they are known; else they are picked from it.
     Raises InputError for anything that cannot be used.
     """
     clock = _Clock(progress)
@@ -91,7 +91,7 @@ def solve(
         radiation = None if wavelength is None else parse_wavelength(wavelength)
         measured = pattern if isinstance(pattern, Pattern) else _read(Path(pattern), radiation)
     with clock("peaks"):
-        peaks = find_peaks(measured)
+        peaks = peaks or find_peaks(measured)
         measured = replace(measured, radiation=peaks.radiation)
     with clock("indexing"):
         cells = _cells(peaks, system, cell)
@@ -99,15 +99,20 @@ def solve(
     with clock("network"):
         level = "formula" if amounts else "elements" if symbols else "none"
         told = amounts or dict.fromkeys(symbols, 1.0)
-        zero_shift = {c.system: c.zero_shift for c in reversed(cells)}  # of each system's best cell
         densities = {
-            name: guess_densities(
-                models[name], *(observed or observed_vector(peaks, zero_shift[name])), told, level, guesses, seed
+            c: guess_densities(
+                models[c.system],
+                *observed_vector(peaks, c.zero_shift),
+                c.primitive_lattice,
+                told,
+                level,
+                guesses,
+                seed,
             )
-            for name in models
+            for c in cells
         }
     with clock("atoms"):
-        proposals = [p for c in cells for p in network_proposals(densities[c.system], c, peaks, symbols, amounts)]
+        proposals = [p for c in cells for p in network_proposals(densities[c], c, peaks, symbols, amounts)]
     with clock("catalogue"):
         if candidates == "all" and symbols:
             proposals += [p for c in cells for p in catalogue_proposals(c, peaks, symbols, amounts)]
@@ -117,7 +122,7 @@ def solve(
         ranked = _refined(proposals, measured, peaks)
     with clock("ranking"):
         best = ranked[0][0].cell if ranked else cells[0] if cells else None
-        maps = densities[best.system] if best else np.zeros((0, GRID, GRID, GRID))
+        maps = densities[best] if best else np.zeros((0, GRID, GRID, GRID))
         found = tuple(_candidate(p, fit, score, densities) for p, fit, score in ranked[:REPORTED])
     return Solution(
         pattern=measured,
@@ -200,20 +205,22 @@ def guess_densities(
     model: Model,
     vector: np.ndarray,
     mask: np.ndarray,
+    lattice: np.ndarray | None,
     composition: Mapping[str, float],
     level: str,
     guesses: int,
     seed: int,
 ) -> np.ndarray:
-    """Densities (guesses, 50, 50, 50) e/Å³ from a pattern vector and mask (1024,) and a composition at a level.
+    """Densities (guesses, 50, 50, 50) e/Å³ from a pattern vector and mask (1024,), the primitive lattice (3, 3) that it
+    was indexed with (None: by none), and a composition at a level.
 
     Guess 1 is the latent mean, the others are samples.
     """
     network = model.network
-    pattern = torch.as_tensor(np.asarray(vector, np.float32))[None]
-    observed = torch.as_tensor(np.asarray(mask, np.float32))[None]
-    told = torch.as_tensor(composition_vector(composition, level))[None]
-    latents = network.encode(pattern, observed, told, torch.tensor([LEVELS.index(level)]))
+    cell = np.zeros((3, 3)) if lattice is None else lattice
+    told = (vector, mask, cell, composition_vector(composition, level))
+    inputs = (torch.as_tensor(np.asarray(array, np.float32))[None] for array in told)
+    latents = network.encode(*inputs, torch.tensor([LEVELS.index(level)]))
     generator = torch.Generator().manual_seed(seed)
     draws = [latents.mean()] + [latents.sample(generator) for _ in range(guesses - 1)]
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -281,12 +288,12 @@ def _guess_rank(proposals: list[Proposal], n: int, cell: Cell | None) -> np.ndar
     """Rank (n,) of each guess, 1 the best, by the best proposal that came of it; those that gave none last."""
     best = np.full(n, np.inf)
     for p in proposals:
-        if p.source == "network" and cell is not None and p.cell.system == cell.system:
+        if p.source == "network" and p.cell == cell:
             best[int(p.origin)] = min(best[int(p.origin)], p.misfit)
     return np.argsort(np.argsort(best, kind="stable"), kind="stable") + 1
 
 
-def _candidate(proposal: Proposal, fit: Fit, score: float, densities: Mapping[str, np.ndarray]) -> Candidate:
+def _candidate(proposal: Proposal, fit: Fit, score: float, densities: Mapping[Cell, np.ndarray]) -> Candidate:
     """A refined proposal as reported: refined atoms, their symmetry, and the density behind them."""
     from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
@@ -295,7 +302,7 @@ def _candidate(proposal: Proposal, fit: Fit, score: float, densities: Mapping[st
     conventional = AtomSites.from_structure(structure)
     primitive = AtomSites.from_structure(analyser.get_primitive_standard_structure())
     if proposal.source == "network" or "X" in primitive.species:  # X has no density of its own: the network's shows it
-        values = densities[proposal.cell.system][int(proposal.origin) if proposal.source == "network" else 0]
+        values = densities[proposal.cell][int(proposal.origin) if proposal.source == "network" else 0]
         lattice = proposal.cell.primitive_lattice
     else:
         values = promolecule_density(primitive.lattice, primitive.species, primitive.frac_coords)

@@ -27,6 +27,7 @@ from crystalnet.records import InputError
 
 SAVE_SECONDS = 180  # a checkpoint at least this often: what a kill costs
 CHOICE_STRIDE = 4  # of the points, that choose the closest hypothesis: a quarter tells them apart
+UNKNOWN_CELL = 0.03  # of the crystals: the network must answer, from the chemistry alone, where indexing failed
 VALIDATION_SECONDS = 300  # between validations of short-epoch runs
 VALIDATION_CRYSTALS = 24  # enough to tell 0.01 SSIM apart between checkpoints of one run
 LAST, MODEL = "last.safetensors", "model.safetensors"
@@ -67,7 +68,7 @@ def train(
 ) -> Path:
     """Train a network on a data set; returns the model file (best validation SSIM).
 
-    start_from: a model file of the same shape whose weights a new run begins with (another system's, say).
+    start_from: a model file whose weights a new run begins with where they fit (another system's, say).
     With max_minutes the learning rate anneals to that time instead of to the preset's epochs.
     """
     settings = config.train
@@ -134,7 +135,7 @@ class _Run:
         self.config, self.settings, self.device = config, config.train, device
         self.steps_per_epoch, self.max_seconds = steps_per_epoch, None if max_minutes is None else 60 * max_minutes
         torch.manual_seed(self.settings.seed)
-        self.network = build_network(config.model).to(device)
+        self.network = build_network(config).to(device)
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=self.settings.learning_rate, weight_decay=self.settings.weight_decay
         )
@@ -173,14 +174,14 @@ class _Run:
 
     def one_step(self, chosen: np.ndarray, dataset: CrystalDataset) -> float:
         """One optimiser step on a batch of crystals; returns the loss."""
-        pattern, mask, composition, level, points, truth = (
+        pattern, mask, lattice, composition, level, points, truth = (
             t.to(self.device) for t in draw_inputs(dataset, chosen, self.config, self.generator)
         )
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate()
         self.network.train()
         with torch.autocast(self.device.split(":")[0], dtype=torch.bfloat16, enabled=self.settings.bf16):
-            latents = self.network.encode(pattern, mask, composition, level)
+            latents = self.network.encode(pattern, mask, lattice, composition, level)
             z = self._latent_to_learn_from(latents, points, truth)
             predicted = self.network.decode(self.network.condition(z), points)
         loss = l1(predicted.float(), truth, self.settings.relative_loss) + self.settings.kl_weight * kl(latents)
@@ -230,7 +231,7 @@ class _Run:
 
     def averaged_network(self) -> CrystalNetwork:
         """The network to validate and ship: the weight average where there is one."""
-        network = build_network(self.config.model).to(self.device)
+        network = build_network(self.config).to(self.device)
         network.load_state_dict(self.average or self.network.state_dict())
         return network.eval()
 
@@ -240,11 +241,15 @@ class _Run:
         return {"step": self.state.step, "minutes": round(self.state.seconds / 60, 1), "validation": history}
 
     def start_from(self, path: Path) -> str:
-        """Begin with a model's weights; returns its SHA-256."""
+        """Begin with those of a model's weights that fit (all but the pattern encoder's first layer, between systems);
+        returns its SHA-256.
+        """
         model = load_model(path)
         if model.config.model != self.config.model:
             raise InputError(f"{path}: its network has another shape than preset {self.config.preset}")
-        self.network.load_state_dict(model.network.state_dict())
+        own = self.network.state_dict()
+        fitting = {k: v for k, v in model.network.state_dict().items() if v.shape == own[k].shape}
+        self.network.load_state_dict(own | fitting)
         if self.average:
             self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         return model.sha256
@@ -281,13 +286,14 @@ def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 def draw_inputs(
     dataset: CrystalDataset, chosen: np.ndarray, config: Config, generator: torch.Generator
 ) -> tuple[Tensor, ...]:
-    """Pattern, mask, composition, level, points, densities of a batch.
+    """Pattern, mask, lattice, composition, level, points, densities of a batch.
 
     The paper's preset draws points for each crystal and takes the nearest voxel's density; ours moves the points onto
     their voxels, so that the density is exact, and shares them, so that the position branch runs once a step.
     """
     settings = config.train
-    pattern, fractions = dataset.inputs(chosen)
+    pattern, lattice, fractions = dataset.inputs(chosen)
+    lattice = lattice * (torch.rand(len(chosen), 1, 1, generator=generator) >= UNKNOWN_CELL)
     composition, level = told_composition(fractions, settings.levels, generator)
     own_points = config.model.architecture == "paper"
     if own_points:
@@ -304,7 +310,7 @@ def draw_inputs(
         "nearest" if own_points else "voxel",
         not own_points,
     )
-    return pattern, mask, composition, level, points, truth
+    return pattern, mask, lattice, composition, level, points, truth
 
 
 @torch.no_grad()
@@ -313,10 +319,10 @@ def validate(network: CrystalNetwork, dataset: CrystalDataset, oracle: bool = Fa
     some = dataset.validation if len(dataset.validation) else dataset.train
     chosen = some[:: max(1, len(some) // VALIDATION_CRYSTALS)][:VALIDATION_CRYSTALS]
     device = next(network.parameters()).device
-    pattern, fractions = (t.to(device) for t in dataset.inputs(chosen))
+    pattern, lattice, fractions = (t.to(device) for t in dataset.inputs(chosen))
     level = torch.full((len(chosen),), LEVELS.index("formula"), device=device)
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cpu"):
-        latents = network.encode(pattern, torch.ones_like(pattern), fractions, level)
+        latents = network.encode(pattern, torch.ones_like(pattern), lattice, fractions, level)
         generator = torch.Generator(device).manual_seed(0)
         draws = [latents.sample(generator) for _ in range(2)] if oracle else [latents.mean()]
         guesses = torch.stack([network.density_grid(z) for z in draws], dim=1)  # (B, draws, 50, 50, 50)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from crystalnet.config import PAPER, SMALL, ModelConfig
+from crystalnet.config import PAPER, SMALL, Config
 from crystalnet.model.network import CrystalNetwork, PaperNetwork, PeriodicNetwork, build_network
 from crystalnet.ops._native import native, native_cuda
 from crystalnet.ops.film_decode import Decoder, Layer, LayerFlag, film_decode, op_arguments, reference_film_decode
@@ -311,7 +311,7 @@ def test_bad_input_is_refused() -> None:
 # --- the networks -------------------------------------------------------------------------------------------------
 
 
-def trained_looking(config: ModelConfig) -> CrystalNetwork:
+def trained_looking(config: Config) -> CrystalNetwork:
     """A network whose BatchNorm statistics are not the initial ones."""
     torch.manual_seed(0)
     network = build_network(config)
@@ -339,14 +339,14 @@ def modules_alone(network: CrystalNetwork, conditions: tuple[Tensor, ...], point
     return torch.nn.functional.softplus(network.head(h).squeeze(-1)) * conditions[1][:, None]
 
 
-@pytest.mark.parametrize("config", [SMALL.model, PAPER.model], ids=["small", "paper"])
+@pytest.mark.parametrize("config", [SMALL, PAPER], ids=["small", "paper"])
 @pytest.mark.parametrize("kernels", ["native", "reference"])
 def test_networks_decode_as_their_modules_do(
-    config: ModelConfig, kernels: str, monkeypatch: pytest.MonkeyPatch
+    config: Config, kernels: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CRYSTALNET_OPS", kernels)
     network = trained_looking(config)
-    z = torch.randn(2, 2 * config.latent, generator=torch.Generator().manual_seed(3))
+    z = torch.randn(2, 2 * config.model.latent, generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
         conditions = network.condition(z)
         points = some_points(40)
@@ -360,7 +360,7 @@ def test_networks_decode_as_their_modules_do(
 @pytest.mark.parametrize("kernels", ["native", "reference"])
 def test_density_grid_under_autocast(kernels: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CRYSTALNET_OPS", kernels)
-    network = trained_looking(SMALL.model)
+    network = trained_looking(SMALL)
     z = torch.randn(2, 2 * SMALL.model.latent, generator=torch.Generator().manual_seed(3))
     expected = network.density_grid(z, grid=6)
     assert expected.shape == (2, 6, 6, 6) and expected.dtype == torch.float32
@@ -369,10 +369,10 @@ def test_density_grid_under_autocast(kernels: str, monkeypatch: pytest.MonkeyPat
     assert 0 < relative_error(half, expected) < 5e-2  # the FiLM head is in bfloat16 too
 
 
-@pytest.mark.parametrize("config", [SMALL.model, PAPER.model], ids=["small", "paper"])
-def test_training_reaches_every_weight(config: ModelConfig) -> None:
+@pytest.mark.parametrize("config", [SMALL, PAPER], ids=["small", "paper"])
+def test_training_reaches_every_weight(config: Config) -> None:
     network = trained_looking(config).train()
-    network.decode(network.condition(torch.randn(4, 2 * config.latent)), some_points(30)).sum().backward()
+    network.decode(network.condition(torch.randn(4, 2 * config.model.latent)), some_points(30)).sum().backward()
     for name, parameter in network.named_parameters():
         if not name.startswith(("pattern_", "composition_", "formula_")):
             assert parameter.grad is not None and parameter.grad.isfinite().all(), name

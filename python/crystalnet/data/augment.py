@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from crystalnet.model.inputs import LEVELS
+from crystalnet.ops.powder_pattern import MO_KA, N_BINS
 
-BIN = 180 / 1024  # degrees
+BIN = 180 / N_BINS  # degrees
 NOISE = 0.001  # sd on both inputs (paper, Optimization Loop)
 PAPER_SHIFT = 0.6  # degrees, largest shift of a pattern (paper)
-MO_KA = 0.711  # Å, the pattern vector's wavelength
+BIN_OFF = 0.05  # of the lines: a position good to 0.02° crosses a bin's edge that often, within what is read back
 SOURCES = (1.5406, 1.5406, 1.5406, 0.7093, 0.45)  # Å: mostly copper tubes, some molybdenum, some synchrotrons
 
 
@@ -34,7 +35,7 @@ def measured_view(pattern: Tensor, fraction: float, generator: torch.Generator) 
     """Pattern and mask (B, 1024) as a diffractometer gives them, for a fraction of the rows; the rest ideal, all seen.
 
     A source and 2θ range (from 5–20° to 60–140° at copper's wavelength and alike in d elsewhere), lines below a floor
-    of 0.3–3 % missing, intensities off by 3–20 % (counting, texture), lines a bin off now and then, the highest 1.
+    of 0.3–3 % missing, intensities off by 3–20 % (counting, texture), now and then a line that is a bin off, the highest 1.
     """
     n, bins = pattern.shape
     wavelength = torch.tensor(SOURCES)[torch.randint(len(SOURCES), (n, 1), generator=generator)]
@@ -47,10 +48,9 @@ def measured_view(pattern: Tensor, fraction: float, generator: torch.Generator) 
 
     spread = uniform((n, 1), 0.03, 0.2, generator)
     seen = pattern * mask * torch.exp(spread * torch.randn(pattern.shape, generator=generator))
-    off = torch.rand(n, 1, generator=generator) < 0.3
-    step = 1 - 2 * torch.randint(0, 2, (n, 1), generator=generator)
-    shifted = seen.gather(1, (torch.arange(bins) + step).clamp(0, bins - 1))
-    seen = torch.where(off, shifted, seen) * mask
+    off = torch.rand(n, bins, generator=generator) < BIN_OFF
+    beyond = torch.where(torch.rand(n, 1, generator=generator) < 0.5, (seen * off).roll(1, 1), (seen * off).roll(-1, 1))
+    seen = torch.maximum(seen * ~off, beyond) * mask
     seen = seen / seen.amax(1, keepdim=True).clamp_min(1e-9)
     floor = torch.exp(uniform((n, 1), -5.8, -3.5, generator))
     seen = seen * (seen > floor)

@@ -55,9 +55,10 @@ class CrystalDataset:
         density: np.ndarray = self.maps[shard][row].float().numpy()
         return density
 
-    def inputs(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Patterns (B, 1024) and atom fractions (B, 119)."""
-        return torch.from_numpy(self.patterns[indices]), torch.from_numpy(self.fractions[indices])
+    def inputs(self, indices: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+        """Patterns (B, 1024), primitive lattices (B, 3, 3) in Å, atom fractions (B, 119), float32."""
+        lattices = self.crystals.lattices[indices].astype(np.float32)
+        return torch.from_numpy(self.patterns[indices]), torch.from_numpy(lattices), torch.from_numpy(self.fractions[indices])
 
 
 def _fractions(crystals: Crystals) -> np.ndarray:

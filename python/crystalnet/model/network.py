@@ -1,10 +1,11 @@
 """The network: two variational encoders condition a coordinate network that returns the density at any point.
 
-    pattern (B, C, 1024) ─ encoder ─ μ, σ ─ z ┐
-                                              ├─ FiLM ─ coordinate network on Fourier features ─ ρ(x), e/Å³
-    composition (B, 119) ─ encoder ─ μ, σ ─ z ┘
+    pattern (B, 1024), cell ─ encoder ─ μ, σ ─ z ┐
+                                                 ├─ FiLM ─ coordinate network on Fourier features ─ ρ(x), e/Å³
+    composition (B, 119) ──── encoder ─ μ, σ ─ z ┘
 
 `encode → sample → condition → decode` is the only way through, for training, solving and evaluating alike.
+The cell is what indexing makes of the same pattern; the paper's network does without it.
 Shapes: B crystals, P points, L latent, W width.
 """
 
@@ -19,12 +20,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from crystalnet.config import ModelConfig
+from crystalnet.config import Config, ModelConfig
 from crystalnet.elements import SYMBOLS
 from crystalnet.model.inputs import LEVELS, N_ELEMENTS
+from crystalnet.model.intensities import Intensities
 from crystalnet.ops.film_decode import Decoder, Layer, LayerFlag, film_decode
+from crystalnet.ops.powder_pattern import N_BINS
 
-N_BINS = 1024
 MIN_SIGMA = 1e-4  # keeps log σ finite where an encoder is certain
 
 
@@ -57,8 +59,10 @@ class CrystalNetwork(nn.Module):
 
     config: ModelConfig
 
-    def encode(self, pattern: Tensor, mask: Tensor, composition: Tensor, level: Tensor) -> Latents:
-        """pattern, mask (B, 1024); composition (B, 119); level (B,) index into LEVELS → Latents."""
+    def encode(self, pattern: Tensor, mask: Tensor, lattice: Tensor, composition: Tensor, level: Tensor) -> Latents:
+        """pattern, mask (B, 1024); lattice (B, 3, 3) primitive vectors in Å as indexed, zeros where unknown;
+        composition (B, 119); level (B,) index into LEVELS → Latents.
+        """
         raise NotImplementedError
 
     def condition(self, z: Tensor) -> tuple[Tensor, ...]:
@@ -91,25 +95,31 @@ def _autocast_bf16(device: torch.device) -> bool:
     return torch.is_autocast_enabled(device.type) and torch.get_autocast_dtype(device.type) == torch.bfloat16
 
 
-def build_network(config: ModelConfig) -> CrystalNetwork:
+def build_network(config: Config) -> CrystalNetwork:
     """The network a configuration describes."""
-    return PaperNetwork(config) if config.architecture == "paper" else PeriodicNetwork(config)
+    if config.model.architecture == "paper":
+        return PaperNetwork(config.model)
+    return PeriodicNetwork(config.model, config.system)
 
 
 # --- ours ---------------------------------------------------------------------------------------------------------
 
 
 class PeriodicNetwork(CrystalNetwork):
-    """Integer frequencies, so that the density is periodic across the cell faces, and FiLM in every layer."""
+    """|F|² of the indexed cell's reflections in; integer frequencies, so that the density is periodic across the cell
+    faces; FiLM in every layer.
+    """
 
     rows: Tensor
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, system: str) -> None:
         super().__init__()
         self.config = config
         latent, width = config.latent, config.width
-        self.pattern_encoder = PatternEncoder(latent)
+        self.intensities = Intensities(system)
+        self.pattern_encoder = PatternEncoder(self.intensities.size, latent)
         self.composition_encoder = CompositionEncoder(latent)
+        self.together = nn.Sequential(*(ResidualBlock(2 * latent) for _ in range(2)))
         self.register_buffer("rows", _integer_rows(config.frequencies, config.max_frequency), persistent=False)
         self.position = nn.Linear(2 * len(self.rows), width)
         self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(config.layers))
@@ -127,11 +137,12 @@ class PeriodicNetwork(CrystalNetwork):
         nn.init.normal_(last.weight, std=0.02)
         nn.init.zeros_(last.bias)
 
-    def encode(self, pattern: Tensor, mask: Tensor, composition: Tensor, level: Tensor) -> Latents:
-        return Latents(*self.pattern_encoder(pattern, mask), *self.composition_encoder(composition, level))
+    def encode(self, pattern: Tensor, mask: Tensor, lattice: Tensor, composition: Tensor, level: Tensor) -> Latents:
+        seen = self.intensities(pattern, mask, lattice)
+        return Latents(*self.pattern_encoder(seen), *self.composition_encoder(composition, level))
 
     def condition(self, z: Tensor) -> tuple[Tensor, ...]:
-        out = self.film(z)
+        out = self.film(self.together(z))
         film = out[:, :-1].reshape(len(z), -1, 2, self.config.width)
         pairs = torch.stack([1 + film[:, :, 0], film[:, :, 1]], dim=2)
         return pairs, out[:, -1].float().exp()  # (B, layers+1, 2, W), (B,)
@@ -160,42 +171,34 @@ def _integer_rows(count: int, max_frequency: float) -> Tensor:
     return torch.tensor(rows[:count], dtype=torch.float32)
 
 
-class PatternEncoder(nn.Module):
-    """1-D residual convolutions over [I, √I, observed]; the end is flattened, so that absolute positions survive."""
+class ResidualBlock(nn.Module):
+    """h + W₂ SiLU(W₁ LayerNorm h), beginning as the identity."""
 
-    def __init__(self, latent: int) -> None:
+    def __init__(self, width: int, inner: int = 1024) -> None:
         super().__init__()
-        widths = (24, 32, 48, 64)
-        self.stem = nn.Conv1d(3, widths[0], 7, padding=3)
-        self.blocks = nn.ModuleList(ConvBlock(a, b) for a, b in zip(widths, widths[1:], strict=False))
-        self.mix = nn.Conv1d(widths[-1], 32, 1)
-        self.out = nn.Sequential(
-            nn.Linear(32 * N_BINS // 8, 512), nn.LayerNorm(512), nn.SiLU(), nn.Linear(512, 512), nn.SiLU()
-        )
-        self.mu, self.sigma = nn.Linear(512, latent), nn.Linear(512, latent)
-        nn.init.constant_(self.sigma.bias, -2.0)  # start nearly deterministic
-
-    def forward(self, pattern: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        h = self.stem(torch.stack([pattern, pattern.clamp_min(0).sqrt(), mask], dim=1))
-        for block in self.blocks:
-            h = block(h)
-        h = self.out(F.silu(self.mix(h)).flatten(1))
-        return self.mu(h), F.softplus(self.sigma(h)) + MIN_SIGMA
-
-
-class ConvBlock(nn.Module):
-    """Two convolutions around a skip, then half the length."""
-
-    def __init__(self, channels: int, out: int) -> None:
-        super().__init__()
-        self.norm = nn.GroupNorm(4, channels)
-        self.first = nn.Conv1d(channels, out, 5, padding=2)
-        self.second = nn.Conv1d(out, out, 5, padding=2)
-        self.skip = nn.Conv1d(channels, out, 1)
+        self.inner = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, inner), nn.SiLU(), nn.Linear(inner, width))
+        nn.init.zeros_(self.inner[-1].weight)  # type: ignore[arg-type]
+        nn.init.zeros_(self.inner[-1].bias)  # type: ignore[arg-type]
 
     def forward(self, h: Tensor) -> Tensor:
-        h = self.skip(h) + self.second(F.silu(self.first(F.silu(self.norm(h)))))
-        return F.max_pool1d(h, 2)
+        result: Tensor = h + self.inner(h)
+        return result
+
+
+class PatternEncoder(nn.Module):
+    """Residual MLP over the intensities of the reflection classes."""
+
+    def __init__(self, inputs: int, latent: int, width: int = 1024) -> None:
+        super().__init__()
+        self.trunk = nn.Sequential(
+            nn.Linear(inputs, width), *(ResidualBlock(width) for _ in range(3)), nn.LayerNorm(width), nn.SiLU()
+        )
+        self.mu, self.sigma = nn.Linear(width, latent), nn.Linear(width, latent)
+        nn.init.constant_(self.sigma.bias, -2.0)  # start nearly deterministic
+
+    def forward(self, intensities: Tensor) -> tuple[Tensor, Tensor]:
+        h = self.trunk(intensities)
+        return self.mu(h), F.softplus(self.sigma(h)) + MIN_SIGMA
 
 
 class CompositionEncoder(nn.Module):
@@ -253,7 +256,7 @@ class PaperNetwork(CrystalNetwork):
         )
         self.regressor = PaperRegressor()
 
-    def encode(self, pattern: Tensor, mask: Tensor, composition: Tensor, level: Tensor) -> Latents:
+    def encode(self, pattern: Tensor, mask: Tensor, lattice: Tensor, composition: Tensor, level: Tensor) -> Latents:
         seen = pattern * mask
         return Latents(
             self.pattern_mu(seen),

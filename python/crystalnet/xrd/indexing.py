@@ -27,8 +27,12 @@ from crystalnet.records import Cell, InputError, Peaks
 MIN_SCORE, MIN_MERIT = 8.0, 10.0
 #: Most lines used, lowest angles first: further up, lines overlap and every large cell fits them.
 MAX_LINES = 30
-#: Lines weaker than this fraction of the strongest are left out, in a short list and in a long one.
-LEAST_STRENGTH = (0.004, 0.02)
+#: Most lines that are asked whether a larger lattice is needed, see `_with_superlattice`.
+MANY_LINES = 120
+#: Nats by which the lines that only a larger lattice explains must argue for it.
+SUPERLATTICE_GAIN = 6.0
+#: In a long list, lines weaker than this fraction of the strongest are left out (in a short one, those of noise size).
+LEAST_STRENGTH = 0.02
 #: Cell edges searched, Å. The lower end leaves room for halved pseudo-cells (KCl, NaF seen as primitive).
 A_RANGE = (2.2, 26.0)
 C_RANGE = (2.2, 50.0)
@@ -72,15 +76,18 @@ class _Lines:
     two_theta_min: float
     max_zero: float
 
+    noise: float
+
     @classmethod
-    def of(cls, peaks: Peaks) -> _Lines:
+    def of(cls, peaks: Peaks, most: int = MAX_LINES, faint: bool = False) -> _Lines:
+        """The first lines that are strong enough; faint: noise-sized ones left out only."""
         strength = peaks.area / peaks.area.max()
         # In a long list the faint lines are mostly noise and the strong ones are enough.
-        least = np.clip(np.sort(strength)[-MAX_LINES:][0], *LEAST_STRENGTH)
-        keep = np.flatnonzero(strength >= least)[:MAX_LINES]
+        least = peaks.noise if faint else np.clip(np.sort(strength)[-most:][0], peaks.noise, LEAST_STRENGTH)
+        keep = np.flatnonzero(strength >= least)[:most]
         width = float(np.median(peaks.fwhm[keep]))
         # A position is good to a small part of the width, so long as the width is that of one line.
-        tolerance = np.clip(0.25 * np.clip(peaks.fwhm[keep], 0.5 * width, 2 * width), 0.006, 0.08)
+        tolerance = np.clip(peaks.precision * np.clip(peaks.fwhm[keep], 0.5 * width, 2 * width), 0.002, 0.08)
         # Narrow lines and short wavelengths mean a calibrated synchrotron: there 0.3° would be a tenth of d.
         max_zero = MAX_ZERO * min(1.0, width / 0.06, peaks.radiation.wavelength / 0.7)
         return cls(
@@ -90,6 +97,7 @@ class _Lines:
             peaks.radiation.wavelength,
             peaks.two_theta_min,
             max_zero,
+            peaks.noise,
         )
 
     def __len__(self) -> int:
@@ -111,7 +119,7 @@ class _Lines:
     @cached_property
     def strange(self) -> np.ndarray:
         """Chance that a line belongs to no lattice: usual for noise-sized ones, rare for strong ones."""
-        return 0.02 + 0.4 * np.exp(-self.strength / 0.02)
+        return 0.02 + 0.4 * np.exp(-self.strength / (5 * self.noise + 1e-9))
 
     @cached_property
     def usual_tolerance(self) -> float:
@@ -605,7 +613,54 @@ def _ranked(peaks: Peaks, systems: Sequence[str], limit: int) -> list[tuple[floa
             state = _refine(lines, larger.system, larger.centring, _state(larger))[0]
             rated.append(_rated(lines, larger.system, larger.centring, state))
     kept = _behind_simple_cubic(lines, _without_repeats(rated, limit))
+    kept = _with_superlattice(_Lines.of(peaks, MANY_LINES, faint=True), kept)
     return [x for x in kept if x[0] >= MIN_SCORE and x[1].figure_of_merit >= MIN_MERIT]
+
+
+def _with_superlattice(lines: _Lines, ranked: list[tuple[float, Cell]]) -> list[tuple[float, Cell]]:
+    """Put a larger lattice that contains the best one first, where lines that only it explains ask for it.
+
+    Its extra lines are few and weak as a rule (ordering, tilted octahedra), so that by its own description length,
+    which wants all calculated lines seen alike, it never wins.
+    """
+    for _ in range(2):  # a superlattice may have one of its own
+        if not ranked:
+            break
+        best = ranked[0]
+        larger = [(_superlattice_gain(lines, best[1], cell), (score, cell)) for score, cell in ranked[1:]]
+        gain, found = max(larger, key=lambda item: item[0], default=(0.0, best))
+        if gain < SUPERLATTICE_GAIN:
+            break
+        ranked = [(max(best[0], found[0]), found[1]), *(item for item in ranked if item is not found)]
+    return ranked
+
+
+def _superlattice_gain(lines: _Lines, small: Cell, large: Cell) -> float:
+    """Nats for `large` from the lines that `small` leaves over; −∞ where it does not contain `small`.
+
+    A line left over is strange to `small`; `large` has a place for it, found by chance in the share `chance` of cases,
+    and expects as many such lines as there are, of all its extra places.
+    """
+    times = large.primitive_volume / small.primitive_volume
+    if small.system != large.system or times < 1.5 or abs(times - round(times)) > 0.02 * times:
+        return -math.inf
+    hits, chances, places = [], [], []
+    q_max = lines.q(small.zero_shift).max()
+    for cell in (small, large):
+        state = _refine(lines, cell.system, cell.centring, _state(cell))
+        q, every = lines.q(*state[:, 2:].T), np.arange(len(lines))
+        hits.append(_misfit(lines, cell.system, cell.centring, state[:, :2], q, every, 0.0)[0] < 1)
+        chances.append(_chance(lines, cell.system, cell.centring, state[:, :2], q, every, 0.0)[0])
+        places.append(len(_calculated(cell.system, cell.centring, "", state[0, :2], q_max)))
+    telling = chances[1] < MAX_CHANCE
+    if (hits[0] & ~hits[1] & telling).sum() > 1:
+        return -math.inf
+    gained = hits[1] & ~hits[0] & telling
+    found, possible = int(gained.sum()), max(places[1] - places[0], int(gained.sum()) + 1)
+    if not found:
+        return -math.inf
+    ratio = 1.6 * found / (len(lines) * chances[1][gained] * lines.strange[gained])
+    return float(np.log(ratio).sum() + (possible - found) * math.log(1 - found / possible))
 
 
 def _behind_simple_cubic(lines: _Lines, ranked: list[tuple[float, Cell]]) -> list[tuple[float, Cell]]:

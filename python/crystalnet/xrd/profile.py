@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from crystalnet.ops.reflections import reflections
-from crystalnet.records import AtomSites, Pattern, Radiation
+from crystalnet.records import AtomSites, Pattern, Peaks, Radiation
 
 CU_RANGE, CU_KALPHA, STEP = (10.0, 90.0), 1.5406, 0.02  # the usual laboratory scan, degrees and Å
 LARGEST_ANGLE = 150.0  # where a goniometer stops
@@ -69,6 +69,34 @@ def simulate_profile(
     return Pattern(x, counts, np.sqrt(np.maximum(counts, 1.0)), radiation)
 
 
+def calculated_peaks(sites: AtomSites, radiation: Radiation, two_theta: np.ndarray, fwhm: float = 0.1) -> Peaks:
+    """The lines of a crystal as peak search would find them in a perfect profile on the axis two_theta (n,), degrees."""
+    numbers = atomic_numbers(sites.species)
+    known = numbers > 0
+    lines = reflections(sites.lattice, sites.frac_coords[known], numbers[known], radiation.wavelength, two_theta[-1])
+    inside = lines.two_theta >= two_theta[0]
+    position = lines.two_theta[inside]
+    return Peaks(
+        two_theta=position,
+        d_spacing=lines.d_spacing[inside],
+        area=lines.intensity[inside] * polarisation_ratio(position, radiation),
+        fwhm=_width(position, fwhm),
+        background=np.zeros(len(two_theta)),
+        two_theta_min=float(two_theta[0]),
+        two_theta_max=float(two_theta[-1]),
+        radiation=radiation,
+        noise=0.0,
+        precision=0.02,  # a fifth of a step: rounding of the axis is all that is left
+    )
+
+
+def _width(two_theta: np.ndarray, fwhm: float) -> np.ndarray:
+    """FWHM in degrees at each position (Caglioti)."""
+    t = np.tan(np.radians(two_theta / 2))
+    u, v, w = CAGLIOTI
+    return np.asarray(fwhm * np.sqrt(u * t * t + v * t + w))
+
+
 def default_range(radiation: Radiation) -> np.ndarray:
     """2θ in degrees, 0.02° apart: the d-spacings that Cu Kα reaches from 10 to 90°, up to LARGEST_ANGLE."""
     sine = np.sin(np.radians(np.array(CU_RANGE) / 2)) * radiation.wavelength / CU_KALPHA
@@ -112,9 +140,7 @@ def _lines(
         area = weight * lines.intensity * polarisation_ratio(lines.two_theta, radiation)
         if texture is not None:
             area = area * _march_dollase(lines.hkl, sites, *texture)
-        t = np.tan(np.radians(lines.two_theta / 2))
-        u, v, w = CAGLIOTI
-        width = fwhm * np.sqrt(u * t * t + v * t + w)
+        width = _width(lines.two_theta, fwhm)
         center = lines.two_theta + zero_shift
         first = np.searchsorted(x, center - REACH * width)
         last = np.searchsorted(x, center + REACH * width)

@@ -15,11 +15,13 @@ def inputs(batch: int) -> tuple[torch.Tensor, ...]:
     g = torch.Generator().manual_seed(0)
     pattern = torch.rand(batch, 1024, generator=g)
     composition = torch.rand(batch, 119, generator=g)
-    return pattern, torch.ones_like(pattern), composition / composition.sum(1, keepdim=True), torch.full((batch,), 2)
+    lattice = (4 + 4 * torch.rand(batch, 1, 1, generator=g)) * torch.eye(3)
+    fractions = composition / composition.sum(1, keepdim=True)
+    return pattern, torch.ones_like(pattern), lattice, fractions, torch.full((batch,), 2)
 
 
 def test_paper_has_14_8_million_parameters() -> None:
-    network = build_network(PAPER.model)
+    network = build_network(PAPER)
     count = sum(p.numel() for p in network.parameters())
     assert round(count / 1e6, 1) == 14.8
 
@@ -51,8 +53,7 @@ def test_paper_layers() -> None:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_shapes(name: str) -> None:
-    config = PRESETS[name].model
-    network = build_network(config).eval()
+    network, config = build_network(PRESETS[name]).eval(), PRESETS[name].model
     latents = network.encode(*inputs(3))
     assert latents.mean().shape == (3, 2 * config.latent)
     conditions = network.condition(latents.sample(torch.Generator().manual_seed(1)))
@@ -65,7 +66,7 @@ def test_shapes(name: str) -> None:
 
 
 def test_small_is_periodic_and_positive() -> None:
-    network = build_network(SMALL.model).eval()
+    network = build_network(SMALL).eval()
     conditions = network.condition(network.encode(*inputs(2)).mean())
     points = torch.rand(50, 3)
     here, there = (
@@ -77,12 +78,12 @@ def test_small_is_periodic_and_positive() -> None:
 
 
 def test_sigma_is_positive_by_construction() -> None:
-    latents = build_network(SMALL.model).encode(*inputs(4))
+    latents = build_network(SMALL).encode(*inputs(4))
     assert (latents.sigma_pattern > 0).all() and (latents.sigma_composition > 0).all()
 
 
 def test_same_seed_same_sample() -> None:
-    latents = build_network(SMALL.model).encode(*inputs(2))
+    latents = build_network(SMALL).encode(*inputs(2))
     one, two = (latents.sample(torch.Generator().manual_seed(5)) for _ in range(2))
     assert torch.equal(one, two)
 
