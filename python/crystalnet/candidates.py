@@ -200,13 +200,13 @@ def distinct(proposals: Iterable[Proposal], keep: int = 40) -> list[Proposal]:
     """Best first, without those that are the same crystal as a better one."""
     best: list[Proposal] = []
     for proposal in sorted(proposals, key=lambda p: p.misfit):
-        if not any(_same(proposal, other) for other in best):
+        if not any(same_crystal(proposal, other) for other in best):
             best.append(proposal)
             if len(best) == keep:
                 break
     return best
 
 
-def _same(one: Proposal, other: Proposal) -> bool:
+def same_crystal(one: Proposal, other: Proposal) -> bool:
     """Equal composition and misfit: two different crystals hardly ever agree with all lines to four digits alike."""
     return abs(one.misfit - other.misfit) < 1e-4 and Counter(one.sites.species) == Counter(other.sites.species)

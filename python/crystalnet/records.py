@@ -207,6 +207,7 @@ class Candidate:
     score: float
     density: DensityGrid
     confidence: float | None = None
+    evidence: dict[str, float] = field(default_factory=dict)  # what confidence was calculated from
 
 
 @dataclass(frozen=True)

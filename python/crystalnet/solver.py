@@ -7,15 +7,16 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from crystalnet.candidates import Proposal, catalogue_proposals, distinct, network_proposals
+from crystalnet.candidates import Proposal, catalogue_proposals, distinct, misfit, network_proposals, same_crystal
 from crystalnet.checkpoint import Model, load_model, shipped_model
+from crystalnet.confidence import THRESHOLD, evidence, probability
 from crystalnet.config import SYSTEMS
 from crystalnet.data.chemistry import charge_balances
 from crystalnet.density.promolecule import GRID, element_table, promolecule_density
@@ -45,7 +46,6 @@ REFINED = 8  # proposals of the two sources that go on to profile refinement; a 
 REPORTED = 5  # candidates written
 SYMPREC = 0.02  # Å, symmetry of a proposal whose atoms were already moved onto their positions
 WORTH_REFINING = 0.35  # above the best misfit: intensities this much worse do not win by refinement
-CONFIDENT_RWP = 0.30  # a wrong structure in the right cell seldom fits better, texture seldom makes a right one worse
 VOLUME_RANGE = (0.6, 1.75)  # of the predicted volume; the prediction itself is up to 1.6 off (MnS)
 SAME_RWP = 0.01  # refinements that ended in one crystal differ less in Rwp
 COMPLEXITY = 0.03  # of Rwp for each e-fold of atoms in the primitive cell: more atoms have more freedom to fit
@@ -99,18 +99,13 @@ def solve(
     with clock("network"):
         level = "formula" if amounts else "elements" if symbols else "none"
         told = amounts or dict.fromkeys(symbols, 1.0)
-        densities = {
-            c: guess_densities(
-                models[c.system],
-                *observed_vector(peaks, c.zero_shift),
-                c.primitive_lattice,
-                told,
-                level,
-                guesses,
-                seed,
-            )
-            for c in cells
-        }
+
+        def densities_of(cell: Cell, count: int) -> np.ndarray:
+            seen = observed_vector(peaks, cell.zero_shift)
+            return guess_densities(models[cell.system], *seen, cell.primitive_lattice, told, level, count, seed)
+
+        # Samples of the likeliest cell only: a decoding takes longer than all else that is done for a cell.
+        densities = {c: densities_of(c, guesses if c is cells[0] else 1) for c in cells}
     with clock("atoms"):
         proposals = [p for c in cells for p in network_proposals(densities[c], c, peaks, symbols, amounts)]
     with clock("catalogue"):
@@ -121,9 +116,11 @@ def solve(
     with clock("refinement"):
         ranked = _refined(proposals, measured, peaks)
     with clock("ranking"):
-        best = ranked[0][0].cell if ranked else cells[0] if cells else None
-        maps = densities[best] if best else np.zeros((0, GRID, GRID, GRID))
-        found = tuple(_candidate(p, fit, score, densities) for p, fit, score in ranked[:REPORTED])
+        best = ranked[0].proposal.cell if ranked else cells[0] if cells else None
+        maps = np.zeros((0, GRID, GRID, GRID))
+        if best is not None:
+            maps = densities[best] if best is cells[0] else densities_of(best, guesses)
+        found = tuple(_candidate(r, ranked, densities, peaks, amounts is not None) for r in ranked[:REPORTED])
     return Solution(
         pattern=measured,
         peaks=peaks,
@@ -227,7 +224,17 @@ def guess_densities(
         return network.density_grid(torch.cat(draws)).numpy()
 
 
-def _refined(proposals: list[Proposal], pattern: Pattern, peaks: Peaks) -> list[tuple[Proposal, Fit, float]]:
+@dataclass(frozen=True)
+class _Refined:
+    """A proposal fitted to the profile; score: lower is better; sources: which of the two proposed this crystal."""
+
+    proposal: Proposal
+    fit: Fit
+    score: float
+    sources: frozenset[str]
+
+
+def _refined(proposals: list[Proposal], pattern: Pattern, peaks: Peaks) -> list[_Refined]:
     """The most promising proposals refined on the profile, best score first; same crystals merged."""
     known = distinct(p for p in proposals if "X" not in p.sites.species)
     unknown = distinct(p for p in proposals if "X" in p.sites.species)
@@ -238,19 +245,24 @@ def _refined(proposals: list[Proposal], pattern: Pattern, peaks: Peaks) -> list[
     chosen += sorted(network[half:] + types[half:], key=lambda p: p.misfit)[: REFINED - len(chosen)]
     chosen = [*sorted(chosen, key=lambda p: p.misfit), *unknown[: REFINED // 4]]
     limit = min((p.misfit for p in chosen), default=0.0) + WORTH_REFINING
-    fitted: list[tuple[Proposal, Fit, float]] = []
+    fitted: list[_Refined] = []
     started = time.thread_time()
     for proposal in [p for p in chosen if p.misfit <= limit]:
         conventional = _conventional(proposal.sites)
         if conventional is not None:
             fit = refine(pattern, peaks, conventional, zero_shift=proposal.cell.zero_shift)
-            fitted.append((proposal, fit, _score(fit.rwp, proposal.sites)))
+            score = _score(fit.rwp, proposal.sites)
+            sources = frozenset(p.source for p in proposals if same_crystal(p, proposal))
+            fitted.append(_Refined(proposal, fit, score, sources))
         if len(fitted) >= 3 and time.thread_time() - started > REFINEMENT_SECONDS:
             break
-    best: list[tuple[Proposal, Fit, float]] = []
-    for entry in sorted(fitted, key=lambda entry: entry[2]):
-        if not any(_same_crystal(entry[1], other[1]) for other in best):
+    best: list[_Refined] = []
+    for entry in sorted(fitted, key=lambda entry: entry.score):
+        same = next((i for i, other in enumerate(best) if _same_crystal(entry.fit, other.fit)), None)
+        if same is None:
             best.append(entry)
+        else:
+            best[same] = replace(best[same], sources=best[same].sources | entry.sources)
     return best
 
 
@@ -293,10 +305,17 @@ def _guess_rank(proposals: list[Proposal], n: int, cell: Cell | None) -> np.ndar
     return np.argsort(np.argsort(best, kind="stable"), kind="stable") + 1
 
 
-def _candidate(proposal: Proposal, fit: Fit, score: float, densities: Mapping[Cell, np.ndarray]) -> Candidate:
-    """A refined proposal as reported: refined atoms, their symmetry, and the density behind them."""
+def _candidate(
+    refined: _Refined,
+    ranked: Sequence[_Refined],
+    densities: Mapping[Cell, np.ndarray],
+    peaks: Peaks,
+    formula_given: bool,
+) -> Candidate:
+    """A refined proposal as reported: refined atoms, their symmetry, the density behind them, how far to believe it."""
     from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
+    proposal, fit = refined.proposal, refined.fit
     analyser = SpacegroupAnalyzer(fit.sites.structure(), SYMPREC)
     structure = analyser.get_conventional_standard_structure()
     conventional = AtomSites.from_structure(structure)
@@ -307,16 +326,32 @@ def _candidate(proposal: Proposal, fit: Fit, score: float, densities: Mapping[Ce
     else:
         values = promolecule_density(primitive.lattice, primitive.species, primitive.frac_coords)
         lattice = primitive.lattice
+    wyckoff = _wyckoff(conventional)
+    found = evidence(
+        rwp=fit.rwp,
+        misfit=misfit(primitive, peaks, replace(proposal.cell, zero_shift=fit.zero_shift)),
+        score=refined.score,
+        rival=min((other.score for other in ranked if other is not refined), default=None),
+        sites=primitive,
+        orbits=len(wyckoff),
+        cell=proposal.cell,
+        peaks=peaks,
+        sources=set(refined.sources),
+        volume_ratio=_volume_ratio(conventional),
+        formula_given=formula_given,
+    )
     return Candidate(
         source=proposal.source,
         formula=_formula(conventional),
         space_group_number=analyser.get_space_group_number(),
         space_group_symbol=analyser.get_space_group_symbol(),
         conventional=conventional,
-        wyckoff=_wyckoff(conventional),
+        wyckoff=wyckoff,
         fit=fit,
-        score=score,
+        score=refined.score,
         density=DensityGrid(values, lattice),
+        confidence=probability(found),
+        evidence=found,
     )
 
 
@@ -365,7 +400,7 @@ def _warnings(
     elif not found:
         said.append("A cell was found, but no arrangement of the atoms that fits it.")
     elif symbols:
-        ratio = _volume_ratio(found[0])
+        ratio = _volume_ratio(found[0].conventional)
         if ratio is not None and not VOLUME_RANGE[0] < ratio < VOLUME_RANGE[1]:
             said.append(
                 f"The cell has {ratio:.2f} times the volume expected for {found[0].formula}:"
@@ -376,18 +411,21 @@ def _warnings(
             "The pattern asks for atoms (X) that none of the given elements explains:"
             " is an element missing from --elements?"
         )
-    if found and found[0].fit.rwp > CONFIDENT_RWP:
-        said.append(f"No confident match: the best candidate leaves Rwp = {found[0].fit.rwp:.2f}.")
+    if found and not _believable(found[0]):
+        said.append(
+            f"No confident match: the best candidate (Rwp = {found[0].fit.rwp:.2f})"
+            f" is right with a probability of {found[0].confidence or 0:.0%}."
+        )
     return tuple(said)
 
 
-def _volume_ratio(candidate: Candidate) -> float | None:
+def _volume_ratio(conventional: AtomSites) -> float | None:
     """Volume over what pymatgen's DLSVolumePredictor expects; None where it cannot say."""
     import warnings
 
     from pymatgen.analysis.structure_prediction.volume_predictor import DLSVolumePredictor
 
-    structure = candidate.conventional.structure()
+    structure = conventional.structure()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -396,6 +434,10 @@ def _volume_ratio(candidate: Candidate) -> float | None:
         return None
 
 
+def _believable(candidate: Candidate) -> bool:
+    return candidate.confidence is not None and candidate.confidence >= THRESHOLD
+
+
 def is_confident(solution: Solution) -> bool:
-    """Whether the first candidate may be believed (until confidence is calibrated: by its Rwp)."""
-    return bool(solution.candidates) and solution.candidates[0].fit.rwp <= CONFIDENT_RWP
+    """Whether the first candidate may be believed."""
+    return bool(solution.candidates) and _believable(solution.candidates[0])

@@ -681,6 +681,14 @@ def _behind_simple_cubic(lines: _Lines, ranked: list[tuple[float, Cell]]) -> lis
     return ranked
 
 
+def line_positions(cell: Cell, peaks: Peaks) -> np.ndarray:
+    """2θ in degrees, ascending, of all lines of a cell in the observed range (no extinctions but the centring's)."""
+    sine = math.sin(math.radians(peaks.two_theta_max / 2))
+    q = _calculated(cell.system, cell.centring, "", _state(cell)[0, :2], (2 / peaks.radiation.wavelength * sine) ** 2)
+    positions: np.ndarray = 2 * np.degrees(np.arcsin(peaks.radiation.wavelength * np.sqrt(q) / 2)) + cell.zero_shift
+    return positions[positions > peaks.two_theta_min]
+
+
 def _strength_at(lines: _Lines, cell: Cell, number: int) -> float:
     """Strength of the line met at h²+k²+l² = number of a cubic cell, 0 where there is none."""
     miss = np.abs(lines.q(cell.zero_shift) - number / cell.a**2) / lines.slope

@@ -71,7 +71,7 @@ def test_squared_structure_factors_of_lines_that_stand_alone(structure: Structur
         expected.append((lines.intensity[here] / lorentz_polarisation[here]).sum() / counts[int(which), i])
         found.append(squared[i])
     expected = np.array(expected) / max(expected) * max(found)
-    assert len(found) > 3
+    assert len(found) > 2
     # Lorentz-polarisation is taken at the class's own 2θ, so only the vector's float32 is between the two.
     np.testing.assert_allclose(found, expected, atol=2e-4)
 

@@ -1,0 +1,96 @@
+"""How likely is a candidate right? A logistic regression on what the pattern, not the truth, says of it.
+
+The weights are fitted by `tools/fit_confidence.py` on simulated laboratory patterns of real crystals, cubic, trigonal
+and of other systems, none of a development or measured composition; docs/confidence.md has the reliability diagram.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+
+from crystalnet.data.chemistry import charge_balances
+from crystalnet.records import AtomSites, Cell, Peaks
+from crystalnet.xrd.indexing import line_positions
+
+THRESHOLD = 0.5  # below, "no confident match"
+MANY_TIMES = 3.0  # a rival's score this many times the candidate's says no more
+FEATURES = {
+    "log_rwp": "ln of the profile Rwp",
+    "log_misfit": "ln of the misfit of line intensities after refinement",
+    "lead": "ln(score of the best other candidate / own score), at most ln 3",
+    "log_merit": "ln of the cell's figure of merit (de Wolff M)",
+    "explained": "share of the intensity that lies on lines of the cell",
+    "lines_per_atom": "ln(lines indexed / independent atoms)",
+    "agreed": "network and catalogue both propose the crystal",
+    "balanced": "charges balance where they should",
+    "complete": "no atom of an element that was not given",
+    "volume": "|ln(volume / expected volume)|",
+    "formula_given": "the user gave the formula",
+}
+
+
+def evidence(
+    *,
+    rwp: float,
+    misfit: float,
+    score: float,
+    rival: float | None,
+    sites: AtomSites,
+    orbits: int,
+    cell: Cell,
+    peaks: Peaks,
+    sources: set[str],
+    volume_ratio: float | None,
+    formula_given: bool,
+) -> dict[str, float]:
+    """FEATURES of one candidate.
+
+    rwp, misfit: after refinement. score, rival: of the candidate and of the best other one (None: there is none).
+    orbits: independent atoms. sources: which of "network" and "catalogue" propose the crystal.
+    """
+    most = math.log(MANY_TIMES)
+    lead = most if rival is None else math.log(max(rival, 1e-6) / max(score, 1e-6))
+    merit = cell.figure_of_merit if math.isfinite(cell.figure_of_merit) else 20.0  # a cell that the user gave
+    values = (
+        math.log(max(rwp, 0.01)),
+        math.log(max(misfit, 0.01)),
+        min(max(lead, -most), most),
+        math.log(min(max(merit, 1.0), 1000.0)),
+        explained_share(cell, peaks),
+        math.log(max(cell.n_indexed, 1) / max(orbits, 1)),
+        float(len(sources) > 1),
+        float(charge_balances(Counter(sites.species))),
+        float("X" not in sites.species),
+        abs(math.log(volume_ratio)) if volume_ratio else 0.5,
+        float(formula_given),
+    )
+    return dict(zip(FEATURES, values, strict=True))
+
+
+def explained_share(cell: Cell, peaks: Peaks) -> float:
+    """Share of the lines' area within half a width of a line of the cell."""
+    positions = line_positions(cell, peaks)
+    if not len(positions):
+        return 0.0
+    nearest = np.abs(peaks.two_theta[:, None] - positions).min(1)
+    return float(peaks.area[nearest < 0.5 * np.maximum(peaks.fwhm, np.median(peaks.fwhm))].sum() / peaks.area.sum())
+
+
+@cache
+def _weights() -> dict[str, float]:
+    """Weight of each feature, and the "constant"."""
+    found: dict[str, float] = json.loads(files("crystalnet").joinpath("confidence.json").read_text())["weights"]
+    return found
+
+
+def probability(found: dict[str, float]) -> float:
+    """Calibrated probability that the candidate with this evidence is right."""
+    weights = _weights()
+    logit = weights["constant"] + sum(weights[name] * value for name, value in found.items())
+    return 1 / (1 + math.exp(-min(max(logit, -30.0), 30.0)))
