@@ -9,41 +9,60 @@ import typer
 
 
 def evaluate(
-    structures: Annotated[Path, typer.Argument(help="Structure records, .jsonl or .jsonl.gz.", metavar="STRUCTURES")],
-    system: Annotated[str, typer.Option(help="cubic or trigonal.")] = "cubic",
-    given: Annotated[str, typer.Option(help="formula, elements, drop-one or none.")] = "formula",
-    guesses: Annotated[int, typer.Option(min=1, help="Latent samples a crystal.")] = 5,
-    candidates: Annotated[str, typer.Option(help="all, or network.")] = "all",
+    structures: Annotated[
+        Path, typer.Argument(help="Structure records (.jsonl, .jsonl.gz) or a data set folder.", metavar="STRUCTURES")
+    ],
+    system: Annotated[
+        str | None, typer.Option(help="cubic or trigonal; default cubic, for --table both.", show_default=False)
+    ] = None,
+    given: Annotated[
+        str | None, typer.Option(help="formula (default), elements, drop-one or none.", show_default=False)
+    ] = None,
+    guesses: Annotated[
+        int | None, typer.Option(min=1, help="Latent samples a crystal; default 5, for --table 2 three.")
+    ] = None,
+    candidates: Annotated[str, typer.Option(help="all, or network: without the catalogue of known types.")] = "all",
     measured_like: Annotated[bool, typer.Option("--measured-like", help="Cu Kα 10-90° with noise and width.")] = False,
     split: Annotated[
-        str, typer.Option(help="composition: the dev compositions only; all: every record.")
+        str,
+        typer.Option(help="composition: held-out compositions; type: held-out structure types; all: every record."),
     ] = "composition",
-    limit: Annotated[int | None, typer.Option(min=1, help="Most crystals.")] = None,
+    table: Annotated[
+        int | None, typer.Option(help="The paper's table 1 (both systems) or 2 (levels of what is given).")
+    ] = None,
+    figures: Annotated[Path | None, typer.Option(help="Folder for the paper's figures 2-5, of these crystals.")] = None,
+    score_cifs: Annotated[
+        Path | None, typer.Option(help="Score another solver's CIFs too: ID.cif, FORMULA.cif, or ID-1.cif, ID-2.cif.")
+    ] = None,
+    retrieval_data: Annotated[
+        Path | None, typer.Option(help="Data set the retrieval baseline knows; default the table of structure types.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Most crystals, a seeded choice.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of samples, noise and choice.")] = 0,
-    model: Annotated[Path | None, typer.Option(help="Model file instead of the package's.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Write the scores here as JSON.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Model file instead of the package's; a folder of them for --table.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the scores here as JSON; a killed run goes on from FILE.partial.")
+    ] = None,
 ) -> None:
-    """Score the network's densities and solve's structures against known crystals."""
-    import json
+    """Score the network's densities and solve's structures against known crystals, with baselines beside them."""
+    from crystalnet.evaluation import evaluate_files
 
-    from crystalnet.evaluate import evaluate as run
-    from crystalnet.progress import bar
-
-    with bar("crystals") as progress:
-        scores = run(
-            structures,
-            system=system,
-            given=given,
-            guesses=guesses,
-            candidates=candidates,
-            measured_like=measured_like,
-            split=split,
-            limit=limit,
-            seed=seed,
-            model=model,
-            progress=progress,
-        )
-    if out:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(scores, indent=1) + "\n")
-    typer.echo(json.dumps({key: value for key, value in scores.items() if key != "per_crystal"}, indent=1))
+    evaluate_files(
+        structures,
+        system=system,
+        given=given,
+        guesses=guesses,
+        candidates=candidates,
+        measured_like=measured_like,
+        split=split,
+        table=table,
+        figures=figures,
+        score_cifs=score_cifs,
+        retrieval_data=retrieval_data,
+        limit=limit,
+        seed=seed,
+        model=model,
+        out=out,
+    )

@@ -18,8 +18,8 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     max_minutes: Annotated[float | None, typer.Option(min=0.05, help="Anneal the learning rate to this time.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    devices: Annotated[int, typer.Option(min=1, help="GPUs.")] = 1,
-    seed: Annotated[int, typer.Option(help="Seed.")] = 0,
+    devices: Annotated[int, typer.Option(min=1, help="Processes that share each batch, one a GPU.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Seed.")] = 0,
 ) -> None:
     """Train a network; interrupt it at any time and go on with --resume."""
     from crystalnet.progress import train_default

@@ -7,12 +7,17 @@ stands beside the speed. On a machine with a GPU every kernel is measured there 
 from __future__ import annotations
 
 import copy
+import os
 import platform
 import statistics
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
+from typing import Any, cast
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -20,17 +25,21 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from crystalnet.config import PAPER, SMALL, Config
+from crystalnet.data.dataset import CrystalDataset
 from crystalnet.data.prototypes import types_table
 from crystalnet.data.records_file import structure_of
 from crystalnet.density.promolecule import GRID
 from crystalnet.elements import ATOMIC_NUMBER
+from crystalnet.engine import Run, decoder_flop
+from crystalnet.model.inputs import N_ELEMENTS
 from crystalnet.model.network import PaperNetwork, PeriodicNetwork, build_network, grid_points
 from crystalnet.ops._native import native, native_cuda
 from crystalnet.ops.film_decode import film_decode, reference_film_decode
-from crystalnet.ops.powder_pattern import powder_pattern, reference_pattern
+from crystalnet.ops.powder_pattern import N_BINS, powder_pattern, reference_pattern
 from crystalnet.ops.sampling import reference_stratified_sample, stratified_sample
 from crystalnet.ops.ssim import cube_rotations, reference_ssim3d_rotations, rotate, ssim3d_rotations
 from crystalnet.records import InputError
+from crystalnet.train import draw_inputs
 
 CRYSTALS = 100  # cubic types of the package's table, up to 40 atoms a cell
 BATCH, SAMPLES = 128, 10  # the paper's batch
@@ -50,7 +59,7 @@ def run(progress: Callable[[str], None] = lambda what: None) -> dict[str, Any]:
     devices = ["cpu"] + (["cuda"] if torch.cuda.is_available() and native_cuda() is not None else [])
     kernels: list[dict[str, Any]] = []
     for device in devices:
-        for measure in (_powder_pattern, _stratified_sample, _ssim3d_rotations, _film_decode):
+        for measure in (_powder_pattern, _stratified_sample, _ssim3d_rotations, _film_decode, _train_step):
             progress(f"{measure.__name__.lstrip('_')} on {device}")
             kernels.extend({"device": device} | found for found in measure(device))
     return {"kernels": kernels, "machine": machine()}
@@ -206,8 +215,7 @@ def _film_decode_grid(config: Config, crystals: int, device: str) -> Iterator[di
                 f"gemm {name}": _matrix_products(getattr(torch, name), config.model.width, device),
             }
         seconds = _interleaved(calls, 3)
-        flop = 2.0 * len(points) * sum(layer.weight.numel() for layer in decoder.position)
-        flop += 2.0 * len(points) * crystals * sum(layer.weight.numel() for layer in (*decoder.trunk, decoder.head))
+        flop = decoder_flop(decoder, len(points), crystals)
         exact = _eager(copy.deepcopy(network).double(), tuple(c.double() for c in conditions), some.double())
         for name, bf16 in (("float32", False), ("bfloat16", True)):
             off = film_decode(some, decoder, film, amplitude, bf16) - exact
@@ -246,6 +254,40 @@ def _film_decode_training(config: Config, device: str) -> dict[str, Any]:
         "user_call": "torch autocast",
         "user_call_s": seconds["reference"],
         "speedup_over_user_call": seconds["reference"] / seconds["native"],
+    }
+
+
+def _train_step(device: str) -> Iterator[dict[str, Any]]:
+    """Whole steps of the small preset: draws, encoders, hypotheses, decoder, backward, optimiser, weight average."""
+    settings = SMALL.train
+    generator = torch.Generator().manual_seed(0)
+    maps = [torch.rand(settings.batch, GRID, GRID, GRID, generator=generator).half()]
+    patterns = torch.rand(settings.batch, N_BINS, generator=generator) ** 8
+    lattices = 5 * torch.eye(3).expand(settings.batch, 3, 3)
+    fractions = F.one_hot(torch.arange(settings.batch) % 90 + 1, N_ELEMENTS).float()
+    crystals = SimpleNamespace(maps=maps, inputs=lambda rows: (patterns, lattices, fractions))
+    runs = {name: Run(SMALL, device) for name in ("native", "reference")}
+    runs["eager"] = Run(replace(SMALL, train=replace(settings, bf16=False)), device)
+    modules = cast(PeriodicNetwork, runs["eager"].network)
+    modules.decode = partial(_eager, modules)  # type: ignore[method-assign]
+
+    def step(name: str) -> float:
+        run = runs[name]
+        with patch.dict(os.environ, {} if name == "native" else {"CRYSTALNET_OPS": "reference"}):
+            draws = run.draws()
+            inputs = draw_inputs(cast(CrystalDataset, crystals), np.arange(settings.batch), run.config, draws)
+            return run.one_step(inputs, draws)
+
+    error = abs(step("native") / step("reference") - 1)
+    seconds = _interleaved({name: partial(step, name) for name in runs}, 5)
+    points = settings.batch * settings.samples**3
+    yield _entry("train step small", "bfloat16", [settings.batch, settings.samples**3], seconds, error) | {
+        "user_call": "torch eager float32, modules",
+        "user_call_s": seconds["eager"],
+        "speedup_over_user_call": seconds["eager"] / seconds["native"],
+        "points_per_s": points / seconds["native"],
+        "reference_points_per_s": points / seconds["reference"],
+        "user_call_points_per_s": points / seconds["eager"],
     }
 
 
@@ -323,6 +365,7 @@ def table(results: dict[str, Any]) -> str:
             f" {k['native_s'] * 1e3:10.2f} ms {k['speedup']:8.1f}× {k['max_abs_error']:8.1e}"
             f"   {k['speedup_over_user_call']:.1f}× {k['user_call']}"
             + (f", {k['of_matmul_rate']:.0%} of matmul" if "of_matmul_rate" in k else "")
+            + (f", {k['points_per_s']:,.0f} points/s" if "points_per_s" in k else "")
         )
     m = results["machine"]
     return "\n".join([*rows, f"{m['processor']}, {m['threads']} threads, torch {m['torch']}, {m['capability']}"])

@@ -22,6 +22,7 @@ from crystalnet.ops.reflections import reflections
 from crystalnet.records import AtomSites, Cell, DensityGrid, Peaks
 from crystalnet.xrd.refine import D_MIN, intensity_misfit
 
+HEAVIEST = 94  # atomic number; where nothing is known of the elements, those beyond plutonium are not tried
 TOLERANCES = (0.5, 0.35, 0.2, 0.1)  # Å, of the symmetry search on decoded atoms; the network is good to about 0.1 Å
 MAX_ASSIGNMENTS = 400  # ways to name the atoms of one decoded geometry that are held against the pattern
 PROBE_NUMBERS = (8, 22, 46, 78)  # atomic numbers tried for an element that was not given
@@ -69,7 +70,7 @@ def network_proposals(
     elements: those given, each of which must occur; () where nothing is known, and any element may.
     """
     named = bool(elements)
-    elements = elements or tuple(element_table())
+    elements = elements or tuple(e for e in element_table() if ATOMIC_NUMBER[e] <= HEAVIEST)
     found: list[Proposal] = []
     most = max(4, int(cell.primitive_volume / VOLUME_PER_ATOM[0] / 1.5))
     for number, values in enumerate(densities):

@@ -1,151 +1,338 @@
 """Scores of many known crystals: the network's densities and solve's structures (definitions: docs/scores.md).
 
-Each crystal's pattern is simulated, the lattice is never given, and guesses are ranked by the pattern.
+Each crystal's pattern is simulated, the lattice is never given, and guesses are ranked by the pattern. Beside them
+stand the nearest known crystal, the composition alone and, where asked, another solver's CIFs.
 """
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from crystalnet.checkpoint import Model, load_model, shipped_model
-from crystalnet.data.records_file import Record, read_records, structure_of
-from crystalnet.data.splits import is_dev
-from crystalnet.density.cell import SYMPREC, SYMPREC_RELAXED, holohedry, standard_primitive
+from crystalnet import __version__
+from crystalnet.baselines import CompositionOnly, ForeignAnswers, Retrieval
+from crystalnet.checkpoint import load_model, shipped_model
+from crystalnet.config import SYSTEMS
+from crystalnet.data.records_file import Record
+from crystalnet.density.cell import holohedry, standard_primitive
 from crystalnet.density.promolecule import promolecule
-from crystalnet.metrics import density_scores, structure_scores, wilson
-from crystalnet.records import AtomSites, InputError, Pattern, Solution
+from crystalnet.metrics import aligned, density_scores, map_scores, structure_scores, wilson
+from crystalnet.records import AtomSites, Cell, InputError, Peaks, Solution
 from crystalnet.solver import guess_densities, solve
+from crystalnet.targets import SPLITS, read_targets, type_of
+from crystalnet.xrd.peaks import find_peaks
 from crystalnet.xrd.profile import calculated_peaks, simulate_profile
 from crystalnet.xrd.radiation import parse_wavelength
-from crystalnet.xrd.vector import N_BINS
+from crystalnet.xrd.vector import N_BINS, observed_vector
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
 
 GIVEN = ("formula", "elements", "drop-one", "none")
-PROTOCOLS = ("paper", "single", "ranked")
+SCORES, PROTOCOLS = ("ssim", "psnr", "nmae"), ("paper", "single", "ranked")
+STRUCTURE = ("match_top1", "match_any", "strict_top1", "exact_top1")
+SIZES = (2, 5, 10, 20, 40)  # atoms in the primitive cell: upper ends of the size classes
+SYMPREC_FOREIGN = 0.1  # Å, for the symmetry of another solver's answer, whose atoms may be rough
 MO_FULL_RANGE = np.arange(3.0, 150.0, 0.01)  # degrees at Mo Kα: every line that tells structures apart
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is evaluated and how. InputError for values that do not exist.
+
+    given: what the network is told of the chemistry. split: "composition" takes the development compositions of
+    DFT-relaxed records, "type" those of them whose structure type may be left out of training, "all" every record.
+    limit: a seeded choice of so many. seed: of samples, noise, dropped elements and that choice.
+    """
+
+    system: str = "cubic"
+    given: str = "formula"
+    guesses: int = 5
+    candidates: str = "all"
+    measured_like: bool = False
+    split: str = "composition"
+    limit: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        allowed = {"system": SYSTEMS, "given": GIVEN, "candidates": ("all", "network"), "split": SPLITS}
+        for name, values in allowed.items():
+            if getattr(self, name) not in values:
+                raise InputError(f"--{name} {getattr(self, name)!r}: choose one of {', '.join(values)}")
+        if self.guesses < 1 or (self.limit is not None and self.limit < 1):
+            raise InputError("--guesses and --limit must be at least 1")
 
 
 def evaluate(
     structures: Path,
     *,
-    system: str = "cubic",
-    given: str = "formula",
-    guesses: int = 5,
-    candidates: str = "all",
-    measured_like: bool = False,
-    split: str = "composition",
-    limit: int | None = None,
-    seed: int = 0,
     model: Path | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    score_cifs: Path | None = None,
+    retrieval_data: Path | None = None,
+    journal: Path | None = None,
+    progress: Progress = lambda done, total: None,
+    **options: Any,
 ) -> dict[str, Any]:
-    """Score block of a file of structure records of one crystal system.
+    """Score block of the crystals of one system: a file of records, or a data set directory.
 
-    given: what the network is told of the chemistry. split: "composition" takes the development compositions of
-    DFT-relaxed records only, "all" every record. limit: a seeded choice of so many.
+    options: fields of `Options`. score_cifs, retrieval_data: see `baselines`. journal: a file that keeps each crystal's
+    scores, so that after a kill the same call goes on from there; removed at the end.
     """
-    if given not in GIVEN:
-        raise InputError(f"--given {given!r}: choose one of {', '.join(GIVEN)}")
-    if split not in ("composition", "all"):
-        raise InputError(f"--split {split!r}: choose composition or all")
-    records = [r for r in read_records(structures, system) if split == "all" or _is_dev_record(r)]
-    if not records:
-        raise InputError(f"{structures}: no {system} record to evaluate (split {split})")
-    if limit is not None and limit < len(records):
-        chosen = np.random.default_rng(seed).choice(len(records), limit, replace=False)
-        records = [records[i] for i in sorted(chosen)]
-    network = load_model(Path(model) if model else shipped_model(system))
-    rows = []
-    for number, record in enumerate(records):
-        rows.append(_score(record, network, model, system, given, guesses, candidates, measured_like, (seed, number)))
-        progress(number + 1, len(records))
-    return {
-        "n": len(rows),
-        "given": _given_text(given, measured_like, guesses, candidates),
-        "guesses": guesses,
-        "seed": seed,
-        "model_sha256": network.sha256,
-        **_summary(rows),
-        "seconds_per_crystal": float(np.mean([row["seconds"] for row in rows])),
-        "per_crystal": rows,
-    }
+    run = Evaluation(structures, Options(**options), model, score_cifs, retrieval_data)
+    return run.scores(journal, progress)
 
 
-def _is_dev_record(record: Record) -> bool:
-    return bool(record.get("dft_relaxed")) and is_dev(record["formula"])
+@dataclass(frozen=True)
+class Question:
+    """One crystal as the network and `solve` are asked about it, with the truth beside it.
+
+    told: element amounts at a level; peaks: None where the pattern shows none; seed: this crystal's own.
+    """
+
+    record: Record
+    structure: Structure
+    density: np.ndarray
+    told: dict[str, float]
+    level: str
+    pattern: Any
+    peaks: Peaks | None
+    seed: int
+
+    def vector(self, cell: Cell | None) -> tuple[np.ndarray, np.ndarray]:
+        """Pattern vector and mask (1024,)."""
+        if self.peaks is None:
+            return np.zeros(N_BINS, np.float32), np.zeros(N_BINS, np.float32)
+        return observed_vector(self.peaks, cell.zero_shift if cell else 0.0)
 
 
-def _given_text(given: str, measured_like: bool, guesses: int, candidates: str) -> dict[str, Any]:
-    return {
-        "chemistry": given,
-        "lattice": None,
-        "pattern": "Cu Kα 10–90° with width, background and noise" if measured_like else "Mo Kα, 3–150°, perfect",
-        "guesses_ranked_by": "pattern (ssim.paper: best of guesses × 24 rotations, by truth)",
-        "guess_1": "latent mean",
-        "candidates": candidates,
-    }
+class Evaluation:
+    """One run: the crystals, the model, the other answers."""
+
+    def __init__(
+        self,
+        structures: Path,
+        options: Options,
+        model: Path | None = None,
+        score_cifs: Path | None = None,
+        retrieval_data: Path | None = None,
+    ) -> None:
+        self.options = options
+        self.targets = read_targets(structures, options.system, options.split, options.limit, options.seed)
+        self.model_file = Path(model) if model else shipped_model(options.system)
+        self.model = load_model(self.model_file)
+        if self.model.config.system != options.system:
+            trained = self.model.config.system
+            raise InputError(f"{self.model_file}: a model of the {trained} system, not the {options.system} one")
+        self.retrieval = Retrieval(options.system, retrieval_data)
+        self.composition_only = CompositionOnly(self.model)
+        self.foreign = ForeignAnswers(score_cifs, self.targets.records) if score_cifs else None
+
+    def settings(self) -> dict[str, Any]:
+        """All that the scores follow from; a journal of other settings is not gone on with."""
+        return {
+            "crystalnet": __version__,
+            **asdict(self.options),
+            "structures": self.targets.digest,
+            "model": self.model.sha256,
+            "retrieval-data": self.retrieval.digest,
+            "score-cifs": sorted(map(str, self.foreign.files.values())) if self.foreign else None,
+        }
+
+    def scores(
+        self, journal: Path | None = None, progress: Progress = lambda done, total: None, keep: bool = False
+    ) -> dict[str, Any]:
+        """Every crystal scored, and the summary. keep: leave the journal where it is at the end."""
+        records = self.targets.records
+        rows: list[dict[str, Any]] = []
+        with _Journal(journal, self.settings(), keep) as kept:
+            for record in records:
+                row = kept.next()
+                if row is None:
+                    row = self.score(record)
+                    kept.append(row)
+                rows.append(row)
+                progress(len(rows), len(records))
+        scored = [row for row in rows if "left_out" not in row]
+        if not scored:
+            raise InputError(f"no crystal could be scored; the first: {rows[0]['id']}: {rows[0]['left_out']}")
+        result = {
+            "n": len(scored),
+            "given": self.given(),
+            "guesses": self.options.guesses,
+            "seed": self.options.seed,
+            "model_sha256": self.model.sha256,
+            "system": self.options.system,
+            "split": {"name": self.options.split, "rule": self.targets.rule},
+            "density": self.targets.density,
+            **summary(scored),
+            "by": breakdowns(scored),
+            "baselines": {
+                "retrieval": {"from": self.retrieval.source} | _other(scored, "retrieval", ("single",)),
+                "composition_only": {"from": "the same network, no pattern, no cell"}
+                | _other(scored, "composition_only", ("single",)),
+            },
+            "left_out": [row for row in rows if "left_out" in row],
+            "failures": [{key: row[key] for key in ("id", "failure")} for row in scored if row["failure"]],
+            "seconds_per_crystal": float(np.mean([row["seconds"] for row in scored])),
+            "seconds": _mean_seconds(scored),
+            "per_crystal": scored,
+        }
+        if self.foreign:
+            result["score_cifs"] = {
+                "n": len(scored),
+                "answered": sum(bool(row["score_cifs"]["files"]) for row in scored),
+                **_other(scored, "score_cifs", ("single", "ranked")),
+                "structure": _structure_summary([row["score_cifs"]["structure"] for row in scored]),
+            }
+        return result
+
+    def given(self) -> dict[str, Any]:
+        """What solve and the network were told, in words."""
+        measured = self.options.measured_like
+        return {
+            "chemistry": self.options.given,
+            "lattice": None,
+            "pattern": "Cu Kα 10–90° with width, background and noise" if measured else "Mo Kα, 3–150°, perfect",
+            "guesses_ranked_by": "pattern (paper: best of N latent samples × 24 rotations, by truth)",
+            "guess_1": "latent mean",
+            "candidates": self.options.candidates,
+        }
+
+    def question(self, record: Record, given: str | None = None) -> Question:
+        """A crystal's pattern and what is told of its chemistry; given: another level than the run's."""
+        structure, density = self.targets.truth(record)
+        seed = crystal_seed(record, self.options.seed)
+        amounts = {symbol: float(n) for symbol, n in structure.composition.get_el_amt_dict().items()}
+        told, level = _told(amounts, given or self.options.given, np.random.default_rng(seed))
+        sites = AtomSites.from_structure(structure)
+        peaks: Peaks | None
+        if self.options.measured_like:
+            pattern = simulate_profile(sites, parse_wavelength("CuKa"), measured_like=True, seed=seed)
+            try:  # measured-like patterns go through peak search, as a user's would
+                peaks = find_peaks(pattern)
+            except InputError:
+                peaks = None
+        else:
+            pattern = simulate_profile(sites, parse_wavelength("0.711"), MO_FULL_RANGE)
+            peaks = calculated_peaks(sites, pattern.radiation, pattern.two_theta)
+        return Question(record, structure, density, told, level, pattern, peaks, seed)
+
+    def score(self, record: Record) -> dict[str, Any]:
+        """One crystal: its pattern simulated and solved, density and structure held against the truth."""
+        started = time.perf_counter()
+        about = {"id": record.get("id"), "formula": record["formula"], "space_group": record.get("space_group")}
+        try:
+            asked = self.question(record)
+        except InputError as error:
+            return about | {"left_out": str(error)}
+        clock = {"question": time.perf_counter() - started}
+        solution, failure = self._solved(asked)
+        clock |= solution.seconds if solution else {}
+        cell = solution.cell if solution else None
+        mark = time.perf_counter()
+        if solution is not None and len(solution.guesses):
+            maps, first = solution.guesses, int(solution.guess_rank.argmin())
+        else:  # no cell was found: what the chemistry says
+            maps, first = self.guesses(asked, None, self.options.guesses), 0
+        # solve's guesses are the mean and N − 1 samples: one more sample for the paper's protocol.
+        samples = np.concatenate([maps[1:], self.guesses(asked, cell, 2, asked.seed + 1)[1:]])
+        clock["samples"] = time.perf_counter() - mark
+        mark = time.perf_counter()
+        point_group = holohedry(asked.structure.lattice.matrix)
+        found = solution.candidates if solution else ()
+        structures = [c.conventional.structure() for c in found]
+        density = density_scores(asked.density, maps, samples, first, point_group)
+        structure = structure_scores(asked.structure, structures, [c.space_group_number for c in found])
+        clock["scores"] = time.perf_counter() - mark
+        mark = time.perf_counter()
+        nearest, answer = self.retrieval.nearest(*asked.vector(cell))
+        expected = self.composition_only.density(asked.told, asked.level)
+        others: dict[str, Any] = {
+            "retrieval": _single(map_scores(asked.density, answer)) | {"nearest": nearest},
+            "composition_only": _single(map_scores(asked.density, expected)),
+        }
+        if self.foreign:
+            others["score_cifs"] = self._foreign(asked, point_group)
+        clock["baselines"] = time.perf_counter() - mark
+        return {
+            **about,
+            "type": type_of(record) or None,
+            "sites": len(asked.structure),
+            "elements": sorted({site.specie.symbol for site in asked.structure}),
+            **density,
+            "structure": structure,
+            **others,
+            "source_top1": found[0].source if found else None,
+            "rwp_top1": float(found[0].fit.rwp) if found else None,
+            "cell": {k: getattr(cell, k) for k in ("system", "centring", "a", "c", "zero_shift")} if cell else None,
+            "ranked_first": first + 1,
+            "failure": failure,
+            "seconds": time.perf_counter() - started,
+            "seconds_by_stage": {stage: round(float(s), 4) for stage, s in clock.items()},
+        }
+
+    def guesses(self, asked: Question, cell: Cell | None, count: int, seed: int | None = None) -> np.ndarray:
+        """The network's densities (count, 50, 50, 50), the latent mean first; solve's own where no seed is given."""
+        lattice = cell.primitive_lattice if cell else None
+        seed = asked.seed if seed is None else seed
+        return guess_densities(self.model, *asked.vector(cell), lattice, asked.told, asked.level, count, seed)
+
+    def _solved(self, asked: Question) -> tuple[Solution | None, str | None]:
+        """What solve finds, or why it does not."""
+        formula = "".join(f"{symbol}{n:g}" for symbol, n in asked.told.items()) if asked.level == "formula" else None
+        try:
+            solution = solve(
+                asked.pattern,
+                elements=list(asked.told) or None,
+                formula=formula,
+                system=self.options.system,
+                guesses=self.options.guesses,
+                seed=asked.seed,
+                model=self.model_file,
+                candidates=self.options.candidates,
+                peaks=asked.peaks,
+            )
+        except InputError as error:
+            return None, str(error)
+        except Exception as error:  # a crash is a miss, on record, and no reason to lose the other crystals
+            return None, f"{type(error).__name__}: {error}"
+        return solution, None
+
+    def _foreign(self, asked: Question, point_group: np.ndarray) -> dict[str, Any]:
+        """Another solver's answers to one crystal; where there is none, SSIM is 0 and the rest an empty cell's."""
+        assert self.foreign is not None
+        found, problems = self.foreign.structures(asked.record)
+        # An empty cell would have the SSIM of the truth's own voids, up to a half.
+        plain = moved = map_scores(asked.density, np.zeros_like(asked.density)) | {"ssim": 0.0}
+        try:
+            if found:
+                answer = promolecule(standard_primitive(found[0], SYMPREC_FOREIGN))
+                plain = map_scores(asked.density, answer)
+                moved = map_scores(asked.density, aligned(asked.density, answer, point_group))
+        except InputError as error:
+            problems.append(str(error))
+        return {
+            "files": len(found),
+            **{score: {"single": plain[score], "ranked": moved[score]} for score in SCORES},
+            "structure": structure_scores(asked.structure, found, [_space_group(s) for s in found]),
+            "problems": problems,
+        }
 
 
-def _score(
-    record: Record,
-    model: Model,
-    model_file: Path | None,
-    system: str,
-    given: str,
-    guesses: int,
-    candidates: str,
-    measured_like: bool,
-    seed: tuple[int, int],
-) -> dict[str, Any]:
-    """One crystal: its pattern simulated and solved, density and structure held against the truth."""
-    started = time.perf_counter()
-    truth = standard_primitive(structure_of(record), SYMPREC_RELAXED if record.get("dft_relaxed") else SYMPREC)
-    amounts = {symbol: float(n) for symbol, n in truth.composition.get_el_amt_dict().items()}
-    told, level = _told(amounts, given, np.random.default_rng(seed))
-    density, sites = promolecule(truth), AtomSites.from_structure(truth)
-    pattern = _simulated(sites, measured_like, seed[1])
-    # The lines of ideal patterns are known; measured-like ones go through peak search, as a user's would.
-    peaks = None if measured_like else calculated_peaks(sites, pattern.radiation, pattern.two_theta)
-    solution: Solution | None = None
-    failure = None
-    try:
-        solution = solve(
-            pattern,
-            elements=list(told) or None,
-            formula="".join(f"{symbol}{n:g}" for symbol, n in told.items()) if level == "formula" else None,
-            system=system,
-            guesses=guesses,
-            seed=seed[1],
-            model=model_file,
-            candidates=candidates,
-            peaks=peaks,
-        )
-    except InputError as error:
-        failure = str(error)
-    if solution is not None and len(solution.guesses):
-        maps, first = solution.guesses, int(solution.guess_rank.argmin())
-    else:  # no cell was found: what the chemistry says
-        unseen = np.zeros(N_BINS)
-        maps, first = guess_densities(model, unseen, unseen, None, told, level, guesses, seed[1]), 0
-    found = solution.candidates if solution is not None else ()
-    return {
-        "id": record.get("id"),
-        "formula": record["formula"],
-        "space_group": record.get("space_group"),
-        "type": record.get("protostructure_canonical"),
-        **density_scores(density, maps, first, holohedry(truth.lattice.matrix)),
-        "structure": structure_scores(
-            truth, [c.conventional.structure() for c in found], [c.space_group_number for c in found]
-        ),
-        "source_top1": found[0].source if found else None,
-        "rwp_top1": found[0].fit.rwp if found else None,
-        "failure": failure,
-        "seconds": time.perf_counter() - started,
-    }
+def crystal_seed(record: Record, seed: int) -> int:
+    """A crystal's own seed: it does not depend on which others are evaluated."""
+    name = f"{seed}:{record.get('id')}:{record['formula']}:{record.get('space_group')}"
+    return int(sha256(name.encode()).hexdigest()[:7], 16)
 
 
 def _told(amounts: Mapping[str, float], given: str, rng: np.random.Generator) -> tuple[dict[str, float], str]:
@@ -158,28 +345,143 @@ def _told(amounts: Mapping[str, float], given: str, rng: np.random.Generator) ->
     return dict(amounts), "formula" if given == "formula" else "elements"
 
 
-def _simulated(sites: AtomSites, measured_like: bool, seed: int) -> Pattern:
-    if measured_like:
-        return simulate_profile(sites, parse_wavelength("CuKa"), measured_like=True, seed=seed)
-    return simulate_profile(sites, parse_wavelength("0.711"), MO_FULL_RANGE)
+def _space_group(structure: Structure) -> int:
+    """Number, 0 where the symmetry search fails."""
+    from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
+
+    try:
+        return int(SpacegroupAnalyzer(structure, SYMPREC_FOREIGN).get_space_group_number())
+    except Exception:  # spglib and pymatgen raise many kinds on degenerate crystals
+        return 0
 
 
-def _summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _single(scores: dict[str, float]) -> dict[str, dict[str, float]]:
+    return {score: {"single": value} for score, value in scores.items()}
+
+
+class _Journal:
+    """The rows of a run as lines of a file, its settings first. A line that a kill cut short is made again."""
+
+    def __init__(self, path: Path | None, settings: dict[str, Any], keep: bool) -> None:
+        self.path, self.settings, self.keep = path, settings, keep
+
+    def __enter__(self) -> _Journal:
+        self.file = None
+        if self.path is None:
+            return self
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.file = open(self.path, "a+b")
+        self.file.seek(0)
+        try:
+            begun = self._line()
+            if begun is None:
+                self.append(self.settings)
+            elif begun != json.loads(json.dumps(self.settings)):
+                differing = [key for key, value in self.settings.items() if begun.get(key) != value]
+                raise InputError(
+                    f"{self.path}: an unfinished run with another {', '.join(differing) or 'version'};"
+                    " repeat its options, or delete it"
+                )
+        except BaseException:
+            self.file.close()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if self.file is not None and self.path is not None:
+            self.file.close()
+            if kind is None and not self.keep:
+                self.path.unlink()
+
+    def _line(self) -> dict[str, Any] | None:
+        assert self.file is not None
+        start = self.file.tell()
+        line = self.file.readline()
+        if line.endswith(b"\n"):
+            try:
+                return dict(json.loads(line))
+            except ValueError:
+                raise InputError(f"{self.path}: not the journal of an evaluation; delete it") from None
+        self.file.truncate(start)
+        return None
+
+    def next(self) -> dict[str, Any] | None:
+        """The next row kept; None when the rest is to be made."""
+        return None if self.file is None else self._line()
+
+    def append(self, row: dict[str, Any]) -> None:
+        """Keep a row."""
+        if self.file is not None:
+            self.file.write(json.dumps(row).encode() + b"\n")
+            self.file.flush()
+
+
+# --- summaries ----------------------------------------------------------------------------------------------------
+
+
+def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Means over crystals; structure proportions over all of them, with Wilson 95 % intervals."""
-    summary: dict[str, Any] = {}
-    for score in ("ssim", "psnr", "nmae"):
-        summary[score] = {}
-        for protocol in PROTOCOLS:
-            values = np.array([row[score][protocol] for row in rows])
-            block = {"mean": float(values.mean()), "sd": float(values.std()), "median": float(np.median(values))}
-            if score == "ssim":
-                block["ge_0.9"] = float((values >= 0.9).mean())
-            summary[score][protocol] = block
+    scores = {s: {p: statistics((row[s][p] for row in rows), s) for p in PROTOCOLS} for s in SCORES}
+    return {**scores, "structure": _structure_summary([row["structure"] for row in rows])}
+
+
+def statistics(values: Iterable[float], score: str) -> dict[str, float]:
+    """mean, sd, median, and for SSIM the share of at least 0.9."""
+    v = np.fromiter(values, float)
+    block = {"mean": float(v.mean()), "sd": float(v.std()), "median": float(np.median(v))}
+    return block | ({"ge_0.9": float((v >= 0.9).mean())} if score == "ssim" else {})
+
+
+def _structure_summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     structure: dict[str, Any] = {}
-    for key in ("match_top1", "match_any", "strict_top1", "exact_top1"):
-        hits = sum(row["structure"][key] for row in rows)
+    for key in STRUCTURE:
+        hits = sum(row[key] for row in rows)
         structure[key] = hits / len(rows)
         structure[f"{key}_interval"] = wilson(hits, len(rows))
-    distances = [row["structure"]["rmsd"] for row in rows if row["structure"]["rmsd"] is not None]
+    distances = [row["rmsd"] for row in rows if row["rmsd"] is not None]
     structure["rmsd_mean"] = float(np.mean(distances)) if distances else None
-    return summary | {"structure": structure}
+    return structure
+
+
+def _other(rows: list[dict[str, Any]], name: str, protocols: tuple[str, ...]) -> dict[str, Any]:
+    """Summary of another answer's densities."""
+    return {s: {p: statistics((row[name][s][p] for row in rows), s) for p in protocols} for s in SCORES}
+
+
+def _mean_seconds(rows: list[dict[str, Any]]) -> dict[str, float]:
+    stages = dict.fromkeys(stage for row in rows for stage in row["seconds_by_stage"])
+    return {s: round(float(np.mean([row["seconds_by_stage"].get(s, 0.0) for row in rows])), 4) for s in stages}
+
+
+def breakdowns(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
+    """n, mean of ssim.single and match_top1 by space group, structure type, element and size, the largest first."""
+    groups: dict[str, dict[str, list[dict[str, Any]]]] = {
+        name: defaultdict(list) for name in ("space_group", "type", "element", "size")
+    }
+    for row in rows:
+        groups["space_group"][str(row["space_group"])].append(row)
+        groups["type"][row["type"] or "unknown"].append(row)
+        groups["size"][size_class(row["sites"])].append(row)
+        for element in row["elements"]:
+            groups["element"][element].append(row)
+    return {
+        name: {
+            key: {
+                "n": len(members),
+                "ssim_single": float(np.mean([row["ssim"]["single"] for row in members])),
+                "match_top1": float(np.mean([row["structure"]["match_top1"] for row in members])),
+            }
+            for key, members in sorted(group.items(), key=lambda item: (-len(item[1]), item[0]))
+        }
+        for name, group in groups.items()
+    }
+
+
+def size_class(sites: int) -> str:
+    """The size class, as "3-5", of so many atoms in the primitive cell."""
+    low = 1
+    for high in SIZES:
+        if sites <= high:
+            return f"{low}-{high}"
+        low = high + 1
+    return f"{low}+"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from crystalnet.config import Config
     from crystalnet.train import Report
 
 
@@ -40,12 +41,13 @@ def training_bar(max_minutes: float | None) -> Iterator[Callable[[Report], None]
     columns = (
         TextColumn("step {task.fields[step]}"),
         BarColumn(),
-        TextColumn("loss {task.fields[loss]:.4f}  SSIM {task.fields[ssim]}  {task.fields[rate]:,.0f} points/s"),
+        TextColumn("loss {task.fields[loss]:.4f}  SSIM {task.fields[ssim]}"),
+        TextColumn("{task.fields[rate]:,.0f} points/s  MFU {task.fields[mfu]:.0%}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
     display = Progress(*columns, console=Console(stderr=True))
-    task = display.add_task("", total=None, step=0, loss=float("nan"), ssim="…", rate=0.0)
+    task = display.add_task("", total=None, step=0, loss=float("nan"), ssim="…", rate=0.0, mfu=0.0)
 
     def show(report: Report) -> None:
         display.start()
@@ -56,6 +58,7 @@ def training_bar(max_minutes: float | None) -> Iterator[Callable[[Report], None]
             step=report.step,
             loss=report.loss,
             rate=report.points_per_second,
+            mfu=report.mfu,
             ssim=f"{report.ssim:.3f}" if report.ssim >= 0 else "…",
         )
 
@@ -88,13 +91,14 @@ def train_default(
 ) -> Path:
     """`crystalnet train`: fill in the defaults, make the embedded data set where there is none, train with a bar."""
     from dataclasses import replace
+    from functools import partial
 
     import torch
 
     from crystalnet import config
-    from crystalnet.data.fetch import default_directory, fetch_prototypes
+    from crystalnet.processes import together
     from crystalnet.records import InputError
-    from crystalnet.train import train
+    from crystalnet.train import MODEL, check_devices
 
     settings = config.preset(preset, system)
     settings = replace(settings, train=replace(settings.train, seed=seed))
@@ -102,17 +106,30 @@ def train_default(
         raise InputError(f"--device {device!r}: choose one of auto, cpu, cuda")
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: torch sees no CUDA device here; use --device cpu")
-    if devices > 1:
-        raise InputError("--devices: one device at a time for now; start with --devices 1")
     chosen = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
-    directory = data or default_directory(system)
-    if data is None and not (directory / "manifest.json").is_file():
-        with bar("crystals") as progress:
-            fetch_prototypes(system, directory, progress=progress)
+    if chosen == "cuda" and devices > torch.cuda.device_count():
+        raise InputError(f"--devices {devices}: torch sees {torch.cuda.device_count()} CUDA devices here")
+    check_devices(settings, chosen, devices)
     run = out or Path("runs") / f"{system}-{preset}"
-    with bar("features") as featurising:
-        from crystalnet.data.dataset import CrystalDataset
+    together(partial(train_here, settings, data, run, resume, max_minutes), chosen, devices)
+    return run / MODEL
 
-        dataset = CrystalDataset(directory, progress=featurising)
+
+def train_here(
+    settings: Config, data: Path | None, out: Path, resume: bool, max_minutes: float | None, device: str
+) -> None:
+    """One process's part in training: the first on its machine makes what data set and features lack."""
+    from crystalnet.data.dataset import CrystalDataset
+    from crystalnet.data.fetch import default_directory, fetch_prototypes
+    from crystalnet.processes import first_on_this_machine
+    from crystalnet.train import train
+
+    directory = data or default_directory(settings.system)
+    with first_on_this_machine():
+        if data is None and not (directory / "manifest.json").is_file():
+            with bar("crystals") as progress:
+                fetch_prototypes(settings.system, directory, progress=progress)
+        with bar("features") as featurising:
+            dataset = CrystalDataset(directory, progress=featurising)
     with training_bar(max_minutes) as show:
-        return train(settings, dataset, run, resume=resume, max_minutes=max_minutes, device=chosen, progress=show)
+        train(settings, dataset, out, resume=resume, max_minutes=max_minutes, device=device, progress=show)

@@ -49,6 +49,7 @@ WORTH_REFINING = 0.35  # above the best misfit: intensities this much worse do n
 VOLUME_RANGE = (0.6, 1.75)  # of the predicted volume; the prediction itself is up to 1.6 off (MnS)
 SAME_RWP = 0.01  # refinements that ended in one crystal differ less in Rwp
 COMPLEXITY = 0.03  # of Rwp for each e-fold of atoms in the primitive cell: more atoms have more freedom to fit
+FREEDOM = 0.02  # of Rwp for each coordinate that symmetry leaves free: a subgroup always fits a little better
 UNBALANCED = 0.15  # of Rwp, for a halide or oxide whose charges cannot balance
 WELL_EXPLAINED = 0.15  # intensity misfit up to which nobody asks for an element that was not given
 MISSING_ELEMENT = 0.25  # of Rwp, for an element that was not given: the user knows the sample
@@ -251,7 +252,7 @@ def _refined(proposals: list[Proposal], pattern: Pattern, peaks: Peaks) -> list[
         conventional = _conventional(proposal.sites)
         if conventional is not None:
             fit = refine(pattern, peaks, conventional, zero_shift=proposal.cell.zero_shift)
-            score = _score(fit.rwp, proposal.sites)
+            score = _score(fit, proposal.sites)
             sources = frozenset(p.source for p in proposals if same_crystal(p, proposal))
             fitted.append(_Refined(proposal, fit, score, sources))
         if len(fitted) >= 3 and time.thread_time() - started > REFINEMENT_SECONDS:
@@ -266,14 +267,30 @@ def _refined(proposals: list[Proposal], pattern: Pattern, peaks: Peaks) -> list[
     return best
 
 
-def _score(rwp: float, sites: AtomSites) -> float:
+def _score(fit: Fit, sites: AtomSites) -> float:
     """Rwp with a penalty for complexity and for charges that cannot balance; lower is better."""
-    penalty = COMPLEXITY * math.log(len(sites))
+    penalty = COMPLEXITY * math.log(len(sites)) + FREEDOM * _free_coordinates(fit.sites)
     if not charge_balances(Counter(sites.species)):
         penalty += UNBALANCED
     if "X" in sites.species:
         penalty += MISSING_ELEMENT
-    return rwp * (1 + penalty)
+    return fit.rwp * (1 + penalty)
+
+
+def _free_coordinates(sites: AtomSites) -> int:
+    """Coordinates that the space group leaves free; the origin along polar axes is not one of them."""
+    from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
+
+    dataset = SpacegroupAnalyzer(sites.structure(), SYMPREC).get_symmetry_dataset()
+    if dataset is None:
+        return 3 * len(sites)
+    free = 0
+    for atom in np.unique(dataset.equivalent_atoms):
+        x = sites.frac_coords[atom]
+        shift = dataset.rotations @ x + dataset.translations - x
+        fixing = np.abs((shift - np.round(shift)) @ sites.lattice).max(1) < 5 * SYMPREC
+        free += np.linalg.matrix_rank(dataset.rotations[fixing].mean(0), tol=0.1)
+    return int(free - np.linalg.matrix_rank(dataset.rotations.mean(0), tol=0.1))
 
 
 def _same_crystal(one: Fit, other: Fit) -> bool:

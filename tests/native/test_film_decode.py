@@ -341,9 +341,7 @@ def modules_alone(network: CrystalNetwork, conditions: tuple[Tensor, ...], point
 
 @pytest.mark.parametrize("config", [SMALL, PAPER], ids=["small", "paper"])
 @pytest.mark.parametrize("kernels", ["native", "reference"])
-def test_networks_decode_as_their_modules_do(
-    config: Config, kernels: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_networks_decode_as_their_modules_do(config: Config, kernels: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CRYSTALNET_OPS", kernels)
     network = trained_looking(config)
     z = torch.randn(2, 2 * config.model.latent, generator=torch.Generator().manual_seed(3))

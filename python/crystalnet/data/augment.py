@@ -35,7 +35,7 @@ def measured_view(pattern: Tensor, fraction: float, generator: torch.Generator) 
     """Pattern and mask (B, 1024) as a diffractometer gives them, for a fraction of the rows; the rest ideal, all seen.
 
     A source and 2θ range (from 5–20° to 60–140° at copper's wavelength and alike in d elsewhere), lines below a floor
-    of 0.3–3 % missing, intensities off by 3–20 % (counting, texture), now and then a line that is a bin off, the highest 1.
+    of 0.3–3 % missing, intensities off by 3–20 % (counting, texture), now and then a line a bin off, the highest 1.
     """
     n, bins = pattern.shape
     wavelength = torch.tensor(SOURCES)[torch.randint(len(SOURCES), (n, 1), generator=generator)]

@@ -58,7 +58,11 @@ class CrystalDataset:
     def inputs(self, indices: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
         """Patterns (B, 1024), primitive lattices (B, 3, 3) in Å, atom fractions (B, 119), float32."""
         lattices = self.crystals.lattices[indices].astype(np.float32)
-        return torch.from_numpy(self.patterns[indices]), torch.from_numpy(lattices), torch.from_numpy(self.fractions[indices])
+        return (
+            torch.from_numpy(self.patterns[indices]),
+            torch.from_numpy(lattices),
+            torch.from_numpy(self.fractions[indices]),
+        )
 
 
 def _fractions(crystals: Crystals) -> np.ndarray:

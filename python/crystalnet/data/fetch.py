@@ -130,5 +130,5 @@ def fetch_prototypes(
             yield record | {"split": splits.of(record["id"], record["formula"], record["type"])}
 
     count = write_store(out, records(), about)
-    journal.unlink()
+    journal.unlink(missing_ok=True)  # the types themselves may have been enough
     return count

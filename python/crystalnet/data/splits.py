@@ -22,6 +22,7 @@ from crystalnet.records import InputError
 
 DEV_FOLD = 5  # every fifth composition
 VALIDATION_FOLD = 40  # of what remains, every fortieth validates a training run
+TYPE_FOLD = 10  # with `--split type`, every tenth structure type does: there are hundreds of types, not thousands
 MATERIAL_ID = re.compile(r"(mp|mvc)-[0-9a-z]+")
 
 
@@ -45,9 +46,9 @@ def may_train(formula: str) -> bool:
     return not is_dev(formula) and formula not in reserved_formulas()
 
 
-def split_of(name: str) -> str:
+def split_of(name: str, fold: int = VALIDATION_FOLD) -> str:
     """ "train" or "validation" for a trainable composition (or a structure type); what has one name stays together."""
-    return "validation" if _fold("validation:" + name, VALIDATION_FOLD) == 0 else "train"
+    return "validation" if _fold("validation:" + name, fold) == 0 else "train"
 
 
 @dataclass(frozen=True)
@@ -69,13 +70,14 @@ class Splits:
         """Split of a crystal: its id, reduced formula and structure type."""
         if self.listed:
             return self.listed[name]
-        return split_of(formula if self.by == "composition" else kind)
+        return split_of(formula) if self.by == "composition" else split_of(kind, TYPE_FOLD)
 
     def describe(self) -> dict[str, Any]:
         """For the manifest."""
         if self.listed:
             return {"by": "list", "files": self.files}
-        return {"by": self.by, "rule": f"SHA-256 of 'validation:' + {self.by}, every {VALIDATION_FOLD}th validates"}
+        fold = VALIDATION_FOLD if self.by == "composition" else TYPE_FOLD
+        return {"by": self.by, "rule": f"SHA-256 of 'validation:' + {self.by}, every {fold}th validates"}
 
 
 def read_splits(by: str, paths: tuple[Path, ...], system: str) -> Splits:

@@ -8,6 +8,7 @@ Here one smooth width law, learned from the strong lines, serves detection and f
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -25,6 +26,7 @@ SHAPE_ERROR = 0.05  # of a line's height: what a pseudo-Voigt may miss of a real
 PROFILE_ERROR = 0.02  # of the intensity, added to the esd in fits: strong lines must not outvote the weak
 RESOLUTION = 0.5  # FWHM: closer lines are one
 MAX_BLOCK = 10  # lines fitted together
+FIT_STEPS = 50  # of a block; the slowest of the measured patterns' ends after 32
 WIDTH_RANGE = (0.3, 2.5)  # of the width law: narrower is a spike, broader a hump
 _LN2 = np.log(2.0)
 
@@ -102,7 +104,10 @@ class _Lines:
         return len(self.position)
 
     def take(self, keep: np.ndarray) -> _Lines:
-        return _Lines(*(getattr(self, name)[keep] for name in self.__dataclass_fields__))
+        return _Lines(*(getattr(self, name)[keep] for name in _FIELDS))
+
+
+_FIELDS = tuple(_Lines.__dataclass_fields__)
 
 
 class _Search:
@@ -242,100 +247,116 @@ class _Search:
         """(n,) sum of the lines' profiles on an axis, by default the net intensity's."""
         axis = self.two_theta if axis is None else axis
         total = np.zeros(len(axis))
-        for position, area, fwhm, eta in zip(lines.position, lines.area, lines.fwhm, lines.eta, strict=True):
-            reach = 20 * fwhm
-            a = np.searchsorted(axis, position - reach)
-            b = np.searchsorted(axis, position + reach + _split(position, radiation))
-            total[a:b] += area * _profile(axis[a:b], position, fwhm, eta, radiation)
+        reach = 20 * lines.fwhm
+        first = np.searchsorted(axis, lines.position - reach)
+        last = np.searchsorted(axis, lines.position + reach + _split(lines.position, radiation))
+        for i, (a, b) in enumerate(zip(first, last, strict=True)):
+            total[a:b] += _sum_of(lines.take(np.array([i])), axis[a:b], radiation)
         return total
 
     def fit(self, positions: np.ndarray, radiation: Radiation, start: _Lines | None = None) -> _Lines:
-        """Fit all lines block by block, each block on what the others leave."""
+        """Fit all lines block by block, each block on what the others leave.
+
+        start: lines already fitted; of these, only blocks that a new line has joined or come near are fitted again.
+        """
         empty = _Lines(*(np.empty(0) for _ in range(5)))
         if not len(positions):
             return empty
         widths = self.fwhm(positions)
         area = np.maximum(np.interp(positions, self.two_theta, self.net), 0) * widths
-        lines = _Lines(positions, area, widths, np.full(len(positions), 0.5), np.zeros(len(positions)))
+        guess = _Lines(positions, area, widths, np.full(len(positions), 0.5), np.zeros(len(positions)))
+        lines, new = guess, np.ones(len(positions), bool)
         if start is not None:
             nearest = np.abs(positions[:, None] - start.position[None]).argmin(1)
-            same = np.abs(positions - start.position[nearest]) < 1e-9
-            lines = replace(
-                lines,
-                area=np.where(same, start.area[nearest], area),
-                eta=np.where(same, start.eta[nearest], 0.5),
-            )
+            new = np.abs(positions - start.position[nearest]) > 1e-9
+            fitted = start.take(nearest)
+            lines = _Lines(*(np.where(new, getattr(guess, f), getattr(fitted, f)) for f in _FIELDS))
         total = self.model(lines, radiation)
+        first = np.searchsorted(self.two_theta, positions - 3.5 * widths)
+        last = np.searchsorted(self.two_theta, positions + 3.5 * widths + _split(positions, radiation))
         parts = []
         for block in _blocks(positions, widths, radiation):
             own = lines.take(block)
-            a = np.searchsorted(self.two_theta, positions[block[0]] - 3.5 * widths[block[0]])
-            last = positions[block[-1]]
-            b = np.searchsorted(self.two_theta, last + 3.5 * widths[block[-1]] + _split(last, radiation))
+            a, b = first[block[0]], last[block[-1]]
             if b - a < len(block) + 2:
                 continue  # a gap in the scan
+            if not np.any(new & (last > a) & (first < b)):
+                parts.append(own)
+                continue
             window = slice(a, b)
-            before = self._window_model(own, window, radiation)
+            x = self.two_theta[window]
+            before = _sum_of(own, x, radiation)
             rest = self.net[window] - (total[window] - before)
-            fitted, _ = _fit_block(self.two_theta[window], rest, self.sigma[window], own, radiation)
-            total[window] += self._window_model(fitted, window, radiation) - before
+            fitted, _ = _fit_block(x, rest, self.sigma[window], replace(own, fwhm=widths[block]), radiation)
+            total[window] += _sum_of(fitted, x, radiation) - before
             parts.append(fitted)
         if not parts:
             return empty
-        out = _Lines(*(np.concatenate([getattr(p, f) for p in parts]) for f in _Lines.__dataclass_fields__))
+        out = _Lines(*(np.concatenate([getattr(p, f) for p in parts]) for f in _FIELDS))
         return out.take(np.argsort(out.position))
 
-    def _window_model(self, lines: _Lines, window: slice, radiation: Radiation) -> np.ndarray:
-        total = np.zeros(window.stop - window.start)
-        for position, area, fwhm, eta in zip(lines.position, lines.area, lines.fwhm, lines.eta, strict=True):
-            total += area * _profile(self.two_theta[window], position, fwhm, eta, radiation)
-        return total
 
-
-def _line_position(position: np.ndarray | float, ratio: float) -> np.ndarray:
+def _line_position(position: np.ndarray, ratio: float) -> np.ndarray:
     """2θ of the same planes at `ratio` times the wavelength (nearly 180° where out of reach)."""
-    return 2 * np.degrees(np.arcsin(np.minimum(ratio * np.sin(np.radians(np.asarray(position) / 2)), 1.0)))
+    return 2 * np.degrees(np.arcsin(np.minimum(ratio * np.sin(np.radians(position / 2)), 1.0)))
 
 
-def _split(position: float, radiation: Radiation) -> float:
+def _split(position: np.ndarray, radiation: Radiation) -> np.ndarray:
     """Kα2 − Kα1 in degrees 2θ, 0 for a single line."""
     if len(radiation.lines) < 2:
-        return 0.0
-    return float(_line_position(position, radiation.lines[1][0] / radiation.wavelength)) - position
+        return np.zeros_like(position)
+    return np.asarray(_line_position(position, radiation.lines[1][0] / radiation.wavelength) - position)
 
 
-def _profile(x: np.ndarray, position: float, fwhm: float, eta: float, radiation: Radiation) -> np.ndarray:
-    """Pseudo-Voigts of all emission lines, together of unit area."""
+def _profiles(
+    x: np.ndarray, position: np.ndarray, fwhm: np.ndarray, eta: np.ndarray, radiation: Radiation
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(m, n) pseudo-Voigts, each of unit area over all emission lines, and their derivatives by position, by log FWHM
+    and by Lorentz fraction. position, fwhm, eta: (m,).
+    """
     weights = sum(w for _, w in radiation.lines)
-    total = np.zeros(len(x))
+    profile, by_position, by_width, by_eta = np.zeros((4, len(position), len(x)))
+    tangent = np.tan(np.radians(position / 2))
     for wavelength, weight in radiation.lines:
-        t = ((x - _line_position(position, wavelength / radiation.wavelength)) / (fwhm / 2)) ** 2
+        centre = _line_position(position, wavelength / radiation.wavelength)
+        moves = np.tan(np.radians(centre / 2)) / tangent  # Bragg's law: dθ ∝ tan θ for all lines of the same planes
+        scale = (weight / weights * 2 / fwhm)[:, None]
+        u = (x - centre[:, None]) / (fwhm / 2)[:, None]
+        t = u * u
         lorentz = 1 / (np.pi * (1 + t))
         gauss = np.sqrt(_LN2 / np.pi) * np.exp(-_LN2 * t)
-        total += weight / weights * 2 / fwhm * (eta * lorentz + (1 - eta) * gauss)
-    return total
+        line = scale * (eta[:, None] * lorentz + (1 - eta[:, None]) * gauss)
+        by_t = -scale * (eta[:, None] * np.pi * lorentz**2 + (1 - eta[:, None]) * _LN2 * gauss)
+        profile += line
+        by_position -= by_t * u * (4 * moves / fwhm)[:, None]
+        by_width -= line + 2 * t * by_t
+        by_eta += scale * (lorentz - gauss)
+    return profile, by_position, by_width, by_eta
+
+
+def _sum_of(lines: _Lines, x: np.ndarray, radiation: Radiation) -> np.ndarray:
+    """(n,) sum of the lines' profiles."""
+    return np.asarray(lines.area @ _profiles(x, lines.position, lines.fwhm, lines.eta, radiation)[0])
 
 
 def _without_kalpha2(position: np.ndarray, height: np.ndarray, fwhm: np.ndarray, radiation: Radiation) -> np.ndarray:
     """Drop maxima that a stronger line's Kα2 explains."""
     if len(radiation.lines) < 2 or not len(position):
         return position
-    ratio = radiation.lines[1][0] / radiation.wavelength
     weight = radiation.lines[1][1] / radiation.lines[0][1]
+    second = position + _split(position, radiation)
+    t = (position[:, None] - second) / fwhm[:, None]
+    expected = weight * height * np.exp(-4 * _LN2 * t**2)  # at the place of each maximum from each other one
     kept: list[int] = []
     for i in np.argsort(height)[::-1]:
-        expected = sum(
-            weight * height[j] * np.exp(-4 * _LN2 * ((position[i] - _line_position(position[j], ratio)) / fwhm[i]) ** 2)
-            for j in kept
-        )
-        if height[i] > 1.6 * expected:
+        if height[i] > 1.6 * expected[i, kept].sum():
             kept.append(int(i))
     return position[kept]
 
 
 def _blocks(positions: np.ndarray, widths: np.ndarray, radiation: Radiation) -> list[np.ndarray]:
     """Runs of lines that overlap, cut at the widest gap where longer than MAX_BLOCK."""
-    split = np.array([_split(p, radiation) for p in positions])
+    split = _split(positions, radiation)
     gap = (np.diff(positions) - split[:-1]) / widths[:-1]
     runs = np.split(np.arange(len(positions)), np.flatnonzero(gap > 4) + 1)
     out: list[np.ndarray] = []
@@ -356,9 +377,10 @@ def _fit_block(
 ) -> tuple[_Lines, float]:
     """(lines, χ²): least squares of positions, areas, one factor on the widths and one Lorentz fraction.
 
-    The areas are linear and solved inside: variable projection (Golub & Pereyra, SIAM J. Numer. Anal. 10, 413 (1973)).
+    The areas are linear and solved inside: variable projection (Golub & Pereyra, SIAM J. Numer. Anal. 10, 413 (1973)),
+    with Kaufman's Jacobian (BIT 15, 49 (1975)), whose gradient is exact.
     """
-    from scipy.optimize import least_squares, nnls
+    from scipy.optimize import leastsq, nnls
 
     m = len(start)
     esd = np.hypot(sigma, PROFILE_ERROR * np.maximum(y, 0))
@@ -368,29 +390,42 @@ def _fit_block(
     prior = np.concatenate([np.ones(m), [1 / 0.2, 1 / 1.5]])
     # Under crowded lines the background is too low: two ramps, down and up, make up for it.
     up = (x - x[0]) / max(x[-1] - x[0], 1e-12) / start.fwhm[0]
-    ramps = [1 / start.fwhm[0] - up, up]
+    ramps = np.stack([1 / start.fwhm[0] - up, up])
 
-    def unpack(p: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    def unpack(p: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         width, mixing = np.clip(p[m:], -5, 5)
-        return start.position + reach * np.tanh(p[:m]), start.fwhm * np.exp(width), 1 / (1 + np.exp(-mixing))
+        eta = np.full(m, 1 / (1 + np.exp(-mixing)))
+        return start.position + reach * np.tanh(p[:m]), start.fwhm * np.exp(width), eta
 
-    def solve(p: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        position, fwhm, eta = unpack(p)
-        profiles = [_profile(x, position[j], fwhm[j], eta, radiation) for j in range(m)]
-        basis = np.stack(profiles + ramps, axis=1) / esd[:, None]
-        area = nnls(basis, target)[0]
-        return basis, area, basis @ area - target
+    @lru_cache(maxsize=1)  # the residual and its Jacobian are asked for at the same place
+    def solve(p: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, ...]]:
+        profile, *slopes = _profiles(x, *unpack(np.array(p)), radiation)
+        basis = (np.concatenate([profile, ramps]) / esd).T
+        return basis, nnls(basis, target)[0], tuple(slopes)
 
     def residual(p: np.ndarray) -> np.ndarray:
-        return np.concatenate([solve(p)[2], prior * p])
+        basis, area, _ = solve(tuple(p))
+        return np.concatenate([basis @ area - target, prior * p])
 
-    p = least_squares(residual, np.zeros(m + 2), method="lm", max_nfev=12 * (m + 3), xtol=1e-4, ftol=1e-4).x
+    def jacobian(p: np.ndarray) -> np.ndarray:
+        basis, area, (by_position, by_width, by_eta) = solve(tuple(p))
+        free = np.abs(p[m:]) < 5
+        eta = 1 / (1 + np.exp(-np.clip(p[m + 1], -5, 5)))
+        moved = (reach / np.cosh(p[:m]) ** 2 * area[:m])[:, None] * by_position
+        shaped = [free[0] * (area[:m] @ by_width), free[1] * eta * (1 - eta) * (area[:m] @ by_eta)]
+        columns = (np.concatenate([moved, shaped]) / esd).T
+        active, _ = np.linalg.qr(basis[:, area > 0])
+        return np.concatenate([columns - active @ (active.T @ columns), np.diag(prior)])
+
+    # MINPACK itself: the checks of `least_squares` around it take as long as a fit of one line.
+    p = leastsq(residual, np.zeros(m + 2), Dfun=jacobian, full_output=True, maxfev=FIT_STEPS, xtol=1e-4, ftol=1e-4)[0]
     position, fwhm, eta = unpack(p)
-    basis, area, left = solve(p)
+    basis, area, _ = solve(tuple(p))
+    left = basis @ area - target
     chi2 = float(left @ left)
     covariance = np.linalg.pinv(basis.T @ basis) * max(1.0, chi2 / max(len(x) - 2 * m - 4, 1))
     significance = area / np.sqrt(np.maximum(np.diag(covariance), 1e-300))
-    return _Lines(position, area[:m], fwhm, np.full(m, eta), significance[:m]), chi2
+    return _Lines(position, area[:m], fwhm, eta, significance[:m]), chi2
 
 
 def _has_kalpha2(search: _Search, radiation: Radiation) -> bool:
@@ -398,7 +433,7 @@ def _has_kalpha2(search: _Search, radiation: Radiation) -> bool:
     single = replace(radiation, lines=radiation.lines[:1])
     lines = search.fit(search.candidates(search.net, None, radiation), radiation)
     search.learn_widths(lines)
-    split = np.array([_split(p, radiation) for p in lines.position])
+    split = _split(lines.position, radiation)
     width = search.fwhm(lines.position)
     contrast = np.interp(lines.position, search.two_theta, search.net / search.sigma)
     telling = np.where((contrast > 10) & (split > 0.4 * width), np.minimum(contrast, 50) * split / width, 0)

@@ -44,6 +44,7 @@ def simulate_profile(
     mixing: float = 0.5,
     zero_shift: float = 0.0,
     b_iso: float = B_ISO,
+    march_range: tuple[float, float] = MARCH_RANGE,
 ) -> Pattern:
     """The profile of a crystal: every line of the source, Lorentz-polarisation, width and overall B.
 
@@ -51,6 +52,7 @@ def simulate_profile(
     fwhm: degrees, near 2θ = 50°. mixing: Lorentzian part of the pseudo-Voigt. zero_shift: degrees, for 2θ.
     measured_like: draw width, mixing and zero shift (those arguments are then ignored), a mild texture, a
     smooth background and the count level from `seed`, and add counting noise; same seed, same profile.
+    march_range: March parameters that texture is drawn from, 1 = none.
     Sites named "X" (unexplained density) do not scatter. Raises ValueError for elements without a form factor
     and where no line falls into the range.
     """
@@ -62,7 +64,7 @@ def simulate_profile(
 
     rng = np.random.default_rng(seed)
     fwhm, mixing, zero_shift = (rng.uniform(*limits) for limits in (FWHM_RANGE, MIXING_RANGE, ZERO_RANGE))
-    axis, march = TEXTURE_AXES[rng.integers(len(TEXTURE_AXES))], rng.uniform(*MARCH_RANGE)
+    axis, march = TEXTURE_AXES[rng.integers(len(TEXTURE_AXES))], rng.uniform(*march_range)
     profile = _lines(sites, radiation, x, fwhm, mixing, zero_shift, b_iso, (axis, march))
     expected = profile / profile.max() + _background(x, radiation, rng)
     counts = rng.poisson(10 ** rng.uniform(*COUNTS_RANGE) * expected).astype(np.float64)
@@ -70,7 +72,7 @@ def simulate_profile(
 
 
 def calculated_peaks(sites: AtomSites, radiation: Radiation, two_theta: np.ndarray, fwhm: float = 0.1) -> Peaks:
-    """The lines of a crystal as peak search would find them in a perfect profile on the axis two_theta (n,), degrees."""
+    """The lines of a crystal as peak search would find them in a perfect profile; two_theta (n,): its axis, degrees."""
     numbers = atomic_numbers(sites.species)
     known = numbers > 0
     lines = reflections(sites.lattice, sites.frac_coords[known], numbers[known], radiation.wavelength, two_theta[-1])

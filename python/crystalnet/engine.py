@@ -1,0 +1,286 @@
+"""A training run's moving parts: network, optimiser, schedule, weight average, checkpoint; and how fast they go."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from crystalnet.checkpoint import load_model, load_tensors, save_tensors
+from crystalnet.config import Config
+from crystalnet.model.losses import kl, l1
+from crystalnet.model.network import CrystalNetwork, Latents, build_network
+from crystalnet.ops.film_decode import Decoder
+from crystalnet.processes import Team
+from crystalnet.records import InputError
+
+CHOICE_STRIDE = 4  # of the points, that choose the closest hypothesis: a quarter tells them apart
+GRADIENT_NORM = 1.0  # clipped to
+FORWARD_AND_BACKWARD = 3  # times the forward pass: as much again for the gradients of the inputs and of the weights
+MATMUL_SECONDS = 0.2  # for measuring what the machine could do
+MATMUL_ROWS = {"cpu": 5_000, "cuda": 65_536}  # the caches, or the GPU, full
+
+
+@dataclass
+class State:
+    """Where a run stands; everything that a resumed run needs beside the tensors."""
+
+    step: int = 0
+    seconds: float = 0.0
+    best_ssim: float = -1.0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+class Inputs(NamedTuple):
+    """What a step learns from: B crystals, P points shared by them (P, 3) or each its own (B, P, 3), densities (B, P).
+
+    The first five as `CrystalNetwork.encode` takes them.
+    """
+
+    pattern: Tensor
+    mask: Tensor
+    lattice: Tensor
+    composition: Tensor
+    level: Tensor
+    points: Tensor
+    truth: Tensor
+
+
+class Run:
+    """Network, optimiser and weight average of one run, as one of the processes of a team holds them."""
+
+    def __init__(
+        self,
+        config: Config,
+        device: str = "cpu",
+        steps_per_epoch: int = 1,
+        max_minutes: float | None = None,
+        team: Team | None = None,
+    ) -> None:
+        self.config, self.settings, self.device, self.team = config, config.train, device, team or Team()
+        self.steps_per_epoch, self.max_seconds = steps_per_epoch, None if max_minutes is None else 60 * max_minutes
+        torch.manual_seed(self.settings.seed)
+        self.network = build_network(config).to(device)
+        if self.team.size > 1:  # BatchNorm over the whole batch; `check_devices` keeps it off CPUs, where torch cannot
+            self.network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(),
+            lr=self.settings.learning_rate,
+            weight_decay=self.settings.weight_decay,
+            fused=True,  # one pass over the weights; step by step it took a tenth of preset small's time
+        )
+        self.average = (
+            {k: v.detach().clone() for k, v in self.network.state_dict().items()} if self.settings.ema else {}
+        )
+        self.state = State()
+
+    @property
+    def steps(self) -> int | None:
+        """Steps in the whole schedule; None where time decides."""
+        return None if self.max_seconds is not None else self.settings.epochs * self.steps_per_epoch
+
+    @property
+    def finished(self) -> bool:
+        if self.max_seconds is not None:
+            return self.state.seconds >= self.max_seconds
+        return self.state.step >= self.settings.epochs * self.steps_per_epoch
+
+    def learning_rate(self) -> float:
+        """Cosine annealing, with warm restarts where the preset has cycles (Loshchilov & Hutter 2016)."""
+        s = self.settings
+        if self.max_seconds is not None:
+            phase = self.state.seconds / self.max_seconds
+        else:
+            epoch = self.state.step / self.steps_per_epoch
+            start = 0.0
+            for length in s.cycles or (s.epochs,):
+                if epoch < start + length:
+                    break
+                start += length
+            phase = (epoch - start) / length
+        rate = s.final_rate + 0.5 * (s.learning_rate - s.final_rate) * (1 + math.cos(math.pi * min(phase, 1.0)))
+        return rate * min(1.0, (self.state.step + 1) / max(s.warmup_steps, 1))
+
+    def draws(self) -> torch.Generator:
+        """The random numbers of the step that comes: they follow from the seed and the step alone, so that a resumed
+        run needs no memory of them.
+        """
+        words = np.random.SeedSequence((self.settings.seed, self.state.step)).generate_state(1, np.uint64)
+        return torch.Generator().manual_seed(int(words[0]))
+
+    def one_step(self, inputs: Inputs, draws: torch.Generator) -> float:
+        """One optimiser step on this process's share of a batch; returns the loss of the whole batch.
+
+        InputError where loss or gradients are not finite: the weights are those of the step before.
+        """
+        pattern, mask, lattice, composition, level, points, truth = (t.to(self.device) for t in inputs)
+        noise = self._latent_noise(draws)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.learning_rate()
+        self.network.train()
+        with torch.autocast(self.device.split(":")[0], dtype=torch.bfloat16, enabled=self.settings.bf16):
+            latents = self.network.encode(pattern, mask, lattice, composition, level)
+            z = self._latent_to_learn_from(latents, noise, points, truth)
+            predicted = self.network.decode(self.network.condition(z), points)
+        loss = l1(predicted.float(), truth, self.settings.relative_loss) + self.settings.kl_weight * kl(latents)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        loss = loss.detach()
+        self.team.average([loss, *(p.grad for p in self.network.parameters() if p.grad is not None)])
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), GRADIENT_NORM)
+        value, size = torch.stack([loss, norm]).tolist()
+        if not math.isfinite(value) or not math.isfinite(size):
+            raise InputError(
+                f"training diverged at step {self.state.step} (loss {value:g}, gradient {size:g}); start again with a "
+                "lower learning rate"
+            )
+        self.optimiser.step()
+        self.state.step += 1
+        self._update_average()
+        return float(value)
+
+    def _latent_noise(self, draws: torch.Generator) -> Tensor:
+        """(hypotheses, B, 2L) ~ N(0, 1), drawn for the whole batch, of which this process's share is returned."""
+        seed = int(torch.randint(2**63 - 1, (), generator=draws))
+        here = torch.Generator(self.device).manual_seed(seed)
+        shape = (self.settings.hypotheses, self.settings.batch, 2 * self.config.model.latent)
+        return torch.randn(shape, generator=here, device=self.device)[:, self.team.share]
+
+    def _latent_to_learn_from(self, latents: Latents, noise: Tensor, points: Tensor, truth: Tensor) -> Tensor:
+        """(B, 2L): one sample a crystal, as published; with `hypotheses`, the mean for the first half of the batch and
+        for the other half the sample whose density comes closest.
+
+        Where a pattern leaves two descriptions open, a single sample under L1 learns their blur. Learning from the
+        best of several lets the samples part (multiple choice learning, Guzman-Rivera et al. 2012), and the mean stays
+        the best single answer.
+        """
+        if len(noise) < 2:
+            return latents.at(noise[0])
+        half = len(range(self.settings.batch // 2)[self.team.share])
+        few = slice(None, None, CHOICE_STRIDE)
+        with torch.no_grad():
+            noise = noise[:, half:]
+            errors = torch.stack(
+                [
+                    (self.network.decode(self.network.condition(latents.at(e, half)), points[few]) - truth[half:, few])
+                    .abs()
+                    .mean(dim=1)
+                    for e in noise
+                ]
+            )
+            closest = noise[errors.argmin(dim=0), torch.arange(len(truth) - half)]
+        return torch.cat([latents.mean()[:half], latents.at(closest, half)])
+
+    def _update_average(self) -> None:
+        decay = min(self.settings.ema, (1 + self.state.step) / (10 + self.state.step))
+        for name, value in self.network.state_dict().items():
+            if name in self.average:
+                mean = self.average[name]
+                mean.lerp_(value, 1 - decay) if mean.is_floating_point() else mean.copy_(value)
+
+    def averaged_network(self) -> CrystalNetwork:
+        """The network to validate and ship: the weight average where there is one."""
+        network = build_network(self.config).to(self.device)
+        network.load_state_dict(self.average or self.network.state_dict())
+        return network.eval()
+
+    def summary(self) -> dict[str, Any]:
+        """What the model file says of its training."""
+        history = self.state.history[-1] if self.state.history else {}
+        return {"step": self.state.step, "minutes": round(self.state.seconds / 60, 1), "validation": history}
+
+    def start_from(self, path: Path) -> str:
+        """Begin with those of a model's weights that fit (all but the pattern encoder's first layer, between systems);
+        returns its SHA-256.
+        """
+        model = load_model(path)
+        if model.config.model != self.config.model:
+            raise InputError(f"{path}: its network has another shape than preset {self.config.preset}")
+        own = self.network.state_dict()
+        fitting = {k: v for k, v in model.network.state_dict().items() if v.shape == own[k].shape}
+        self.network.load_state_dict(own | fitting)
+        if self.average:
+            self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
+        return model.sha256
+
+    def save(self, path: Path) -> None:
+        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self.average.items()}
+        for index, moments in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{index}.{k}": torch.as_tensor(v) for k, v in moments.items()}
+        save_tensors(path, tensors, {"config": self.config.to_dict(), "state": vars(self.state)})
+
+    def load(self, path: Path) -> None:
+        tensors, about = load_tensors(path)
+        if about["config"] != self.config.to_dict() and Config.from_dict(about["config"]) != self.config:
+            raise InputError(f"{path}: made with other settings; resume with the same preset and system")
+        self.state = State(**about["state"])
+        self.network.load_state_dict(_under(tensors, "network."))
+        self.average = {name: mean.to(self.device) for name, mean in _under(tensors, "average.").items()}
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in _under(tensors, "optimiser.").items():
+            index, key = name.split(".")
+            moments.setdefault(int(index), {})[key] = tensor
+        self.optimiser.load_state_dict({"state": moments, "param_groups": self.optimiser.state_dict()["param_groups"]})
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+class Speed:
+    """How fast a run's steps go; its validations and checkpoints do not count.
+
+    Utilisation (MFU) is the decoder's arithmetic, forward and backward once for every point learned from, over what
+    torch's matrix product of a layer's shape makes of the same machine. Encoders and hypotheses come on top.
+    """
+
+    def __init__(self, run: Run) -> None:
+        settings, model = run.settings, run.config.model
+        points = settings.samples**3
+        decoder = build_network(run.config).decoder()
+        flop = decoder_flop(decoder, points, settings.batch, shared=model.architecture != "paper")
+        rate = matmul_rate(torch.bfloat16 if settings.bf16 else torch.float32, model.width, run.device)
+        self.points_a_step, self.flop_a_step = settings.batch * points, FORWARD_AND_BACKWARD * flop
+        self.flop_per_second = rate * run.team.size
+        self.steps, self.seconds = 0, 0.0
+
+    def add(self, seconds: float) -> None:
+        """One more step."""
+        self.steps, self.seconds = self.steps + 1, self.seconds + seconds
+
+    @property
+    def points_per_second(self) -> float:
+        """Crystals × points of all processes."""
+        return self.steps * self.points_a_step / self.seconds
+
+    @property
+    def utilisation(self) -> float:
+        return self.steps * self.flop_a_step / self.seconds / self.flop_per_second
+
+
+def decoder_flop(decoder: Decoder, points: int, crystals: int, shared: bool = True) -> float:
+    """Operations of the matrix products of one forward pass, at points that the crystals share or not."""
+    position = sum(layer.weight.numel() for layer in decoder.position)
+    conditioned = sum(layer.weight.numel() for layer in (*decoder.trunk, decoder.head))
+    return 2.0 * points * (position * (1 if shared else crystals) + conditioned * crystals)
+
+
+def matmul_rate(dtype: torch.dtype, width: int, device: str) -> float:
+    """Operations per second of torch's product of points and a trunk layer: the best of MATMUL_SECONDS."""
+    rows = MATMUL_ROWS[device.split(":")[0]]
+    a, b = (torch.randn(n, width, device=device, dtype=dtype) for n in (rows, width))
+    started, best = time.perf_counter(), math.inf
+    while time.perf_counter() - started < MATMUL_SECONDS:
+        began = time.perf_counter()
+        torch.mm(a, b)
+        if a.is_cuda:
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - began)
+    return 2.0 * rows * width**2 / best

@@ -1,0 +1,100 @@
+"""`crystalnet evaluate`: one run or a table of runs; the files it writes and what it prints."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from crystalnet import tables
+from crystalnet.evaluate import Evaluation, Options
+from crystalnet.progress import bar
+from crystalnet.records import InputError
+
+WIDTH = 132  # of a table that goes to a file or a pipe
+
+
+def evaluate_files(
+    structures: Path,
+    *,
+    system: str | None = None,
+    given: str | None = None,
+    guesses: int | None = None,
+    table: int | None = None,
+    figures: Path | None = None,
+    model: Path | None = None,
+    score_cifs: Path | None = None,
+    retrieval_data: Path | None = None,
+    out: Path | None = None,
+    **options: Any,
+) -> None:
+    """Evaluate, write --out and --figures, print the scores (or the table).
+
+    system: cubic where not given, in a table both; given: formula where not given, in a table its rows.
+    model: a file, or for tables and several systems a folder of SYSTEM-GIVEN.safetensors or SYSTEM.safetensors.
+    """
+    if not structures.exists():
+        raise InputError(f"{structures}: no such file; give structure records (.jsonl, .jsonl.gz) or a data set folder")
+    if out is not None and out.is_dir():
+        raise InputError(f"--out {out}: is a folder; give a file name")
+    shared = {"score_cifs": score_cifs, "retrieval_data": retrieval_data}
+    if table is None:
+        rows = [(system or "cubic", given or "formula")]
+    else:
+        if given is not None:
+            raise InputError("--given does not go with --table, whose rows say what is given")
+        wanted = tables.paper_table(table, system)
+        rows = list(wanted.rows)
+    runs: dict[tuple[str, str], dict[str, Any]] = {}
+    evaluations: dict[tuple[str, str], Evaluation] = {}
+    for row in rows:
+        chosen = Options(system=row[0], given=row[1], guesses=guesses or tables.GUESSES[table or 1], **options)
+        evaluations[row] = Evaluation(structures, chosen, _model_file(model, *row), **shared)
+    for row, evaluation in evaluations.items():
+        with bar(" ".join(row)) as progress:
+            name = ".".join((out.name, *(row if table else ()), "partial")) if out else ""
+            # A table's finished rows wait for the others: what a kill leaves is gone on with.
+            runs[row] = evaluation.scores(out.with_name(name) if out else None, progress, keep=table is not None)
+    if figures is not None:
+        from crystalnet.evaluation_figures import write_figures
+
+        with bar("figures") as progress:
+            firsts = [row for number, row in enumerate(rows) if row[0] not in {r[0] for r in rows[:number]}]
+            drawn = [(evaluations[row], runs[row]["per_crystal"]) for row in firsts]
+            paths = write_figures(drawn, figures, progress)
+    document: dict[str, Any]
+    if table is None:
+        document = runs[rows[0]]
+        print(json.dumps({key: value for key, value in document.items() if key != "per_crystal"}, indent=1))
+    else:
+        from rich.console import Console
+
+        Console(width=None if sys.stdout.isatty() else WIDTH).print(tables.printed(wanted, runs))
+        document = {"table": table, "caption": tables.caption(wanted, runs), "runs": {}}
+        for row, run in runs.items():
+            document["runs"].setdefault(row[0], {})[row[1]] = run | {"published": _published(wanted.published[row])}
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(document, indent=1) + "\n")
+        if table is not None:
+            out.with_suffix(".md").write_text(tables.markdown(wanted, runs))
+            for row in rows:
+                out.with_name(".".join((out.name, *row, "partial"))).unlink(missing_ok=True)
+    if figures is not None:
+        print("\n".join(str(path) for path in paths))
+
+
+def _published(row: tables.Published) -> dict[str, dict[str, float]]:
+    return {"ssim": {"mean": row[0], "sd": row[1]}, "psnr": {"mean": row[2], "sd": row[3]}}
+
+
+def _model_file(model: Path | None, system: str, given: str) -> Path | None:
+    """The model of a run: the file, or the folder's own for this system and level."""
+    if model is None or not model.is_dir():
+        return model
+    names = (f"{system}-{given}.safetensors", f"{system}.safetensors")
+    found = [model / name for name in names if (model / name).is_file()]
+    if not found:
+        raise InputError(f"--model {model}: holds neither {names[0]} nor {names[1]}")
+    return found[0]

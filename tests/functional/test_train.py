@@ -1,0 +1,189 @@
+"""Training as an engine: several processes that equal one, the log, and what happens when something goes wrong."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from crystalnet.checkpoint import load_tensors
+from crystalnet.config import PAPER, SMALL, Config, ModelConfig
+from crystalnet.data import prototypes
+from crystalnet.data.dataset import CrystalDataset
+from crystalnet.data.store import write_store
+from crystalnet.engine import Run, Speed, decoder_flop
+from crystalnet.model.losses import l1
+from crystalnet.model.network import build_network
+from crystalnet.ops.film_decode import reference_film_decode
+from crystalnet.processes import Team, together
+from crystalnet.progress import train_here
+from crystalnet.records import InputError
+from crystalnet.train import LAST, Report, check_devices, train
+from crystalnet.training_log import TrainingLog
+
+# Float32: the bfloat16 products of half a batch round otherwise than those of the whole.
+TINY = replace(
+    SMALL,
+    model=ModelConfig(latent=16, width=32, layers=2, frequencies=32),
+    train=replace(SMALL.train, batch=8, samples=4, epochs=1, warmup_steps=2, bf16=False),
+)
+STEPS = 3
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    types = [r for r in prototypes.types_table("cubic") if r["protostructure"] == "AB_cF8_225_a_b"]
+    made = list(prototypes.generate([prototypes.make_type(r) for r in types], 40))
+    directory = tmp_path_factory.mktemp("data") / "cubic"
+    train_split = (dict(r, split="train") for r in made[: STEPS * 8])
+    write_store(directory, train_split, {"source": "test", "crystalnet": "0", "system": "cubic"})
+    return directory
+
+
+@pytest.fixture(scope="module")
+def dataset(data: Path) -> CrystalDataset:
+    return CrystalDataset(data)
+
+
+@pytest.fixture(autouse=True)
+def cheap_validation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crystalnet.train.validate", lambda network, dataset, oracle: 0.25)
+
+
+def rows(out: Path) -> list[dict[str, str]]:
+    with (out / "log.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_two_processes_take_the_steps_of_one(data: Path, tmp_path: Path) -> None:
+    for count, name in ((1, "one"), (2, "two")):
+        together(partial(train_here, TINY, data, tmp_path / name, False, None), "cpu", count)
+    (one, about_one), (two, about_two) = (load_tensors(tmp_path / name / LAST) for name in ("one", "two"))
+    assert about_one["state"]["step"] == about_two["state"]["step"] == STEPS
+    for mine, theirs in zip(rows(tmp_path / "one"), rows(tmp_path / "two"), strict=True):
+        assert float(mine["loss"]) == pytest.approx(float(theirs["loss"]), abs=1e-6)
+    for name in one:  # Adam divides by the gradient's size, so where that is rounding the weights may part a little
+        assert (one[name] - two[name]).norm() <= 1e-4 * one[name].norm() + 1e-7
+
+
+def test_what_stops_one_process_stops_all_in_one_line(data: Path, tmp_path: Path) -> None:
+    wild = replace(TINY, train=replace(TINY.train, epochs=9, learning_rate=1e30, warmup_steps=0))
+    with pytest.raises(InputError, match="diverged at step") as caught:
+        together(partial(train_here, wild, data, tmp_path, False, None), "cpu", 2)
+    assert "\n" not in str(caught.value)
+
+
+def test_torchrun_is_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    environment = {"RANK": 0, "LOCAL_RANK": 0, "WORLD_SIZE": 1, "MASTER_ADDR": "localhost", "MASTER_PORT": port}
+    for name, value in environment.items():
+        monkeypatch.setenv(name, str(value))
+    inside: list[tuple[str, bool]] = []
+    together(lambda device: inside.append((device, torch.distributed.is_initialized())), "cpu", 7)
+    assert inside == [("cpu", True)] and not torch.distributed.is_initialized()
+
+
+@pytest.mark.parametrize(("config", "count"), [(TINY, 3), (replace(PAPER, system="cubic"), 2)])
+def test_what_several_processes_cannot_train(config: Config, count: int) -> None:
+    with pytest.raises(InputError, match=f"--devices {count}"):
+        check_devices(config, "cpu", count)
+
+
+def test_the_log_goes_on_where_the_checkpoint_does(
+    dataset: CrystalDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crystalnet.training_log.ROW_SECONDS", 0)
+    config = replace(TINY, train=replace(TINY.train, epochs=3))
+
+    def stop_at(step: int, how: type[BaseException]) -> Callable[[Report], None]:
+        def progress(report: Report) -> None:
+            if report.step == step:
+                raise how
+
+        return progress
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, dataset, tmp_path, progress=stop_at(5, KeyboardInterrupt))
+    with pytest.raises(ZeroDivisionError):  # a crash: the log is ahead of the checkpoint
+        train(config, dataset, tmp_path, resume=True, progress=stop_at(8, ZeroDivisionError))
+    assert [int(row["step"]) for row in rows(tmp_path)] == list(range(1, 9))
+    train(config, dataset, tmp_path, resume=True)
+    logged = rows(tmp_path)
+    assert [int(row["step"]) for row in logged] == list(range(1, 10))
+    assert [row["ssim"] for row in logged] == [""] * 8 + ["0.25"]
+    assert all(float(row["points_per_second"]) > 0 and float(row["mfu"]) > 0 for row in logged)
+
+
+def test_tensorboard_reads_each_step_once(dataset: CrystalDataset, tmp_path: Path) -> None:
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    with closing(TrainingLog(tmp_path, 0)) as log:
+        for step in (1, 2, 3):
+            log.add(Report(step, 9, 100.0 * step, step, 1e-3, 1.0, 0.5, -1), None)
+    with closing(TrainingLog(tmp_path, 2)) as log:
+        log.add(Report(3, 9, 300.0, 30.0, 1e-3, 1.0, 0.5, 0.7), 0.7)
+    events = reader.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [(e.step, e.value) for e in events.Scalars("loss")] == [(1, 1.0), (2, 2.0), (3, 30.0)]
+    assert [e.step for e in events.Scalars("ssim")] == [3]
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_spares_the_checkpoint(
+    dataset: CrystalDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses: list[torch.Tensor] = []
+
+    def broken(*arguments: Any) -> torch.Tensor:
+        losses.append(l1(*arguments))
+        return losses[-1] if len(losses) < 3 else losses[-1] * float("nan")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("crystalnet.train.SAVE_SECONDS", -1)
+        patched.setattr("crystalnet.engine.l1", broken)
+        with pytest.raises(InputError, match="diverged at step 2") as caught:
+            train(TINY, dataset, tmp_path)
+    assert "\n" not in str(caught.value)
+    tensors, about = load_tensors(tmp_path / LAST)
+    assert about["state"]["step"] == 2 and all(tensor.isfinite().all() for tensor in tensors.values())
+    train(TINY, dataset, tmp_path, resume=True)
+
+
+def test_a_signal_lets_the_step_end_and_saves(dataset: CrystalDataset, tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+
+    def progress(report: Report) -> None:
+        if report.step == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(TINY, dataset, tmp_path, progress=progress)
+    assert load_tensors(tmp_path / LAST)[1]["state"]["step"] == 2  # it came after the first step
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_synchronised_batchnorm_stays_in_the_training_network() -> None:
+    run = Run(PAPER, team=Team(0, 2))
+    assert any(isinstance(module, torch.nn.SyncBatchNorm) for module in run.network.modules())
+    assert not any(isinstance(module, torch.nn.SyncBatchNorm) for module in run.averaged_network().modules())
+    assert Speed(run).flop_per_second > 1e8
+
+
+@pytest.mark.parametrize("preset", [SMALL, PAPER])
+def test_the_operations_counted_are_those_that_torch_counts(preset: Config) -> None:
+    network, paper = build_network(preset).eval(), preset is PAPER
+    decoder, film = network.decoder(), torch.zeros(2, 1 if paper else 5, 2, preset.model.width)
+    points = torch.rand(2, 10, 3) if paper else torch.rand(10, 3)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        reference_film_decode(points, decoder, film, torch.ones(2))
+    assert decoder_flop(decoder, 10, 2, shared=not paper) == pytest.approx(counter.get_total_flops(), rel=0.01)

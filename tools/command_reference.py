@@ -1,0 +1,84 @@
+"""Write docs/commands.md from the commands themselves: python tools/command_reference.py"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import typer
+from typer.models import ArgumentInfo
+
+from crystalnet.cli import app
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "commands.md"
+HEAD = """# Commands
+
+What `crystalnet COMMAND --help` says, written by `python tools/command_reference.py`. Exit codes: 0 done; 1 `solve` ran,
+but no candidate convinces; 2 bad usage or bad input, and one line on stderr says what is wrong; 130 interrupted.
+"""
+WORDS = {bool: "", str: " TEXT", int: " N", float: " NUMBER", Path: " PATH"}
+
+
+def commands(typer_app: typer.Typer = app, prefix: str = "crystalnet") -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Every command as it is typed, with its function."""
+    for command in typer_app.registered_commands:
+        if command.callback:
+            yield f"{prefix} {command.name or command.callback.__name__}", command.callback
+    for group in typer_app.registered_groups:
+        if group.typer_instance:
+            yield from commands(group.typer_instance, f"{prefix} {group.typer_instance.info.name}")
+
+
+def parameters(function: Callable[..., Any]) -> Iterator[tuple[str, str, str, bool]]:
+    """Of each parameter of a command: as typed, default, help, and whether it is an option."""
+    hints = get_type_hints(function, include_extras=True)
+    for name, parameter in inspect.signature(function).parameters.items():
+        annotation, info = get_args(hints[name])
+        default = "" if parameter.default in ("", None, inspect.Parameter.empty) else str(parameter.default)
+        if isinstance(info, ArgumentInfo):
+            yield info.metavar or name.upper(), default, info.help or "", False
+            continue
+        kind = _single(annotation)
+        option = (info.param_decls or ["--" + name.replace("_", "-")])[0]
+        again = "" if kind is annotation or list not in map(_origin, get_args(annotation)) else " May be repeated."
+        yield option + (info.metavar or WORDS[kind]), "" if kind is bool else default, (info.help or "") + again, True
+
+
+def _origin(annotation: Any) -> Any:
+    return getattr(annotation, "__origin__", None)
+
+
+def _single(annotation: Any) -> Any:
+    """The type of one value: str of `list[str] | None`."""
+    inner = [a for a in get_args(annotation) if a is not type(None)]
+    return _single(inner[0]) if inner else annotation
+
+
+def section(typed: str, function: Callable[..., Any]) -> str:
+    """Heading, purpose, usage and table of a command."""
+    rows = list(parameters(function))
+    usage = [typed, *(name for name, *_, option in rows if not option), *["[OPTIONS]"] * any(row[-1] for row in rows)]
+    lines = [f"## {typed}", "", inspect.cleandoc(function.__doc__ or ""), "", "    " + " ".join(usage), ""]
+    if rows:
+        lines += ["| | default | |", "|---|---|---|"]
+        lines += [f"| `{name}` | {default} | {said} |" for name, default, said in map(_escaped, rows)]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _escaped(row: tuple[str, str, str, bool]) -> tuple[str, str, str]:
+    """Bars would end a column."""
+    name, default, said = (text.replace("|", "\\|") for text in row[:3])
+    return name, default, said
+
+
+def page() -> str:
+    """docs/commands.md."""
+    return "\n".join([HEAD, *(section(typed, function) for typed, function in commands())])
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
+    typer.echo(PAGE)
