@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/installed
 BUILD_INPUTS := pyproject.toml constraints.txt CMakeLists.txt $(shell find cpp -type f)
 
-.PHONY: solve test sanitize cuda-check clean
+.PHONY: solve test types docs minimum sanitize cuda-check clean
 
 solve: $(INSTALLED)
 	$(BIN)/$(SOLVE)
@@ -19,6 +19,24 @@ solve: $(INSTALLED)
 test: $(INSTALLED)
 	$(BIN)/pytest
 	$(BIN)/ruff check
+
+types: $(INSTALLED)
+	$(BIN)/mypy
+
+# The site, into build/site. Docstrings are read, not imported: a small environment of its own will do.
+docs:
+	test -x build/docs/bin/mkdocs || $(PYTHON) -m venv build/docs
+	build/docs/bin/python -m pip --disable-pip-version-check install -q -c constraints.txt mkdocs-material "mkdocstrings[python]"
+	NO_MKDOCS_2_WARNING=1 build/docs/bin/mkdocs build --strict --site-dir build/site
+
+# The tests with the lowest version of every direct dependency that pyproject.toml allows: a download of 3 GB, for torch's
+# oldest comes with CUDA.
+minimum:
+	test -x build/minimum/bin/python || $(PYTHON) -m venv build/minimum
+	build/minimum/bin/python -m pip --disable-pip-version-check install -q -c constraints.txt uv
+	build/minimum/bin/uv pip install --python build/minimum/bin/python --resolution lowest-direct -r pyproject.toml --extra test
+	CRYSTALNET_CUDA=OFF build/minimum/bin/uv pip install --python build/minimum/bin/python --reinstall-package crystalnet --no-deps .
+	build/minimum/bin/pytest
 
 # Runs the CPU kernels under the address and undefined-behaviour sanitizers.
 sanitize: $(INSTALLED)

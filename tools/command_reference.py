@@ -15,8 +15,8 @@ from crystalnet.cli import app
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "commands.md"
 HEAD = """# Commands
 
-What `crystalnet COMMAND --help` says, written by `python tools/command_reference.py`. Exit codes: 0 done; 1 `solve` ran,
-but no candidate convinces; 2 bad usage or bad input, and one line on stderr says what is wrong; 130 interrupted.
+What `crystalnet COMMAND --help` says, written by `python tools/command_reference.py`. Exit codes: 0 done; 1 `solve`
+ran, but no candidate convinces; 2 bad usage or bad input, and one line on stderr says what is wrong; 130 interrupted.
 """
 WORDS = {bool: "", str: " TEXT", int: " N", float: " NUMBER", Path: " PATH"}
 

@@ -336,7 +336,7 @@ def outcome(path: Path, until: str, wavelength: float | None, options: dict[str,
     forget_memory()
     started = time.perf_counter()
     signal.signal(signal.SIGALRM, _stop)
-    signal.alarm(GIVE_UP)
+    signal.setitimer(signal.ITIMER_REAL, GIVE_UP, 5)  # again and again: one raised in a callback of C is lost
     try:
         if last >= STAGES.index("solving"):
             found = solve(path, wavelength=wavelength, **options)
@@ -364,7 +364,7 @@ def outcome(path: Path, until: str, wavelength: float | None, options: dict[str,
     except Exception:
         said |= {"outcome": "fault", "message": traceback.format_exc()[-3000:]}
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
     return said | {"seconds": round(time.perf_counter() - started, 2), "megabytes": round(memory())}
 
 

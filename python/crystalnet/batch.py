@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import traceback
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def solve_files(patterns: list[Path], *, out: Path | None, jobs: int, print_json
     if jobs == 1:
         results = [_guarded(*task) for task in [(p, f, options) for p, f in zip(patterns, folders, strict=True)]]
     else:
-        with ProcessPoolExecutor(jobs) as pool:
+        with ProcessPoolExecutor(jobs, initializer=_share_cores, initargs=(jobs,)) as pool:
             results = list(pool.map(_guarded, patterns, folders, [options] * len(patterns)))
     documents = [document for _, document, _ in results]
     if print_json:
@@ -72,6 +73,16 @@ def _guarded(pattern: Path, folder: Path, options: dict[str, Any]) -> tuple[int,
         return *solve_file(pattern, folder, options), ""
     except InputError as error:
         return 2, {}, str(error)
+    except Exception as error:  # a fault of ours with one of a thousand patterns must not cost the others
+        traceback.print_exc()
+        return 2, {}, f"{pattern.name}: internal fault ({type(error).__name__}: {error}); please report it"
+
+
+def _share_cores(jobs: int) -> None:
+    """One process's part of the cores: each would else take all of them."""
+    import torch
+
+    torch.set_num_threads(max(1, torch.get_num_threads() // jobs))
 
 
 def summary_line(pattern: Path, document: dict[str, Any], folder: Path) -> str:
@@ -82,5 +93,6 @@ def summary_line(pattern: Path, document: dict[str, Any], folder: Path) -> str:
     cell = best["lattice"]
     return (
         f"{pattern.name}: {best['formula']}  {best['space_group']['symbol']}  a = {cell['a']:.4f}"
-        f"  c = {cell['c']:.4f} Å  Rwp {best['rwp']:.3f}  ({best['source']})  → {folder / 'report.html'}"
+        f"  c = {cell['c']:.4f} Å  Rwp {best['rwp']:.3f}  confidence {best['confidence']:.0%}  ({best['source']})"
+        f"  → {folder / 'report.html'}"
     )

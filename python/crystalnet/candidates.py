@@ -15,7 +15,7 @@ from itertools import permutations, product
 import numpy as np
 
 from crystalnet.data.prototypes import closest_contact, types_table
-from crystalnet.density.atoms import Decomposition, decompose, orbits_of
+from crystalnet.density.atoms import MAX_ATOMS, Decomposition, decompose, orbits_of
 from crystalnet.density.promolecule import element_table
 from crystalnet.elements import ATOMIC_NUMBER
 from crystalnet.ops.reflections import reflections
@@ -72,8 +72,9 @@ def network_proposals(
     named = bool(elements)
     elements = elements or tuple(e for e in element_table() if ATOMIC_NUMBER[e] <= HEAVIEST)
     found: list[Proposal] = []
-    most = max(4, int(cell.primitive_volume / VOLUME_PER_ATOM[0] / 1.5))
-    for number, values in enumerate(densities):
+    most = min(max(4, int(cell.primitive_volume / VOLUME_PER_ATOM[0] / 1.5)), MAX_ATOMS)
+    # Where any element may be anything, one density is as much as a few seconds allow.
+    for number, values in enumerate(densities if named else densities[:1]):
         taken = decompose(DensityGrid(values, cell.primitive_lattice), tuple(elements), most)
         if len(taken.sites):
             for sites in _named_crystals(taken, cell, elements, formula, named):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from crystalnet.confidence import FEATURES, THRESHOLD
 from crystalnet.records import (
     AtomSites,
     Candidate,
@@ -24,6 +25,7 @@ from crystalnet.records import (
 )
 from crystalnet.report import files as report_files
 from crystalnet.report import solution_json, summary_row, write_density, write_solution, write_summary
+from crystalnet.report.page import BELIEVED, WHY, _verdict
 from crystalnet.report.view import drawn_points, in_cell_of, level_holding, resample, symbol_parts
 
 A = 5.64
@@ -238,6 +240,34 @@ def test_page_is_self_contained(written: tuple[Path, dict]) -> None:
     data = json.loads(re.search(r'<script id="data" type="application/json">(.*?)</script>', page, re.S)[1])
     assert len(data["candidates"]) == 2 and len(data["candidates"][0]["density"]["shape"]) == 3
     assert {a["element"] for a in data["candidates"][1]["atoms"]} == {"Na", "X"}
+
+
+def test_page_says_how_far_to_believe(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    evidence = dict.fromkeys(FEATURES, 0.0) | {
+        "log_rwp": np.log(0.08),
+        "log_merit": 5.0,
+        "balanced": 1.0,
+        "volume": 0.7,
+    }
+    sure, unsure = (replace(rock_salt(), confidence=c, evidence=evidence) for c in (0.93, 0.1))
+    content = write_solution(solution(sure, unsure), tmp_path)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Right with a probability of 93\u00a0%" in page and "its volume is unusual" in page
+    assert page.count("Why this confidence") == 2
+    assert summary_row("a", "b", content)["confidence"] == 0.93
+    assert _verdict(0.1, evidence).startswith("Not convincing") and "not known" in _verdict(None, {})
+
+
+def test_page_knows_the_evidence_of_solve() -> None:
+    assert set(WHY) == set(FEATURES) and BELIEVED == THRESHOLD
+
+
+def test_page_holds_the_spread_of_the_guesses(written: tuple[Path, dict]) -> None:
+    page = (written[0] / "report.html").read_text(encoding="utf-8")
+    data = json.loads(re.search(r'<script id="data" type="application/json">(.*?)</script>', page, re.S)[1])
+    assert data["candidates"][0]["spread"] is not None and "where the guesses differ" in page
 
 
 def test_figure_is_a_picture(written: tuple[Path, dict]) -> None:

@@ -36,7 +36,7 @@ def write_solution(solution: Solution, out: Path) -> dict[str, Any]:
     from .page import write_page
 
     content = solution_json(solution)
-    views = [view(candidate) for candidate in solution.candidates]
+    views = [view(candidate, solution) for candidate in solution.candidates]
     out = Path(out)
     try:
         out.mkdir(parents=True, exist_ok=True)

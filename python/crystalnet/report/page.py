@@ -6,28 +6,112 @@ import base64
 import json
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..records import Solution
-from .view import SURFACE, View, cell_edges, drawn_atoms, drawn_points, element_colours, redrawn, symbol_parts
+from ..records import DensityGrid, Solution
+from .view import SPREAD, SURFACE, View, cell_edges, drawn_atoms, drawn_points, element_colours, redrawn, symbol_parts
 
 # The page must stay below 6 MB, of which plotly.js takes 4.8: the best candidate gets the finer map, and the
 # isosurfaces are made in the page (two bytes a grid point; precomputed meshes took ten times as much).
-FIRST, OTHERS = 64_000, 27_000  # grid points
+FIRST, OTHERS, SPREADS = 64_000, 27_000, 22_000  # grid points of a density, and of an uncertainty map (one byte each)
 POINTS = 5000  # of the pattern; a screen has fewer columns
 VALENCE = (
     "The density shown is a valence density in the sense of density functional theory: the electrons that a"
     " pseudopotential calculation treats as valence. It is"
     " not the total X-ray density: core electrons are left out."
 )
+BELIEVED = 0.5  # probability from which `solve` calls a match confident
 SOURCES = {
     "network": "network: atoms read off the density that the network predicted",
     "catalogue": "catalogue: a known structure type with the elements put in",
+}
+
+UNKNOWN = "X: density that none of the given elements explains. An element may be missing from the list."
+
+
+def _times_worse(lead: float) -> str:
+    ratio = float(np.exp(lead))
+    return f"{ratio:.2f} times this one's" if ratio < 2.99 else "3 times this one's or more, or there is none"
+
+
+def _yes(value: float) -> str:
+    return "yes" if value else "no"
+
+
+@dataclass(frozen=True)
+class _Reason:
+    """One piece of evidence in plain words: label, how its value is said, when it makes one doubt, the doubt."""
+
+    label: str
+    said: Callable[[float], str]
+    doubtful: Callable[[float], bool] = lambda value: False
+    doubt: str = ""
+
+
+# By the names that `solve` uses. The limits only choose words; the probability is calculated elsewhere.
+WHY = {
+    "log_rwp": _Reason(
+        "Misfit of the whole calculated pattern (R<sub>wp</sub>)",
+        lambda v: _percent(float(np.exp(v)), 1),
+        lambda v: v > np.log(0.4),
+        "the calculated pattern differs much from the measured one",
+    ),
+    "log_misfit": _Reason(
+        "Misfit of the intensities of the lines",
+        lambda v: _percent(float(np.exp(v)), 1),
+        lambda v: v > np.log(0.25),
+        "the intensities of the lines fit poorly",
+    ),
+    "lead": _Reason(
+        "Score of the best other candidate",
+        _times_worse,
+        lambda v: v < np.log(1.1),
+        "another candidate fits about as well",
+    ),
+    "explained": _Reason(
+        "Intensity on lines that the cell explains",
+        lambda v: _percent(v, 1),
+        lambda v: v < 0.95,
+        "the cell leaves lines unexplained",
+    ),
+    "log_merit": _Reason(
+        "Figure of merit of the cell (good above 20)",
+        lambda v: f"{np.exp(v):.0f}",
+        lambda v: v < np.log(20),
+        "the lines fall on the cell's places only roughly",
+    ),
+    "lines_per_atom": _Reason(
+        "Lines measured for each independent atom",
+        lambda v: f"{np.exp(v):.1f}",
+        lambda v: v < np.log(2),
+        "there are few lines for so many atoms",
+    ),
+    "agreed": _Reason("Proposed by the network and by the catalogue", _yes),
+    "balanced": _Reason(
+        "Charges can balance, or need not",
+        _yes,
+        lambda v: v < 0.5,
+        "its charges cannot balance",
+    ),
+    "complete": _Reason(
+        "Only elements that were given",
+        _yes,
+        lambda v: v < 0.5,
+        "it holds atoms that none of the given elements explains",
+    ),
+    "volume": _Reason(
+        "Volume away from the usual of such atoms by",
+        lambda v: _percent(float(np.expm1(v)), 0),
+        lambda v: v > np.log(1.3),
+        "its volume is unusual for such atoms",
+    ),
+    "formula_given": _Reason("Formula was given", _yes),
 }
 
 
@@ -64,7 +148,7 @@ def _data(solution: Solution, views: Sequence[View]) -> dict[str, Any]:
         "two_theta": _packed(pattern.two_theta[shown]),
         "measured": _packed(np.nan_to_num(pattern.intensity[shown])),
         "peaks": [round(float(v), 4) for v in solution.peaks.two_theta],
-        "surface": SURFACE,
+        "colours": {"density": SURFACE, "spread": SPREAD},
         "candidates": [_candidate(v, shown, colours, OTHERS if i else FIRST) for i, v in enumerate(views)],
     }
 
@@ -72,8 +156,6 @@ def _data(solution: Solution, views: Sequence[View]) -> dict[str, Any]:
 def _candidate(shown: View, points: np.ndarray, colours: Mapping[str, str], size: int) -> dict[str, Any]:
     fit, lattice = shown.candidate.fit, shown.grid.lattice
     fitted = len(fit.calculated) > 0
-    values = np.clip(redrawn(shown.grid, size), 0, None)
-    top = float(values.max()) or 1.0
     return {
         "calculated": _packed(np.nan_to_num(fit.calculated[points])) if fitted else None,
         "background": _packed(np.nan_to_num(fit.background[points])) if fitted else None,
@@ -82,13 +164,17 @@ def _candidate(shown: View, points: np.ndarray, colours: Mapping[str, str], size
         "edges": np.round(cell_edges(lattice), 4).tolist(),
         "atoms": _atoms(shown, colours),
         "eye": _eye(lattice),
-        # Cube roots: even steps from the core to the space between the atoms.
-        "density": {
-            "shape": values.shape,
-            "top": top,
-            "values": _packed(np.round(np.cbrt(values / top) * 65535), "<u2"),
-        },
+        "density": _map(shown.grid, size, "<u2"),
+        "spread": None if shown.spread is None else _map(shown.spread, SPREADS, "u1"),
     }
+
+
+def _map(grid: DensityGrid, size: int, kind: str) -> dict[str, Any]:
+    """A map for the page: cube roots over the largest, even steps from the core to the space between the atoms."""
+    values = np.clip(redrawn(grid, size), 0, None)
+    top = float(values.max()) or 1.0
+    steps = np.round(np.cbrt(values / top) * np.iinfo(kind).max)
+    return {"shape": values.shape, "top": top, "values": _packed(steps, kind)}
 
 
 def _atoms(shown: View, colours: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -124,21 +210,24 @@ def _eye(lattice: np.ndarray) -> dict[str, float]:
 
 
 def _body(solution: Solution, content: Mapping[str, Any], views: Sequence[View]) -> str:
-    pattern, candidates = content["pattern"], content["candidates"]
+    candidates = content["candidates"]
     sections = [
         f"<h1>{escape(_title(content).removeprefix('CrystalNet: '))}</h1>",
         f'<p class="muted">Structure from powder data by CrystalNet {escape(content["crystalnet"])}</p>',
         *(f'<div class="banner">{escape(text)}</div>' for text in _warnings(solution, content, views)),
     ]
     if candidates:
-        sections += [_answer(candidates[0]), f'<p class="note">{escape(VALENCE)}</p>', _table(candidates)]
+        sections += [_answer(candidates[0], views[0].candidate.evidence), _table(candidates)]
         buttons = "".join(
             f'<button type="button" role="tab">{c["rank"]} &ensp;{formula_html(c["formula"])}</button>'
             for c in candidates
         )
         sections.append(f'<div class="tabs" role="tablist" aria-label="candidates">{buttons}</div>')
     else:
-        sections.append("<p>No candidate was found. The measured pattern and the lines found in it are below.</p>")
+        sections.append(
+            "<p>No candidate was found. The measured pattern and the lines found in it are below: where lines have no"
+            " mark, or marks no line, the pattern is too noisy or too coarse for its cell to be found.</p>"
+        )
     sections.append(
         '<h2>Pattern</h2><div class="plot"><div id="pattern"></div></div>'
         '<p class="control noprint"><label><input type="checkbox" id="root"> square root of the intensity'
@@ -149,19 +238,16 @@ def _body(solution: Solution, content: Mapping[str, Any], views: Sequence[View])
         panels = "".join(_panel(c, v, i, colours) for i, (c, v) in enumerate(zip(candidates, views, strict=True)))
         sections.append(
             '<h2>Density and structure</h2><div class="columns"><div class="plot"><div id="scene"></div>'
+            '<div class="control noprint" role="radiogroup" aria-label="map">'
+            '<label><input type="radio" name="map" value="density" checked> density</label>'
+            '<label><input type="radio" name="map" value="spread"> where the guesses differ</label></div>'
             '<div class="control"><label for="level">level</label>'
             '<input type="range" id="level" min="20" max="95" step="1" value="70">'
             '<output id="levelText" for="level"></output></div>'
-            '<p class="note">Isosurface of the valence density in the conventional cell; drag to turn, scroll'
-            f" to zoom.{escape(_spread(solution))}</p></div><div>{panels}</div></div>"
+            '<p class="note">Drag to turn, scroll to zoom.'
+            f" {escape(VALENCE)} {escape(_spread(solution))}</p></div><div>{panels}</div></div>"
         )
     sections += [_given(solution, content), _footer(content, bool(len(solution.guesses)))]
-    if not candidates:
-        sections.insert(
-            -1,
-            f'<p class="note">{len(solution.peaks)} lines found between'
-            f" {_number(pattern['two_theta_min'], 2)}° and {_number(pattern['two_theta_max'], 2)}° 2θ.</p>",
-        )
     return "\n".join(sections)
 
 
@@ -176,11 +262,6 @@ def _warnings(solution: Solution, content: Mapping[str, Any], views: Sequence[Vi
             " length below is wrong too. Give the right one with --wavelength.",
         )
     for entry, shown in zip(content["candidates"], views, strict=True):
-        if any(site.get("unexplained") for site in entry["sites"]):
-            found.append(
-                f"Candidate {entry['rank']} has density that none of the given elements explains (sites X):"
-                " an element may be missing from the list."
-            )
         if not shown.overlay:
             found.append(
                 f"Candidate {entry['rank']}: the density is shown in its own cell, without the atoms, because"
@@ -189,7 +270,7 @@ def _warnings(solution: Solution, content: Mapping[str, Any], views: Sequence[Vi
     return found
 
 
-def _answer(best: Mapping[str, Any]) -> str:
+def _answer(best: Mapping[str, Any], evidence: Mapping[str, float]) -> str:
     lattice = best["lattice"]
     equal = abs(lattice["a"] - lattice["c"]) < 1e-4
     cell = f"a = {lattice['a']:.4f} Å" if equal else f"a = {lattice['a']:.4f} Å, c = {lattice['c']:.4f} Å"
@@ -200,10 +281,29 @@ def _answer(best: Mapping[str, Any]) -> str:
             f"{symbol_html(best['space_group']['symbol'])} (no. {best['space_group']['number']})",
         ),
         ("cell", cell),
-        ("R<sub>wp</sub>, background excluded", _percent(best["rwp"])),
-        ("confidence", "not calibrated" if best["confidence"] is None else _percent(best["confidence"], 0)),
+        ("misfit R<sub>wp</sub>, background excluded", _percent(best["rwp"], 1)),
+        ("confidence", _confidence(best["confidence"])),
     ]
-    return '<div class="answer">' + "".join(f"<div><span>{k}</span><b>{v}</b></div>" for k, v in items) + "</div>"
+    cells = "".join(f"<div><span>{k}</span><b>{v}</b></div>" for k, v in items)
+    return f'<div class="answer">{cells}<p>{_verdict(best["confidence"], evidence)}</p></div>'
+
+
+def _confidence(value: float | None) -> str:
+    """A percentage; no calibration knows 99.9 % from 100 %."""
+    if value is None:
+        return "not calibrated"
+    return "above 99\u00a0%" if value > 0.99 else "below 1\u00a0%" if value < 0.01 else _percent(value, 0)
+
+
+def _verdict(confidence: float | None, evidence: Mapping[str, float]) -> str:
+    """One sentence: how far to believe the best candidate, and what speaks against it."""
+    against = "; ".join(r.doubt for name, r in WHY.items() if name in evidence and r.doubtful(evidence[name]))
+    if confidence is None:
+        return f"How far to believe it is not known{': ' + against if against else ''}."
+    share = _confidence(confidence)
+    if confidence >= BELIEVED:
+        return f"Right with a probability of {share}.{f' To be checked: {against}.' if against else ''}"
+    return f"Not convincing, right with a probability of {share}{': ' + against if against else ''}."
 
 
 def _table(candidates: Sequence[Mapping[str, Any]]) -> str:
@@ -232,9 +332,9 @@ def _table(candidates: Sequence[Mapping[str, Any]]) -> str:
             f"{symbol_html(c['space_group']['symbol'])} ({c['space_group']['number']})",
             *(f"{cell[k]:.4f}" for k in "abc"),
             angles,
-            _percent(c["rwp"]),
+            _percent(c["rwp"], 1),
             _number(c["score"], 3),
-            "–" if c["confidence"] is None else _percent(c["confidence"], 0),
+            "–" if c["confidence"] is None else _confidence(c["confidence"]),
             escape(str(c["source"])),
             f'<a href="{escape(c["cif"])}">CIF</a> <a href="{escape(c["density"])}">cube</a>',
         ]
@@ -245,7 +345,9 @@ def _table(candidates: Sequence[Mapping[str, Any]]) -> str:
     return (
         f'<h2>Candidates</h2><div class="wide"><table id="candidates"><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
-        f'<p class="note">Best first by what the pattern says. Found by {escape(sources)}.'
+        '<p class="note">Best first by what the pattern says: the score is the misfit, raised for many atoms, charges'
+        " that do not balance and elements that were not given. The confidence is each candidate's own, without regard"
+        f" to the others'. Found by {escape(sources)}."
         '<span class="noprint"> Choose a line to see it below.</span></p>'
     )
 
@@ -260,6 +362,8 @@ def _panel(entry: Mapping[str, Any], shown: View, index: int, colours: Mapping[s
         for site in entry["sites"]
     )
     heads = "".join(f'<th class="n">{name}</th>' for name in ("Wyckoff", "x", "y", "z"))
+    unexplained = any(site.get("unexplained") for site in entry["sites"])
+    unknown = f'<p class="note">{UNKNOWN}</p>' if unexplained else ""
     volume = shown.candidate.conventional.volume
     atoms = len(shown.candidate.conventional)
     return (
@@ -269,8 +373,17 @@ def _panel(entry: Mapping[str, Any], shown: View, index: int, colours: Mapping[s
         f"{f', {volume / atoms:.2f} Å³ an atom' if atoms else ''};"
         f" zero shift {_number(shown.candidate.fit.zero_shift, 3)}°</p>"
         f'<div class="wide"><table><thead><tr><th>element</th>{heads}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div></div>"
+        f"<tbody>{rows}</tbody></table></div>{unknown}{_why(shown.candidate.evidence)}</div>"
     )
+
+
+def _why(evidence: Mapping[str, float]) -> str:
+    """What the confidence was calculated from, in plain words."""
+    known = [(reason.label, reason.said(evidence[name])) for name, reason in WHY.items() if name in evidence]
+    if not known:
+        return ""
+    rows = "".join(f'<tr><td class="w">{label}</td><td class="n">{value}</td></tr>' for label, value in known)
+    return f'<h3 class="why">Why this confidence</h3><table class="why"><tbody>{rows}</tbody></table>'
 
 
 def _spread(solution: Solution) -> str:
@@ -278,8 +391,11 @@ def _spread(solution: Solution) -> str:
     if len(solution.guesses) < 2 or mean <= 0:
         return ""
     ratio = float(np.mean(solution.spread)) / mean
-    number, percent = len(solution.guesses), f"{100 * ratio:.0f} %"
-    return f" The {number} guesses of the network differ by {percent} of the mean density on average."
+    number, percent = len(solution.guesses), _percent(ratio, 0)
+    return (
+        f"The {number} guesses of the network differ by {percent} of the mean density on average; the other map shows"
+        " where (their standard deviation)."
+    )
 
 
 def _given(solution: Solution, content: Mapping[str, Any]) -> str:
@@ -302,7 +418,7 @@ def _given(solution: Solution, content: Mapping[str, Any]) -> str:
     cell = solution.cell
     if cell is not None:
         size = f"a = {cell.a:.4f} Å" + ("" if cell.system == "cubic" else f", c = {cell.c:.4f} Å")
-        merit = f", M = {cell.figure_of_merit:.1f}" if np.isfinite(cell.figure_of_merit) else ""
+        merit = f", de Wolff M = {cell.figure_of_merit:.0f}" if np.isfinite(cell.figure_of_merit) else ""
         lines = f", {cell.n_indexed} of {cell.n_lines} lines explained" if cell.n_lines else ""
         rows.append(("indexed cell", f"{escape(cell.system)} {escape(cell.centring)}, {size}{merit}{lines}"))
     model = content["model"]
@@ -311,7 +427,9 @@ def _given(solution: Solution, content: Mapping[str, Any]) -> str:
         rows.append(("model", escape(Path(str(model["file"])).name) + digest))
     seconds: Mapping[str, float | None] = content["seconds"]
     if seconds:
-        rows.append(("time", escape(", ".join(f"{stage} {_number(s, 2)} s" for stage, s in seconds.items()))))
+        spent = {stage: s for stage, s in seconds.items() if s and np.isfinite(s)}
+        stages = ", ".join(f"{stage} {s:.2f} s" for stage, s in spent.items())
+        rows.append(("time", f"{sum(spent.values()):.1f} s: {escape(stages)}"))
     body = "".join(f'<tr><td class="k">{key}</td><td class="w">{value}</td></tr>' for key, value in rows)
     return f"<h2>What was given and found on the way</h2><table><tbody>{body}</tbody></table>"
 
@@ -334,7 +452,7 @@ def symbol_html(symbol: str) -> str:
 
 
 def _percent(value: float | None, digits: int = 2) -> str:
-    return "–" if value is None else f"{100 * value:.{digits}f} %"
+    return "–" if value is None else f"{100 * value:.{digits}f}\u00a0%"
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..records import AtomSites, Candidate, DensityGrid
+from ..records import AtomSites, Candidate, DensityGrid, Solution
 
 CENTRED_GRID = 60  # points an axis where the conventional cell holds several primitive ones: 3 MB a cube file
 COARSE = 24  # grid on which origin and axes of density and atoms are compared; 0.2–0.5 Å, less than an atom
-INK, MUTED, SURFACE = "#1f2933", "#8a94a0", "#f2c230"
+INK, MUTED, SURFACE, SPREAD = "#1f2933", "#8a94a0", "#f2c230", "#b05fb0"
 ACCENT, DIFFERENCE, TICKS = (
     "#c0392b",
     "#0b62a4",
@@ -29,11 +29,13 @@ class View:
 
     grid: the density in the conventional cell of the atoms. overlay: False where the density's own cell could
     not be brought onto that of the atoms; `grid` is then in its own cell and no atoms may be drawn into it.
+    spread: standard deviation over the network's guesses in the cell of `grid`; None where they are in another cell.
     """
 
     candidate: Candidate
     grid: DensityGrid
     overlay: bool
+    spread: DensityGrid | None = None
 
     @property
     def atoms(self) -> AtomSites:
@@ -42,14 +44,34 @@ class View:
         return sites if self.overlay else AtomSites(self.grid.lattice, (), np.zeros((0, 3)))
 
 
-def view(candidate: Candidate) -> View:
-    """Bring a candidate's density into the conventional cell, axes and origin of its atoms."""
-    grid = in_cell_of(candidate.conventional, candidate.density)
-    return View(candidate, grid or candidate.density, grid is not None)
+def view(candidate: Candidate, solution: Solution) -> View:
+    """Bring a candidate's density and the spread of the guesses into the conventional cell and origin of its atoms."""
+    sites, grid = candidate.conventional, in_cell_of(candidate.conventional, candidate.density)
+    spread = None
+    if grid is not None and solution.lattice is not None and len(solution.guesses) > 1:
+        # The guesses lie where the candidate does if it was read off them; else the mean guess is laid on its atoms.
+        own = candidate.density if candidate.source == "network" else DensityGrid(solution.guesses[0], solution.lattice)
+        place = placement(sites, own) if np.allclose(own.lattice, solution.lattice) else None
+        spread = None if place is None else DensityGrid(placed(solution.spread, place), sites.lattice)
+    return View(candidate, grid or candidate.density, grid is not None, spread)
 
 
 def in_cell_of(sites: AtomSites, density: DensityGrid) -> DensityGrid | None:
-    """The density in the cell of `sites`, or None where that cell is not a cell of the density's lattice.
+    """The density in the cell of `sites`, or None where that cell is not a cell of the density's lattice."""
+    place = placement(sites, density)
+    return None if place is None else DensityGrid(placed(density.values, place), sites.lattice)
+
+
+Placement = tuple[np.ndarray, np.ndarray]  # integer (3, 3) axes in the density's own, then a fractional shift (3,)
+
+
+def placed(values: np.ndarray, place: Placement) -> np.ndarray:
+    """A map in the axes and origin of a placement."""
+    return _moved(_in_axes(values, place[0]), place[1])
+
+
+def placement(sites: AtomSites, density: DensityGrid) -> Placement | None:
+    """How the density is brought into the cell of `sites`, or None where that is not a cell of the density's lattice.
 
     The density may come in the primitive or the conventional cell. A powder pattern fixes neither the origin
     nor which of the equivalent axes is which: where the atoms do not lie on the density as given, that choice
@@ -59,7 +81,7 @@ def in_cell_of(sites: AtomSites, density: DensityGrid) -> DensityGrid | None:
     if not choices:
         return None
     if not len(sites):
-        return DensityGrid(_in_axes(density.values, choices[0]), sites.lattice)
+        return choices[0], np.zeros(3)
     coarse, atoms = resample(density.values, (COARSE,) * 3), np.conj(_atom_factors(sites, COARSE))
     best, chosen, shift = -np.inf, choices[0], np.zeros(3)
     for number, axes in enumerate(choices):
@@ -72,7 +94,7 @@ def in_cell_of(sites: AtomSites, density: DensityGrid) -> DensityGrid | None:
                 break
         if overlap.max() > best * (1 + 1e-6):
             best, chosen, shift = float(overlap.max()), axes, _summit(overlap, int(overlap.argmax()))
-    return DensityGrid(_moved(_in_axes(density.values, chosen), shift), sites.lattice)
+    return chosen, shift
 
 
 def resample(values: np.ndarray, shape: tuple[int, int, int], smooth: float = 0.0) -> np.ndarray:

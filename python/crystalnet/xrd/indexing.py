@@ -335,6 +335,8 @@ def _misfit(
     window = (lines.window(1.5, slack) * lines.slope)[use]
     q = np.broadcast_to(q, (len(metric), len(lines)))[:, use]
     misfit = np.empty(q.shape)
+    if not misfit.size:  # no start survived the sieve
+        return misfit
     order = np.argsort(metric[:, 0])  # cells of like A need like numbers of M
     for part in np.array_split(order, max(1, q.size // 40_000)):
         misfit[part] = _distance(system, centring, metric[part], q[part]) / window

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
@@ -66,7 +67,7 @@ def find_peaks(pattern: Pattern) -> Peaks:
 
 
 def _too_few(pattern: Pattern, n: int) -> InputError:
-    name = f"{pattern.file}: " if pattern.file else ""
+    name = f"{Path(pattern.file).name}: " if pattern.file else ""
     return InputError(
         f"{name}{n} Bragg peaks above the noise, fewer than {MIN_PEAKS}; count longer, widen the 2θ range, "
         "or check that the sample is crystalline"

@@ -23,6 +23,7 @@ from crystalnet.xrd.radiation import TUBES, WAVELENGTH_RANGE, assumed_cu, double
 MAX_BYTES = 200_000_000  # a long scan is 5 MB; an area-detector image is not a pattern
 MIN_POINTS = 50  # fewer is a peak list, not a profile
 MIN_SPAN = 5.0  # degrees 2θ: less cannot hold the lines that indexing needs
+LEAST_MAXIMUM = 1e-30  # of the intensities, and the inverse the largest: further off their squares are 0 or infinite
 
 _NOT_PATTERNS: tuple[tuple[bytes, str], ...] = (
     (b"\x89PNG", "a PNG image"),
@@ -422,10 +423,14 @@ def _pattern(path: Path, scan: _Scan, radiation: Radiation) -> Pattern:
     y, sigma = y[finite], sigma[finite]
     positive = two_theta > 0  # scans through the beam start below 0; d or q beyond reach are NaN here
     two_theta, y, sigma = _sorted_unique(two_theta[positive], y[positive], sigma[positive])
-    if len(y) < MIN_POINTS:
+    if len(y) < MIN_POINTS and finite.sum() >= MIN_POINTS and scan.axis != "2theta":
         raise InputError(
-            f"{name}: only {len(y)} points with 2θ > 0; give a profile of at least {MIN_POINTS}, not a peak list"
+            f"{name}: its header names a column {scan.axis[0]}, of which {len(y)} points are in reach of"
+            f" {radiation.wavelength:g} Å; check the header and --wavelength"
         )
+    if len(y) < MIN_POINTS:
+        points = "1 point" if len(y) == 1 else f"{len(y)} points"
+        raise InputError(f"{name}: only {points} with 2θ > 0; give a profile of at least {MIN_POINTS}, not a peak list")
     span = two_theta[-1] - two_theta[0]
     if span < MIN_SPAN:
         raise InputError(
@@ -433,7 +438,7 @@ def _pattern(path: Path, scan: _Scan, radiation: Radiation) -> Pattern:
         )
     if np.ptp(y) == 0:
         raise InputError(f"{name}: the intensity is {y[0]:g} everywhere; there is nothing to solve")
-    if y.max() <= 0 or np.abs(y).max() > 1e300:
+    if y.max() < LEAST_MAXIMUM or np.abs(y).max() > 1 / LEAST_MAXIMUM:
         raise InputError(f"{name}: the intensities ({y.min():g} to {y.max():g}) are not a diffraction pattern's")
     known = np.isfinite(sigma) & (sigma > 0)
     # A few zero esds (empty channels) would weigh infinitely: they get the typical one. Mostly zero: not esds.

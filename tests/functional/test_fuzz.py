@@ -1,0 +1,68 @@
+"""Damaged pattern files give an answer or one clear line, never a traceback, in bounded time and memory.
+
+A small part of tools/fuzz_patterns.py, on the example; the whole of it runs on measured patterns.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "Zr3Sb4Pt3.xy"
+QUICK = (
+    *("not_numbers", "nan_angles", "same_angle", "descending", "few_points", "flat", "scaled"),
+    *("noise_only", "coarse", "cropped", "gaps", "spikes", "another_axis", "saturated", "one_line"),
+    *("truncated", "swapped_columns", "decimal_commas", "unicode_comments"),
+    *("odd_header", "other_line_ends", "wrong_ending", "empty", "binary", "raw_floats"),
+)
+
+
+@pytest.fixture(scope="module")
+def fuzz() -> ModuleType:
+    if sys.platform != "linux":
+        pytest.skip("measures memory through /proc")
+    spec = importlib.util.spec_from_file_location("fuzz_patterns", ROOT / "tools" / "fuzz_patterns.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def scan() -> tuple[np.ndarray, np.ndarray]:
+    x, y = np.loadtxt(EXAMPLE, usecols=(0, 1)).T
+    return x, y
+
+
+def damage(fuzz: ModuleType, rule: str, scan: Any, folder: Path) -> Path:
+    number = [r.__name__ for r in fuzz.RULES].index(rule)
+    _, _, ending, raw = fuzz.damaged(number, [scan], seed=0)
+    path = folder / f"{rule}{ending}"
+    path.write_bytes(raw)
+    return path
+
+
+@pytest.mark.parametrize("rule", QUICK)
+def test_no_traceback(fuzz: ModuleType, rule: str, scan: Any, tmp_path: Path) -> None:
+    said = fuzz.outcome(damage(fuzz, rule, scan, tmp_path), "indexing", 1.540593, {})
+    assert said["outcome"] in ("answer", "refused"), said["message"]
+    assert said["seconds"] < fuzz.SECONDS and said["megabytes"] < fuzz.MEGABYTES
+
+
+@pytest.mark.parametrize(("rule", "elements", "until"), [("coarse", "Zr,Sb,Pt", "report"), ("gaps", "O", "solving")])
+def test_whole_solves(fuzz: ModuleType, rule: str, elements: str, until: str, scan: Any, tmp_path: Path) -> None:
+    options = {"elements": elements, "system": "cubic", "guesses": 1}
+    said = fuzz.outcome(damage(fuzz, rule, scan, tmp_path), until, 1.540593, options)
+    assert said["outcome"] in ("answer", "refused"), said["message"]
+    assert said["seconds"] < fuzz.SECONDS and said["megabytes"] < fuzz.MEGABYTES
+
+
+def test_same_seed_same_file(fuzz: ModuleType, scan: Any) -> None:
+    assert fuzz.damaged(17, [scan], 3) == fuzz.damaged(17, [scan], 3) != fuzz.damaged(17, [scan], 4)

@@ -1,0 +1,102 @@
+"""The documentation says what the package does: commands exist, the tutorial works, docstring examples run."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import importlib.util
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import crystalnet
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "python/crystalnet/models/README.md"]
+PACKAGE = Path(crystalnet.__file__).parent
+EXAMPLES = [path for path in sorted(PACKAGE.rglob("*.py")) if ">>>" in path.read_text()]
+
+
+@pytest.fixture(scope="module")
+def reference() -> ModuleType:
+    """tools/command_reference.py."""
+    spec = importlib.util.spec_from_file_location("command_reference", ROOT / "tools" / "command_reference.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_command_page_is_current(reference: ModuleType) -> None:
+    assert reference.PAGE.read_text() == reference.page(), "run: python tools/command_reference.py"
+
+
+def quoted_commands(text: str) -> list[str]:
+    """What a page says to type: lines of code blocks, and code within sentences, that begin with crystalnet."""
+    lines = re.findall(r"^(?: {4})?(?:\S*/)?(crystalnet [a-z].*)$", text.replace("\\\n", " "), flags=re.MULTILINE)
+    inline = re.findall(r"`(crystalnet [a-z][^`]*)`", text)
+    return [" ".join(command.split(" #")[0].split()) for command in lines + inline]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_documented_commands_exist(page: Path, reference: ModuleType) -> None:
+    known = {
+        typed: {name.split()[0] for name, *_, option in reference.parameters(function) if option} | {"--help"}
+        for typed, function in reference.commands()
+    }
+    for command in quoted_commands(page.read_text()):
+        words = shlex.split(command.rstrip(".,;:"))
+        typed = " ".join(words[: 3 if words[1] == "data" else 2])
+        for one in [f"crystalnet data {what}" for what in words[2].split("|")] if words[1] == "data" else [typed]:
+            assert one in known, f"{page.name}: {command}"
+            options = {word.split("=")[0] for word in words if word.startswith("--")}
+            assert options <= known[one], f"{page.name}: {command}"
+
+
+def test_tutorial_works_as_written(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "tutorial.md").read_text()
+    blocks = re.findall(r"^```(sh|python)\n(.*?)^```$", text[text.index("## 2.") :], flags=re.MULTILINE | re.DOTALL)
+    assert len(blocks) >= 5
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    for language, code in blocks:
+        command = ["sh", "-e", "-c", code] if language == "sh" else [sys.executable, "-c", code]
+        run = subprocess.run(command, cwd=tmp_path, env=os.environ | {"PATH": path}, capture_output=True, text=True)
+        assert run.returncode == 0, code + run.stdout + run.stderr
+        if "--elements Zr,Sb,Pt" in code:
+            (quoted,) = re.findall(r"^ {4}(Zr3Sb4Pt3\.xy: .*Å)", text, flags=re.MULTILINE)
+            assert quoted in run.stdout
+    assert '"unexplained": true' in (tmp_path / "one-missing" / "solution.json").read_text()
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_docstring_examples(path: Path) -> None:
+    module = ".".join(["crystalnet", *path.relative_to(PACKAGE).with_suffix("").parts])
+    assert doctest.testmod(importlib.import_module(module.removesuffix(".__init__"))).failed == 0
+
+
+def test_import_is_light() -> None:
+    """`import crystalnet` and `crystalnet --help` pay for none of the heavy libraries."""
+    code = "import crystalnet, crystalnet.cli, sys; print(*{name.split('.')[0] for name in sys.modules})"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not set(run.stdout.split()) & {
+        "torch",
+        "pymatgen",
+        "rietx",
+        "scipy",
+        "matplotlib",
+        "plotly",
+        "skimage",
+        "numpy",
+    }
+
+
+def test_annotations_are_shipped() -> None:
+    assert (PACKAGE / "py.typed").is_file()
