@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import permutations, product
 
@@ -87,18 +87,19 @@ def _named_crystals(
 ) -> Iterator[AtomSites]:
     """Symmetric crystals of a decomposition's geometry under every naming that its density allows."""
     seen: set[tuple[int, ...]] = set()
-    for tolerance in TOLERANCES:
-        crystal = orbits_of(taken.sites, tolerance)
+    # One misnamed atom hides a symmetry that the positions have: try them without names too.
+    nameless = replace(taken.sites, species=(taken.sites.species[0],) * len(taken.sites))
+    for sites, tolerance in product((taken.sites, nameless), TOLERANCES):
+        crystal = orbits_of(sites, tolerance)
         if crystal is None or not _fits_system(crystal.space_group, cell):
             continue
         key = tuple(crystal.orbits)
         if key in seen:
             continue
         seen.add(key)
-        for naming in _namings(crystal.orbits, taken.cost, all_used=named):
+        ratios = None if formula is None else np.array([formula[e] for e in elements])
+        for naming in _namings(crystal.orbits, taken.cost, named, ratios):
             species = tuple(elements[naming[orbit]] for orbit in crystal.orbits)
-            if formula is not None and not _has_formula(species, formula):
-                continue
             sites = AtomSites(cell.primitive_lattice, species, crystal.frac_coords)
             if closest_contact(sites) > MIN_CONTACT_DECODED:
                 yield sites
@@ -108,8 +109,13 @@ def _fits_system(space_group: int, cell: Cell) -> bool:
     return space_group >= 195 if cell.system == "cubic" else 143 <= space_group <= 194
 
 
-def _namings(orbits: np.ndarray, cost: np.ndarray, all_used: bool) -> list[tuple[int, ...]]:
-    """Element index of each orbit, the assignments that the density likes best first; all_used: no element left out."""
+def _namings(
+    orbits: np.ndarray, cost: np.ndarray, all_used: bool, ratios: np.ndarray | None = None
+) -> list[tuple[int, ...]]:
+    """Element index of each orbit, the assignments that the density likes best first.
+
+    all_used: no element left out. ratios: of the elements, where the formula is known.
+    """
     n_orbits, n_elements = int(orbits.max()) + 1, cost.shape[1]
     price = np.array([cost[orbits == orbit].sum(0) for orbit in range(n_orbits)])  # (orbits, elements)
     if n_elements**n_orbits <= 50_000:
@@ -126,6 +132,9 @@ def _namings(orbits: np.ndarray, cost: np.ndarray, all_used: bool) -> list[tuple
         names = np.unique(changed, axis=0)
     if all_used:
         names = names[(names[:, :, None] == np.arange(n_elements)).any(1).all(1)]
+    if ratios is not None:
+        counts = (names[:, :, None] == np.arange(n_elements)).transpose(0, 2, 1) @ np.bincount(orbits)
+        names = names[np.ptp(counts / ratios, axis=1) < 1e-6]
     total = price[np.arange(n_orbits), names].sum(1)
     best = np.argsort(total, kind="stable")[:MAX_ASSIGNMENTS]
     return [tuple(row) for row in names[best].tolist()]

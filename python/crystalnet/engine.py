@@ -35,6 +35,7 @@ class State:
     seconds: float = 0.0
     best_ssim: float = -1.0
     history: list[dict[str, float]] = field(default_factory=list)
+    started_from: str | None = None  # SHA-256 of the model whose weights the run began with
 
 
 class Inputs(NamedTuple):
@@ -192,13 +193,12 @@ class Run:
 
     def summary(self) -> dict[str, Any]:
         """What the model file says of its training."""
-        history = self.state.history[-1] if self.state.history else {}
-        return {"step": self.state.step, "minutes": round(self.state.seconds / 60, 1), "validation": history}
+        state = self.state
+        about = {"step": state.step, "minutes": round(state.seconds / 60, 1), "validation": (state.history or [{}])[-1]}
+        return about | ({"started_from": state.started_from} if state.started_from else {})
 
-    def start_from(self, path: Path) -> str:
-        """Begin with those of a model's weights that fit (all but the pattern encoder's first layer, between systems);
-        returns its SHA-256.
-        """
+    def start_from(self, path: Path) -> None:
+        """Begin with a model's weights where they fit: between systems all but the pattern encoder's first layer."""
         model = load_model(path)
         if model.config.model != self.config.model:
             raise InputError(f"{path}: its network has another shape than preset {self.config.preset}")
@@ -207,7 +207,7 @@ class Run:
         self.network.load_state_dict(own | fitting)
         if self.average:
             self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
-        return model.sha256
+        self.state.started_from = model.sha256
 
     def save(self, path: Path) -> None:
         tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}

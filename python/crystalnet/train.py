@@ -74,7 +74,7 @@ def train(
     run = Run(config, device, math.ceil(len(dataset.train) / settings.batch), max_minutes, members)
     about = {"crystalnet": __version__, "data": {k: v for k, v in dataset.manifest.items() if k != "sha256"}}
     if start_from is not None:
-        about["started_from"] = run.start_from(start_from)
+        run.start_from(start_from)
     if resume:
         run.load(out / LAST)
     elif (out / LAST).exists():
