@@ -87,6 +87,7 @@ def _named_crystals(
 ) -> Iterator[AtomSites]:
     """Symmetric crystals of a decomposition's geometry under every naming that its density allows."""
     seen: set[tuple[int, ...]] = set()
+    ratios = None if formula is None else np.array([formula[e] for e in elements])
     # One misnamed atom hides a symmetry that the positions have: try them without names too.
     nameless = replace(taken.sites, species=(taken.sites.species[0],) * len(taken.sites))
     for sites, tolerance in product((taken.sites, nameless), TOLERANCES):
@@ -97,7 +98,6 @@ def _named_crystals(
         if key in seen:
             continue
         seen.add(key)
-        ratios = None if formula is None else np.array([formula[e] for e in elements])
         for naming in _namings(crystal.orbits, taken.cost, named, ratios):
             species = tuple(elements[naming[orbit]] for orbit in crystal.orbits)
             sites = AtomSites(cell.primitive_lattice, species, crystal.frac_coords)

@@ -54,7 +54,7 @@ COMPLEXITY = 0.03  # of Rwp for each e-fold of atoms in the primitive cell: more
 FREEDOM = 0.02  # of Rwp for each coordinate that symmetry leaves free: a subgroup always fits a little better
 # Rwp is ruled by the strongest lines, and with them by texture and line shape; the misfit of the intensities' square
 # roots is a second opinion, and the volume a third: of 30 simulated patterns with a right candidate 27 rank it first,
-# 24 by Rwp alone (exponents of 0.2 to 0.5 and 0.05 to 0.2 do alike).
+# 24 without the two (exponents of 0.2 to 0.5 and 0.05 to 0.2 do alike; they were chosen on these patterns).
 SECOND_OPINION, VOLUME = 0.3, 0.15
 UNBALANCED = 0.15  # of Rwp, for a halide or oxide whose charges cannot balance
 WELL_EXPLAINED = 0.15  # intensity misfit up to which nobody asks for an element that was not given
