@@ -55,6 +55,8 @@ PARAMETER_COST = 7.6
 CUBIC_PREFERENCE = 15.0
 #: A primitive cubic cell up to this edge (Å) has room for one or two atoms only, see `_behind_simple_cubic`.
 SIMPLE_CUBIC_EDGE = 3.6
+#: Of the strongest line: what stands behind simple cubic has its first line among the strongest (Ni3Si's is a weak one).
+LEADING = 0.5
 
 #: Zones in which a c glide may extinguish odd l: too common to charge the lattice with the missing lines.
 GLIDES = {"P": ("", "h0l", "hhl"), "R": ("", "h0l")}
@@ -590,6 +592,12 @@ def index_peaks(peaks: Peaks, systems: tuple[str, ...] = ("cubic", "trigonal"), 
 
     systems: of "cubic" and "trigonal" (any lattice on hexagonal axes). limit: most cells returned.
     Larger lattices whose extra lines may be too weak to be seen (see `_hidden`) follow in the list.
+
+    >>> from crystalnet.xrd.peaks import find_peaks
+    >>> from crystalnet.xrd.reader import read_pattern
+    >>> cell = index_peaks(find_peaks(read_pattern("examples/Zr3Sb4Pt3.xy")), systems=("cubic",))[0]
+    >>> cell.centring, round(cell.a, 2)
+    ('I', 9.63)
     """
     return [cell for _, cell in _ranked(peaks, systems, limit)]
 
@@ -676,7 +684,7 @@ def _behind_simple_cubic(lines: _Lines, ranked: list[tuple[float, Cell]]) -> lis
         if score < ranked[0][0] - 1 or cell.system + cell.centring != "cubicP" or cell.a > SIMPLE_CUBIC_EDGE:
             continue
         first, second, third = (_strength_at(lines, cell, number) for number in (1, 2, 3))
-        if first > second > 0:
+        if first > LEADING and first > second > 0:
             edge = 2**0.5 * cell.a
             likely = replace(cell, centring="I", a=edge, c=edge) if third > second else _hidden(cell)[0]
             ranked = sorted(ranked, key=lambda item: not (_same(item[1], likely)))

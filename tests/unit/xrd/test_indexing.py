@@ -161,6 +161,14 @@ def test_a_body_centred_metal_is_no_simple_cube():
     assert_is(cells[0], "cubic", "I", 3.165, 3.165)
 
 
+def test_an_ordered_face_centred_alloy_is_primitive():
+    # Ni3Si: superlattice lines 100 > 110 are weak beside the metal's 111.
+    d = 3.506 / np.sqrt([1, 2, 3, 4, 5, 6, 8, 9, 11, 12])
+    two_theta = 2 * np.degrees(np.arcsin(CU / 2 / d))
+    cells = index_peaks(peaks_at(two_theta, [8, 6, 100, 45, 3, 2, 22, 1.5, 24, 7], top=150), ("cubic",))
+    assert_is(cells[0], "cubic", "P", 3.506, 3.506)
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_random_lines_give_no_cell(seed):
     rng = np.random.default_rng(seed)
