@@ -30,7 +30,7 @@ docs:
 	NO_MKDOCS_2_WARNING=1 build/docs/bin/mkdocs build --strict --site-dir build/site
 
 # The tests with the lowest version of every direct dependency that pyproject.toml allows: a download of 3 GB, for torch's
-# oldest comes with CUDA.
+# oldest comes with CUDA. With PYTHON=python3.11 or 3.12: for later ones the oldest numpy has no wheel.
 minimum:
 	test -x build/minimum/bin/python || $(PYTHON) -m venv build/minimum
 	build/minimum/bin/python -m pip --disable-pip-version-check install -q -c constraints.txt uv

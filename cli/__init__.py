@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import typer
 
@@ -30,12 +31,13 @@ def main() -> None:
     """Run a command. Exit codes: 0 done, 1 no confident candidate, 2 bad usage or input, 130 interrupted."""
     from crystalnet.records import InputError
 
+    misuse: type[Any] = typer.BadParameter.__mro__[2]  # the base of all complaints; typer 0.26 has no name for it
     try:
         sys.exit(app(standalone_mode=False) or 0)  # a command's typer.Exit comes back as its code
     except InputError as error:
         print(f"crystalnet: {error}", file=sys.stderr)
         sys.exit(2)
-    except typer.BadParameter.__mro__[2] as error:
+    except misuse as error:
         print(f"crystalnet: {error.format_message()} (see crystalnet --help)", file=sys.stderr)
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):

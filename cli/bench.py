@@ -8,7 +8,7 @@ import typer
 
 
 def bench(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Time every native kernel against its reference in one run."""
+    """Time every native kernel against its reference, and what evaluate does for a crystal, in one run."""
     from crystalnet.benchmark import run, table
     from crystalnet.progress import stages
 

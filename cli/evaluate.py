@@ -42,6 +42,9 @@ def evaluate(
     model: Annotated[
         Path | None, typer.Option(help="Model file instead of the package's; a folder of them for --table.")
     ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Crystals scored at once, one thread each; default one a processor.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Write the scores here as JSON; a killed run goes on from FILE.partial.")
     ] = None,
@@ -64,5 +67,6 @@ def evaluate(
         limit=limit,
         seed=seed,
         model=model,
+        jobs=jobs,
         out=out,
     )

@@ -2,10 +2,10 @@
 
     python tools/build_types_table.py DATA_DIR
 
-DATA_DIR holds amcsd_structures.jsonl.gz and structures_other.jsonl.gz. Taken: cubic and trigonal crystals of the
-American Mineralogist Crystal Structure Database (Downs & Hall-Wallace, Am. Mineral. 88, 247, 2003) and of the
-Materials Project (CC BY 4.0; Jain et al., APL Mater. 1, 011002, 2013) through matminer's data sets; "count" says how
-many known crystals have the type. Added are pymatgen's AFLOW prototypes (Mehl et al., Comput. Mater. Sci. 136, S1,
+DATA_DIR holds amcsd_structures.jsonl.gz and structures_other.jsonl.gz. Taken: cubic, trigonal and hexagonal
+crystals of the American Mineralogist Crystal Structure Database (Downs & Hall-Wallace, Am. Mineral. 88, 247, 2003) and
+of the Materials Project (CC BY 4.0; Jain et al., APL Mater. 1, 011002, 2013) through matminer's data sets; "count" says
+how many known crystals have the type. Added are pymatgen's AFLOW prototypes (Mehl et al., Comput. Mater. Sci. 136, S1,
 2017) and the Y3Au3Sb4 type (I-43d; Dwight, Acta Cryst. B33, 1579, 1977) from its published Wyckoff positions. No row
 has a development or reserved composition: an AFLOW prototype that does is decorated with similar elements.
 """
@@ -30,6 +30,7 @@ from crystalnet.density.cell import SYMPREC, SYMPREC_RELAXED, canonical_sites
 from crystalnet.records import InputError
 
 OUT = Path(__file__).parents[1] / "python/crystalnet/data/structure_types.jsonl.gz"
+TAKEN = ("cubic", "trigonal", "hexagonal")  # networks learn the first two; the catalogue needs all three
 
 
 def main(data: Path) -> None:
@@ -38,7 +39,7 @@ def main(data: Path) -> None:
     for name in ("amcsd_structures.jsonl.gz", "structures_other.jsonl.gz"):
         for record in read_records(data / name):
             known = record["source"] == "AMCSD" or record["source"].startswith("Materials Project via matminer")
-            if known and record["system"] in ("cubic", "trigonal") and may_train(record["formula"]):
+            if known and record["system"] in TAKEN and may_train(record["formula"]):
                 label = record["protostructure_canonical"] or record["id"]  # the symmetry search failed on a few
                 groups[label].append(record)
 
@@ -74,7 +75,7 @@ def _aflow_rows() -> list[dict]:
     for entry in AFLOW_PROTOTYPE_LIBRARY:
         structure = entry["snl"].structure
         analyser = SpacegroupAnalyzer(structure, SYMPREC)
-        if analyser.get_crystal_system() not in ("cubic", "trigonal"):
+        if analyser.get_crystal_system() not in TAKEN:
             continue
         name, formula = entry["tags"]["aflow"], structure.composition.reduced_formula
         record = {

@@ -5,7 +5,7 @@ a folder of CIFs.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,9 +19,9 @@ from crystalnet.data.records_file import Record
 from crystalnet.data.store import SHARD, Crystals, open_maps, read_manifest, read_store
 from crystalnet.density.promolecule import GRID, promolecule_density
 from crystalnet.elements import ATOMIC_NUMBER
+from crystalnet.pattern_axis import N_BINS
 from crystalnet.records import InputError
 from crystalnet.solver import guess_densities
-from crystalnet.xrd.vector import N_BINS
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -46,9 +46,13 @@ class Retrieval:
             self.source = f"training crystals of a {manifest['source']} data set"
             self.rows = np.flatnonzero([record["split"] == "train" for record in self.crystals.records])
             self.digest = str(manifest.get("manifest_sha256", manifest["sha256"]))
+
+    @cached_property
+    def vectors(self) -> np.ndarray:
+        """Pattern vectors (known, 1024); made where they are first asked for, which is in the worker processes."""
         n = len(self.crystals)
         blocks = (range(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK))
-        self.vectors = np.concatenate([pattern_vectors(self.crystals, block) for block in blocks])[self.rows]
+        return np.concatenate([pattern_vectors(self.crystals, block) for block in blocks])[self.rows]
 
     def nearest(self, vector: np.ndarray, mask: np.ndarray) -> tuple[str, np.ndarray]:
         """Id and density (50, 50, 50) of the crystal most like a pattern vector (1024,) where its mask (1024,) is 1."""

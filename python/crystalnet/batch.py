@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import sys
 import traceback
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from crystalnet.pool import workers
 from crystalnet.progress import stages
 from crystalnet.records import InputError
 
@@ -32,11 +32,10 @@ def solve_files(patterns: list[Path], *, out: Path | None, jobs: int, print_json
         print(json.dumps(document, indent=1) if print_json else summary_line(patterns[0], document, folders[0]))
         return code
 
-    if jobs == 1:
-        results = [_guarded(*task) for task in [(p, f, options) for p, f in zip(patterns, folders, strict=True)]]
-    else:
-        with ProcessPoolExecutor(jobs, initializer=_share_cores, initargs=(jobs,)) as pool:
-            results = list(pool.map(_guarded, patterns, folders, [options] * len(patterns)))
+    with workers(jobs if jobs > 1 else None) as mapped:
+        results: list[tuple[int, dict[str, Any], str]] = list(
+            mapped(_guarded, patterns, folders, [options] * len(patterns))
+        )
     documents = [document for _, document, _ in results]
     if print_json:
         print(json.dumps(documents, indent=1))
@@ -76,13 +75,6 @@ def _guarded(pattern: Path, folder: Path, options: dict[str, Any]) -> tuple[int,
     except Exception as error:  # a fault of ours with one of a thousand patterns must not cost the others
         traceback.print_exc()
         return 2, {}, f"{pattern.name}: internal fault ({type(error).__name__}: {error}); please report it"
-
-
-def _share_cores(jobs: int) -> None:
-    """One process's part of the cores: each would else take all of them."""
-    import torch
-
-    torch.set_num_threads(max(1, torch.get_num_threads() // jobs))
 
 
 def summary_line(pattern: Path, document: dict[str, Any], folder: Path) -> str:

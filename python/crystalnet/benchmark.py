@@ -1,4 +1,5 @@
-"""`crystalnet bench`: every native kernel against its reference and against what a user would call instead.
+"""`crystalnet bench`: every native kernel against its reference and against what a user would call instead, and what
+`evaluate` does for a crystal against the same protocol in torch, skimage, numpy and pymatgen.
 
 One run, warm, the calls taken in turn so that a drifting machine hits all alike; the median is kept and the error
 stands beside the speed. On a machine with a GPU every kernel is measured there too.
@@ -28,29 +29,34 @@ from crystalnet.config import PAPER, SMALL, Config
 from crystalnet.data.dataset import CrystalDataset
 from crystalnet.data.prototypes import types_table
 from crystalnet.data.records_file import structure_of
+from crystalnet.density.cell import holohedry
 from crystalnet.density.promolecule import GRID
 from crystalnet.elements import ATOMIC_NUMBER
 from crystalnet.engine import Run, decoder_flop
+from crystalnet.metrics import aligned
 from crystalnet.model.inputs import N_ELEMENTS
 from crystalnet.model.network import PaperNetwork, PeriodicNetwork, build_network, grid_points
 from crystalnet.ops._native import native, native_cuda
 from crystalnet.ops.film_decode import film_decode, reference_film_decode
-from crystalnet.ops.powder_pattern import N_BINS, powder_pattern, reference_pattern
+from crystalnet.ops.powder_pattern import powder_pattern, reference_pattern
 from crystalnet.ops.sampling import reference_stratified_sample, stratified_sample
 from crystalnet.ops.ssim import cube_rotations, reference_ssim3d_rotations, rotate, ssim3d_rotations
+from crystalnet.pattern_axis import N_BINS
 from crystalnet.records import InputError
 from crystalnet.train import draw_inputs
 
 CRYSTALS = 100  # cubic types of the package's table, up to 40 atoms a cell
 BATCH, SAMPLES = 128, 10  # the paper's batch
 CHUNK = 5_000  # points at a time in eager torch: more would not fit into the caches, fewer cost calls
+GUESSES = 5  # of the paper's protocol
+PUBLISHED_CHUNK = 8192  # points at a time in the published code
 REPEATS = 5
 TURN_SECONDS = 0.05  # long against the clock and thread start-up, short against a machine's drift
 Calls = dict[str, Callable[[], object]]
 
 
 def run(progress: Callable[[str], None] = lambda what: None) -> dict[str, Any]:
-    """{"kernels": [...], "machine": {...}}, seconds for the whole batch of one kernel call.
+    """{"kernels": [...], "evaluate": [...], "machine": {...}}, seconds for the whole batch of one kernel call.
 
     progress is told each kernel's name before it is measured. InputError where there is no native module.
     """
@@ -62,7 +68,8 @@ def run(progress: Callable[[str], None] = lambda what: None) -> dict[str, Any]:
         for measure in (_powder_pattern, _stratified_sample, _ssim3d_rotations, _film_decode, _train_step):
             progress(f"{measure.__name__.lstrip('_')} on {device}")
             kernels.extend({"device": device} | found for found in measure(device))
-    return {"kernels": kernels, "machine": machine()}
+    progress("evaluate on cpu")
+    return {"kernels": kernels, "evaluate": list(_evaluate()), "machine": machine()}
 
 
 def machine() -> dict[str, Any]:
@@ -80,7 +87,7 @@ def _powder_pattern(device: str) -> Iterator[dict[str, Any]]:
 
     structures = [structure_of(r) for r in types_table("cubic") if len(r["species"]) <= 40][:CRYSTALS]
     counts = [len(s) for s in structures]
-    arguments = [
+    lattices, offsets, coords, numbers = (
         torch.tensor(values).to(device)
         for values in (
             np.array([s.lattice.matrix for s in structures]),
@@ -88,7 +95,8 @@ def _powder_pattern(device: str) -> Iterator[dict[str, Any]]:
             np.concatenate([s.frac_coords for s in structures]),
             np.array([ATOMIC_NUMBER[site.specie.symbol] for s in structures for site in s]),
         )
-    ]
+    )
+    arguments = (lattices, offsets, coords, numbers)
     calculator, user = XRDCalculator(wavelength=0.711, symprec=0), []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -97,16 +105,14 @@ def _powder_pattern(device: str) -> Iterator[dict[str, Any]]:
             calculator.get_pattern(structure, two_theta_range=(0, 180))
             user.append(time.perf_counter() - started)
     seconds = _interleaved(
-        {"native": lambda: powder_pattern(*arguments), "reference": lambda: reference_pattern(*arguments)}, 3
+        {"native": partial(powder_pattern, *arguments), "reference": partial(reference_pattern, *arguments)}, 3
     )
     one_by_one = []
     for i, count in enumerate(counts):
-        first = sum(counts[:i])
-        one = (
-            *(arguments[0][i : i + 1], torch.tensor([0, count]).to(device)),
-            *(t[first : first + count] for t in arguments[2:]),
-        )
-        one_by_one.append(_interleaved({"native": lambda one=one: powder_pattern(*one)}, 3)["native"])  # type: ignore[misc]
+        atoms = slice(sum(counts[:i]), sum(counts[: i + 1]))
+        own = torch.tensor([0, count]).to(device)
+        call = partial(powder_pattern, lattices[i : i + 1], own, coords[atoms], numbers[atoms])
+        one_by_one.append(_interleaved({"native": call}, 3)["native"])
     error = (powder_pattern(*arguments) - reference_pattern(*arguments)).abs().max().item()
     yield _entry("powder_pattern", "float64", [len(structures), 1024], seconds, error) | {
         "user_call": "pymatgen XRDCalculator",
@@ -164,25 +170,14 @@ def _stratified_sample(device: str) -> Iterator[dict[str, Any]]:
 
 
 def _ssim3d_rotations(device: str) -> Iterator[dict[str, Any]]:
-    from skimage.metrics import peak_signal_noise_ratio, structural_similarity
-
-    rng = np.random.default_rng(0)
-    t = (3 * rng.random((GRID, GRID, GRID)) ** 8).astype(np.float32).astype(float)
-    g = np.ascontiguousarray(0.7 * t.transpose(2, 0, 1) + rng.random(t.shape) ** 4, dtype=np.float32).astype(float)
-    span = t.max() - t.min()
+    t, g = _two_maps()
     arguments = torch.from_numpy(t).float().to(device), torch.from_numpy(g)[None].float().to(device)
-
-    def skimage() -> np.ndarray:
-        turned = [np.ascontiguousarray(rotate(g, rotation)) for rotation in cube_rotations()[:24]]
-        ssim = [structural_similarity(t, a, win_size=7, data_range=span) for a in turned]
-        return np.array([ssim, [peak_signal_noise_ratio(t, a, data_range=span) for a in turned]])
-
-    error = float(np.abs(torch.cat(ssim3d_rotations(*arguments)).cpu().numpy() - skimage()).max())
+    error = float(np.abs(torch.cat(ssim3d_rotations(*arguments)).cpu().numpy() - _skimage(t, g)).max())
     seconds = _interleaved(
         {
             "native": lambda: ssim3d_rotations(*arguments),
             "reference": lambda: reference_ssim3d_rotations(*arguments),
-            "skimage": skimage,
+            "skimage": lambda: _skimage(t, g),
         },
         3,
     )
@@ -191,6 +186,24 @@ def _ssim3d_rotations(device: str) -> Iterator[dict[str, Any]]:
         "user_call_s": seconds["skimage"],
         "speedup_over_user_call": seconds["skimage"] / seconds["native"],
     }
+
+
+def _two_maps() -> tuple[np.ndarray, np.ndarray]:
+    """A map of peaks on voids, and a rough guess at it turned by a third about the diagonal."""
+    rng = np.random.default_rng(0)
+    t = (3 * rng.random((GRID, GRID, GRID)) ** 8).astype(np.float32).astype(float)
+    g = np.ascontiguousarray(0.7 * t.transpose(2, 0, 1) + rng.random(t.shape) ** 4, dtype=np.float32)
+    return t, g.astype(float)
+
+
+def _skimage(truth: np.ndarray, guess: np.ndarray) -> np.ndarray:
+    """(2, 24): SSIM and PSNR of the rotated guess."""
+    from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+    span = truth.max() - truth.min()
+    turned = [np.ascontiguousarray(rotate(guess, rotation)) for rotation in cube_rotations()[:24]]
+    ssim = [structural_similarity(truth, a, win_size=7, data_range=span) for a in turned]
+    return np.array([ssim, [peak_signal_noise_ratio(truth, a, data_range=span) for a in turned]])
 
 
 def _film_decode(device: str) -> Iterator[dict[str, Any]]:
@@ -210,8 +223,8 @@ def _film_decode_grid(config: Config, crystals: int, device: str) -> Iterator[di
         calls: Calls = {"eager": lambda: _eager(network, conditions, points)}
         for name, bf16 in (("float32", False), ("bfloat16", True)):
             calls |= {
-                f"native {name}": lambda bf16=bf16: film_decode(points, decoder, film, amplitude, bf16),
-                f"reference {name}": lambda bf16=bf16: reference_film_decode(points, decoder, film, amplitude, bf16),
+                f"native {name}": partial(film_decode, points, decoder, film, amplitude, bf16),
+                f"reference {name}": partial(reference_film_decode, points, decoder, film, amplitude, bf16),
                 f"gemm {name}": _matrix_products(getattr(torch, name), config.model.width, device),
             }
         seconds = _interleaved(calls, 3)
@@ -241,7 +254,7 @@ def _film_decode_training(config: Config, device: str) -> dict[str, Any]:
         film, amplitude = network.condition(torch.randn(config.train.batch, 2 * config.model.latent).to(device))
 
     def step(decode: Callable[..., Tensor]) -> Tensor:
-        leaf = film.detach().requires_grad_()
+        leaf: Tensor = film.detach().requires_grad_()
         network.zero_grad()
         decode(points, network.decoder(), leaf, amplitude, True).mean().backward()
         assert leaf.grad is not None
@@ -291,6 +304,102 @@ def _train_step(device: str) -> Iterator[dict[str, Any]]:
     }
 
 
+def _evaluate() -> Iterator[dict[str, Any]]:
+    """One crystal of the protocol: five guesses decoded, each scored under 24 rotations, ranked by their patterns, the
+    first aligned. The other side decodes in float32, FiLM once a guess ("eager") or at every point ("published").
+    """
+    shared = {"scores": _interleaved(_scores(), 3), "alignment": _interleaved(_alignment(), 3)}
+    shared["ranking"] = _interleaved(_ranking(), 3)
+    for config, repeats in ((SMALL, 3), (PAPER, 1)):
+        parts = {"decoding": _interleaved(_decoding(config), repeats)} | shared
+        for once in ("eager", "published"):  # the other side takes one guess after the other
+            parts["decoding"][once] *= GUESSES
+        sides = {side: sum(part.get(side, part["eager"]) for part in parts.values()) for side in parts["decoding"]}
+        yield {
+            "protocol": f"evaluate {config.preset}",
+            "guesses": GUESSES,
+            "parts_s": parts,
+            "seconds": sides,
+            "speedup": sides["eager"] / sides["native"],
+            "speedup_over_published": sides["published"] / sides["native"],
+        }
+
+
+def _decoding(config: Config) -> Calls:
+    """Densities of all guesses by the kernel, in bfloat16 as `solve` has them; of one by the modules."""
+    network = _network_that_saw_data(config)
+    z, points = torch.randn(GUESSES, 2 * config.model.latent), grid_points(GRID, "cpu")
+
+    def ours() -> Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return cast(Tensor, network.density_grid(z))
+
+    return {
+        "native": ours,
+        "eager": torch.no_grad()(lambda: _eager(network, network.condition(z[:1]), points)),
+        "published": torch.no_grad()(lambda: _published(network, z[:1], points)),
+    }
+
+
+def _scores() -> Calls:
+    """SSIM and PSNR of the guesses under 24 rotations."""
+    t, g = _two_maps()
+    guesses = np.stack([np.roll(g, step, 0) for step in range(GUESSES)])
+    truth, maps = torch.from_numpy(t).float(), torch.from_numpy(guesses).float()
+    return {
+        "native": lambda: ssim3d_rotations(truth, maps),
+        "eager": lambda: [_skimage(t, guess).max(1) for guess in guesses],
+    }
+
+
+def _alignment() -> Calls:
+    """The first guess moved onto the truth by the 48 operations of a cubic lattice and any translation."""
+    t, g = _two_maps()
+    operations = np.round(holohedry(np.eye(3))).astype(int)
+
+    def by_numpy() -> np.ndarray:
+        factors, corners = np.fft.rfftn(t), np.indices(t.shape).reshape(3, -1)
+        best, answer = -np.inf, g
+        for operation in operations:
+            turned = g[tuple((operation @ corners) % GRID)].reshape(t.shape)
+            correlation = np.fft.irfftn(factors * np.fft.rfftn(turned).conj(), s=t.shape, axes=(0, 1, 2))
+            if correlation.max() > best:
+                shift = np.unravel_index(correlation.argmax(), t.shape)
+                best, answer = correlation.max(), np.roll(turned, shift, (0, 1, 2))
+        return answer
+
+    return {"native": lambda: aligned(t, g, operations), "eager": by_numpy}
+
+
+def _ranking() -> Calls:
+    """Patterns of a crystal a guess, and their likeness to the first; the crystals have the usual size of a type."""
+    from pymatgen.analysis.diffraction.xrd import XRDCalculator
+
+    structures = sorted((structure_of(r) for r in types_table("cubic")), key=len)
+    structures = structures[len(structures) // 2 - GUESSES // 2 :][:GUESSES]
+    calculator = XRDCalculator(wavelength=0.711, symprec=0)
+    lattices = torch.tensor(np.array([s.lattice.matrix for s in structures]))
+    offsets = torch.tensor(np.cumsum([0, *map(len, structures)]))
+    coords = torch.tensor(np.concatenate([s.frac_coords for s in structures]))
+    numbers = torch.tensor([ATOMIC_NUMBER[site.specie.symbol] for s in structures for site in s])
+
+    def ours() -> Tensor:
+        vectors = powder_pattern(lattices, offsets, coords, numbers)
+        return F.cosine_similarity(vectors, vectors[:1])
+
+    def by_pymatgen() -> np.ndarray:
+        vectors = np.zeros((GUESSES, N_BINS))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for vector, structure in zip(vectors, structures, strict=True):
+                lines = calculator.get_pattern(structure, two_theta_range=(0, 180))
+                np.maximum.at(vector, (lines.x / 180 * N_BINS).astype(int), lines.y)
+        unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        return np.asarray(unit @ unit[0])
+
+    return {"native": ours, "eager": by_pymatgen}
+
+
 GEMM_CALLS = 8
 
 
@@ -304,6 +413,7 @@ def _network_that_saw_data(config: Config) -> Any:
     network = build_network(config).eval()
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm1d):  # fresh statistics would let activations die out
+            assert module.running_mean is not None and module.running_var is not None
             torch.nn.init.normal_(module.running_mean, std=0.1)
             torch.nn.init.uniform_(module.running_var, 0.05, 0.2)
     return network
@@ -311,20 +421,31 @@ def _network_that_saw_data(config: Config) -> Any:
 
 def _eager(network: PaperNetwork | PeriodicNetwork, conditions: tuple[Tensor, ...], points: Tensor) -> Tensor:
     """What a user would write: FiLM once a crystal, normalisations as modules, points in chunks."""
-    film, parts = conditions[0], []
-    for part in points.split(CHUNK):
-        phase = 2 * torch.pi * ((part - (0.5 if isinstance(network, PaperNetwork) else 0)) @ network.rows.T)
-        p = network.position(torch.cat([phase.sin(), phase.cos()], dim=-1))
-        if isinstance(network, PaperNetwork):
-            h = film[:, 0, 0, None] * p + film[:, 0, 1, None]
-            parts.append(network.regressor(h.flatten(0, 1)).reshape(len(film), -1))
-        else:
-            assert isinstance(network, PeriodicNetwork)
-            h = F.relu(torch.addcmul(film[:, 0, 1, None], film[:, 0, 0, None], p))
-            for i, layer in enumerate(network.layers, 1):
-                h = h + F.relu(torch.addcmul(film[:, i, 1, None], film[:, i, 0, None], layer(h)))
-            parts.append(F.softplus(network.head(h).squeeze(-1)) * conditions[1][:, None])
+    shared = tuple(condition[:, None] for condition in conditions)
+    return torch.cat([_modules(network, shared, part) for part in points.split(CHUNK)], dim=1)
+
+
+def _published(network: PaperNetwork | PeriodicNetwork, z: Tensor, points: Tensor) -> Tensor:
+    """What the published code does for one guess z (1, 2L): the latent repeated for every point, FiLM made at each."""
+    parts = []
+    for part in points.split(PUBLISHED_CHUNK):
+        conditions = network.condition(z.expand(len(part), -1))
+        parts.append(_modules(network, tuple(condition[None] for condition in conditions), part))
     return torch.cat(parts, dim=1)
+
+
+def _modules(network: PaperNetwork | PeriodicNetwork, conditions: tuple[Tensor, ...], points: Tensor) -> Tensor:
+    """Densities (B, P) by the network's modules; conditions: (B, 1, ...), or (1, P, ...): each point its own."""
+    film = conditions[0]
+    phase = 2 * torch.pi * ((points - (0.5 if isinstance(network, PaperNetwork) else 0)) @ network.rows.T)
+    p = network.position(torch.cat([phase.sin(), phase.cos()], dim=-1))
+    if isinstance(network, PaperNetwork):
+        h = film[..., 0, 0, :] * p + film[..., 0, 1, :]
+        return cast(Tensor, network.regressor(h.flatten(0, 1)).reshape(h.shape[:2]))
+    h = F.relu(torch.addcmul(film[..., 0, 1, :], film[..., 0, 0, :], p))
+    for i, layer in enumerate(network.layers, 1):
+        h = h + F.relu(torch.addcmul(film[..., i, 1, :], film[..., i, 0, :], layer(h)))
+    return F.softplus(network.head(h).squeeze(-1)) * conditions[1]
 
 
 def _entry(op: str, dtype: str, shape: list[int], seconds: dict[str, float], error: float) -> dict[str, Any]:
@@ -367,5 +488,10 @@ def table(results: dict[str, Any]) -> str:
             + (f", {k['of_matmul_rate']:.0%} of matmul" if "of_matmul_rate" in k else "")
             + (f", {k['points_per_s']:,.0f} points/s" if "points_per_s" in k else "")
         )
+    for e in results["evaluate"]:
+        rows.append(f"{e['protocol']}, a crystal: {e['speedup']:.1f}×, as published {e['speedup_over_published']:.1f}×")
+        for part, seconds in (e["parts_s"] | {"in all": e["seconds"]}).items():
+            said = ", ".join(f"{side} {taken:.3f} s" for side, taken in seconds.items())
+            rows.append(f"    {part:10} {said}")
     m = results["machine"]
     return "\n".join([*rows, f"{m['processor']}, {m['threads']} threads, torch {m['torch']}, {m['capability']}"])

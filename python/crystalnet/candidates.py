@@ -1,7 +1,8 @@
 """What could the crystal be? Atoms proposed by the network's densities and by the catalogue of structure types.
 
-Every proposal is put in the indexed cell and held against the measured line intensities at once (a millisecond each),
-so that thousands can be tried and a dozen go on to refinement.
+Every proposal is put in the indexed cell and held against the measured line intensities at once, so that thousands can
+be tried and a dozen go on to refinement. What crystals in one cell share (their lines, and which peaks those meet), and
+what the namings of one geometry share (structure factors, distances), is worked out once.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from itertools import permutations, product
 
 import numpy as np
 
-from crystalnet.data.prototypes import closest_contact, types_table
+from crystalnet.data.prototypes import closest_contacts, types_table
 from crystalnet.density.atoms import MAX_ATOMS, Decomposition, decompose, orbits_of
 from crystalnet.density.promolecule import element_table
 from crystalnet.elements import ATOMIC_NUMBER
-from crystalnet.ops.reflections import reflections
+from crystalnet.ops.reflections import LatticeLines
 from crystalnet.records import AtomSites, Cell, DensityGrid, Peaks
-from crystalnet.xrd.refine import D_MIN, intensity_misfit
+from crystalnet.xrd.refine import D_MIN, LineMatch
 
 HEAVIEST = 94  # atomic number; where nothing is known of the elements, those beyond plutonium are not tried
 TOLERANCES = (0.5, 0.35, 0.2, 0.1)  # Å, of the symmetry search on decoded atoms; the network is good to about 0.1 Å
@@ -30,6 +31,7 @@ LIKELY_ELEMENTS = 6  # tried in place of an orbit's own where all combinations a
 MIN_CONTACT = 0.60  # of the covalent radii: below, the proposal is no crystal
 MIN_CONTACT_DECODED = 0.50  # decoded positions are rough; refinement moves them
 VOLUME_PER_ATOM = (3.5, 75.0)  # Å³: diamond has 5.7, solid caesium 115 but no compound of it over 75
+BATCH = 16  # namings compared at a time: enough to hide Python, few enough for the cache
 
 
 @dataclass(frozen=True)
@@ -48,15 +50,46 @@ class Proposal:
 
 def misfit(sites: AtomSites, peaks: Peaks, cell: Cell) -> float:
     """Line intensities of atoms in the indexed cell against the measured ones; "X" scatters as what suits it best."""
-    wavelength = peaks.radiation.wavelength  # lines below D_MIN tell nothing that the others have not told
-    end = min(peaks.two_theta_max + 0.5, 2 * np.rad2deg(np.arcsin(min(wavelength / (2 * D_MIN), 0.999))))
-    probes = PROBE_NUMBERS if "X" in sites.species else (0,)
-    values = []
-    for probe in probes:
-        numbers = np.array([probe if s == "X" else ATOMIC_NUMBER[s] for s in sites.species])
-        lines = reflections(sites.lattice, sites.frac_coords, numbers, wavelength, end)
-        values.append(intensity_misfit(peaks, lines, zero_shift=cell.zero_shift))
-    return min(values)
+    names, groups = np.unique(sites.species, return_inverse=True)
+    screen = _Screen(sites.lattice, cell.zero_shift, peaks)
+    return float(screen.misfits(sites.frac_coords, groups, [names.tolist()])[0])
+
+
+class _Screen:
+    """A lattice (3, 3) Å held against a pattern, ready for any atoms in it.
+
+    groups (N,) of 0 to G − 1: atoms that share a name; a naming is an element for each group.
+    """
+
+    def __init__(self, lattice: np.ndarray, zero_shift: float, peaks: Peaks) -> None:
+        wavelength = peaks.radiation.wavelength  # lines below D_MIN tell nothing that the others have not told
+        end = min(peaks.two_theta_max + 0.5, 2 * np.rad2deg(np.arcsin(min(wavelength / (2 * D_MIN), 0.999))))
+        self.lattice = lattice
+        self.lines = LatticeLines(lattice, wavelength, end)
+        self.match = LineMatch(peaks, self.lines.two_theta, self.lines.d_spacing, zero_shift)
+
+    def crystals(
+        self, frac_coords: np.ndarray, groups: np.ndarray, namings: Sequence[Sequence[str]], min_contact: float
+    ) -> Iterator[tuple[AtomSites, float]]:
+        """Atoms at frac_coords (N, 3) under every naming that leaves them room, and their misfits."""
+        contacts = closest_contacts(self.lattice, frac_coords, groups, namings)
+        namings = [naming for naming, contact in zip(namings, contacts, strict=True) if contact > min_contact]
+        if namings:
+            for naming, value in zip(namings, self.misfits(frac_coords, groups, namings).tolist(), strict=True):
+                yield AtomSites(self.lattice, tuple(naming[group] for group in groups), frac_coords), value
+
+    def misfits(self, frac_coords: np.ndarray, groups: np.ndarray, namings: Sequence[Sequence[str]]) -> np.ndarray:
+        """(K,) of K namings."""
+        products = self.lines.products(frac_coords, groups)
+        batches = (namings[i : i + BATCH] for i in range(0, len(namings), BATCH))
+        return np.concatenate([self._misfits(products, batch) for batch in batches])
+
+    def _misfits(self, products: np.ndarray, namings: Sequence[Sequence[str]]) -> np.ndarray:
+        values = []
+        for probe in PROBE_NUMBERS if any("X" in naming for naming in namings) else (0,):
+            numbers = np.array([[probe if s == "X" else ATOMIC_NUMBER[s] for s in naming] for naming in namings])
+            values.append(self.match.misfits(self.lines.intensities(products, numbers)))
+        return np.asarray(np.min(values, axis=0))
 
 
 # --- network ------------------------------------------------------------------------------------------------------
@@ -72,20 +105,22 @@ def network_proposals(
     named = bool(elements)
     elements = elements or tuple(e for e in element_table() if ATOMIC_NUMBER[e] <= HEAVIEST)
     found: list[Proposal] = []
+    screen = _Screen(cell.primitive_lattice, cell.zero_shift, peaks)
     most = min(max(4, int(cell.primitive_volume / VOLUME_PER_ATOM[0] / 1.5)), MAX_ATOMS)
     # Where any element may be anything, one density is as much as a few seconds allow.
     for number, values in enumerate(densities if named else densities[:1]):
         taken = decompose(DensityGrid(values, cell.primitive_lattice), tuple(elements), most)
         if len(taken.sites):
-            for sites in _named_crystals(taken, cell, elements, formula, named):
-                found.append(Proposal(sites, "network", misfit(sites, peaks, cell), cell, number))
+            for x, orbits, namings in _geometries(taken, cell, elements, formula, named):
+                crystals = screen.crystals(x, orbits, namings, MIN_CONTACT_DECODED)
+                found += [Proposal(sites, "network", value, cell, number) for sites, value in crystals]
     return distinct(found)
 
 
-def _named_crystals(
+def _geometries(
     taken: Decomposition, cell: Cell, elements: Sequence[str], formula: Mapping[str, float] | None, named: bool
-) -> Iterator[AtomSites]:
-    """Symmetric crystals of a decomposition's geometry under every naming that its density allows."""
+) -> Iterator[tuple[np.ndarray, np.ndarray, list[list[str]]]]:
+    """Symmetric coordinates (N, 3) of a decomposition, orbits (N,), and the namings of them that its density allows."""
     seen: set[tuple[int, ...]] = set()
     ratios = None if formula is None else np.array([formula[e] for e in elements])
     # One misnamed atom hides a symmetry that the positions have: try them without names too.
@@ -98,11 +133,8 @@ def _named_crystals(
         if key in seen:
             continue
         seen.add(key)
-        for naming in _namings(crystal.orbits, taken.cost, named, ratios):
-            species = tuple(elements[naming[orbit]] for orbit in crystal.orbits)
-            sites = AtomSites(cell.primitive_lattice, species, crystal.frac_coords)
-            if closest_contact(sites) > MIN_CONTACT_DECODED:
-                yield sites
+        namings = _namings(crystal.orbits, taken.cost, named, ratios)
+        yield crystal.frac_coords, crystal.orbits, [[elements[i] for i in naming] for naming in namings]
 
 
 def _fits_system(space_group: int, cell: Cell) -> bool:
@@ -178,29 +210,34 @@ def catalogue(system: str) -> tuple[CatalogueType, ...]:
 
 
 def catalogue_proposals(
-    cell: Cell, peaks: Peaks, elements: Sequence[str], formula: Mapping[str, float] | None = None
+    cell: Cell,
+    peaks: Peaks,
+    elements: Sequence[str],
+    formula: Mapping[str, float] | None = None,
+    hexagonal: bool = True,
 ) -> list[Proposal]:
     """Every known type with the right centring and number of elements, decorated in every way, best first.
 
-    "X" among the elements stands for one that was not given.
+    "X" among the elements stands for one that was not given. hexagonal: in a primitive cell on hexagonal axes, whose
+    metric does not tell the two systems apart, hexagonal types are tried beside the trigonal ones.
     """
     found: list[Proposal] = []
-    lattice, volume = cell.primitive_lattice, cell.primitive_volume
-    for kind in catalogue(cell.system):
-        places = sorted(set(kind.sites.species))
-        per_atom = volume / len(kind.sites)
-        if kind.centring != cell.centring or len(places) != len(elements):
+    screen = _Screen(cell.primitive_lattice, cell.zero_shift, peaks)
+    kinds = catalogue(cell.system)
+    if hexagonal and cell.system == "trigonal":
+        kinds += catalogue("hexagonal")
+    for kind in kinds:
+        per_atom = cell.primitive_volume / len(kind.sites)
+        if kind.centring != cell.centring or len(set(kind.sites.species)) != len(elements):
             continue
         if not VOLUME_PER_ATOM[0] < per_atom < VOLUME_PER_ATOM[1]:
             continue
-        for chosen in permutations(elements):
-            swap = dict(zip(places, chosen, strict=True))
-            species = tuple(swap[s] for s in kind.sites.species)
-            if formula is not None and not _has_formula(species, formula):
-                continue
-            sites = AtomSites(lattice, species, kind.sites.frac_coords)
-            if closest_contact(sites) > MIN_CONTACT:
-                found.append(Proposal(sites, "catalogue", misfit(sites, peaks, cell), cell, kind.label))
+        _, groups = np.unique(kind.sites.species, return_inverse=True)
+        namings = list(permutations(elements))
+        if formula is not None:
+            namings = [n for n in namings if _has_formula((n[group] for group in groups), formula)]
+        crystals = screen.crystals(kind.sites.frac_coords, groups, namings, MIN_CONTACT)
+        found += [Proposal(sites, "catalogue", value, cell, kind.label) for sites, value in crystals]
     return distinct(found)
 
 

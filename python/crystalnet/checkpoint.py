@@ -7,7 +7,6 @@ average and the generator, so that training goes on as if it had never stopped.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.resources import files
@@ -20,6 +19,7 @@ from torch import Tensor
 from crystalnet.config import Config
 from crystalnet.model.network import CrystalNetwork, build_network
 from crystalnet.records import InputError
+from crystalnet.whole_file import replacing
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,13 @@ class Model:
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
-    """Write atomically: a reader sees the old file or the new one, never half."""
+    """Write the tensors with `about` in the header, whole or not at all."""
     from safetensors.torch import save_file
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
     contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    save_file(contiguous, partial, metadata={"crystalnet": json.dumps(about)})
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        save_file(contiguous, partial, metadata={"crystalnet": json.dumps(about)})
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

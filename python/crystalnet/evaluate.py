@@ -11,6 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,13 +26,15 @@ from crystalnet.data.records_file import Record
 from crystalnet.density.cell import holohedry, standard_primitive
 from crystalnet.density.promolecule import promolecule
 from crystalnet.metrics import aligned, density_scores, map_scores, structure_scores, wilson
+from crystalnet.pattern_axis import N_BINS
+from crystalnet.pool import Map, workers
 from crystalnet.records import AtomSites, Cell, InputError, Peaks, Solution
 from crystalnet.solver import guess_densities, solve
 from crystalnet.targets import SPLITS, read_targets, type_of
 from crystalnet.xrd.peaks import find_peaks
 from crystalnet.xrd.profile import calculated_peaks, simulate_profile
 from crystalnet.xrd.radiation import parse_wavelength
-from crystalnet.xrd.vector import N_BINS, observed_vector
+from crystalnet.xrd.vector import observed_vector
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -81,15 +84,18 @@ def evaluate(
     retrieval_data: Path | None = None,
     journal: Path | None = None,
     progress: Progress = lambda done, total: None,
+    jobs: int | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Score block of the crystals of one system: a file of records, or a data set directory.
 
     options: fields of `Options`. score_cifs, retrieval_data: see `baselines`. journal: a file that keeps each crystal's
-    scores, so that after a kill the same call goes on from there; removed at the end.
+    scores, so that after a kill the same call goes on from there; removed at the end. jobs: new processes of one thread
+    each, whose number the scores do not depend on; None: in this one.
     """
     run = Evaluation(structures, Options(**options), model, score_cifs, retrieval_data)
-    return run.scores(journal, progress)
+    with workers(jobs, threads=1) as mapped:
+        return run.scores(journal, progress, mapped)
 
 
 @dataclass(frozen=True)
@@ -126,6 +132,7 @@ class Evaluation:
         score_cifs: Path | None = None,
         retrieval_data: Path | None = None,
     ) -> None:
+        self.made_of = structures, options, model, score_cifs, retrieval_data
         self.options = options
         self.targets = read_targets(structures, options.system, options.split, options.limit, options.seed)
         self.model_file = Path(model) if model else shipped_model(options.system)
@@ -136,6 +143,10 @@ class Evaluation:
         self.retrieval = Retrieval(options.system, retrieval_data)
         self.composition_only = CompositionOnly(self.model)
         self.foreign = ForeignAnswers(score_cifs, self.targets.records) if score_cifs else None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What goes to another process is small; there it is made once."""
+        return _evaluation, self.made_of
 
     def settings(self) -> dict[str, Any]:
         """All that the scores follow from; a journal of other settings is not gone on with."""
@@ -149,19 +160,23 @@ class Evaluation:
         }
 
     def scores(
-        self, journal: Path | None = None, progress: Progress = lambda done, total: None, keep: bool = False
+        self,
+        journal: Path | None = None,
+        progress: Progress = lambda done, total: None,
+        mapped: Map = map,
+        keep: bool = False,
     ) -> dict[str, Any]:
-        """Every crystal scored, and the summary. keep: leave the journal where it is at the end."""
+        """Every crystal scored, and the summary. mapped: from `workers`. keep: leave the journal at the end."""
         records = self.targets.records
-        rows: list[dict[str, Any]] = []
+        started = time.perf_counter()
         with _Journal(journal, self.settings(), keep) as kept:
-            for record in records:
-                row = kept.next()
-                if row is None:
-                    row = self.score(record)
-                    kept.append(row)
+            rows = list(iter(kept.next, None))
+            before = len(rows)
+            for row in mapped(self.score, records[before:]):
+                kept.append(row)
                 rows.append(row)
                 progress(len(rows), len(records))
+        seconds = time.perf_counter() - started
         scored = [row for row in rows if "left_out" not in row]
         if not scored:
             raise InputError(f"no crystal could be scored; the first: {rows[0]['id']}: {rows[0]['left_out']}")
@@ -183,7 +198,7 @@ class Evaluation:
             },
             "left_out": [row for row in rows if "left_out" in row],
             "failures": [{key: row[key] for key in ("id", "failure")} for row in scored if row["failure"]],
-            "seconds_per_crystal": float(np.mean([row["seconds"] for row in scored])),
+            "seconds_per_crystal": seconds / (len(rows) - before) if len(rows) > before else None,
             "seconds": _mean_seconds(scored),
             "per_crystal": scored,
         }
@@ -245,7 +260,7 @@ class Evaluation:
         else:  # no cell was found: what the chemistry says
             maps, first = self.guesses(asked, None, self.options.guesses), 0
         # solve's guesses are the mean and N − 1 samples: one more sample for the paper's protocol.
-        samples = np.concatenate([maps[1:], self.guesses(asked, cell, 2, asked.seed + 1)[1:]])
+        samples = np.concatenate([maps[1:], self.guesses(asked, cell, 1, asked.seed + 1, mean=False)])
         clock["samples"] = time.perf_counter() - mark
         mark = time.perf_counter()
         point_group = holohedry(asked.structure.lattice.matrix)
@@ -281,11 +296,13 @@ class Evaluation:
             "seconds_by_stage": {stage: round(float(s), 4) for stage, s in clock.items()},
         }
 
-    def guesses(self, asked: Question, cell: Cell | None, count: int, seed: int | None = None) -> np.ndarray:
-        """The network's densities (count, 50, 50, 50), the latent mean first; solve's own where no seed is given."""
+    def guesses(
+        self, asked: Question, cell: Cell | None, count: int, seed: int | None = None, mean: bool = True
+    ) -> np.ndarray:
+        """The network's densities (count, 50, 50, 50), solve's own where no seed is given."""
         lattice = cell.primitive_lattice if cell else None
         seed = asked.seed if seed is None else seed
-        return guess_densities(self.model, *asked.vector(cell), lattice, asked.told, asked.level, count, seed)
+        return guess_densities(self.model, *asked.vector(cell), lattice, asked.told, asked.level, count, seed, mean)
 
     def _solved(self, asked: Question) -> tuple[Solution | None, str | None]:
         """What solve finds, or why it does not."""
@@ -327,6 +344,12 @@ class Evaluation:
             "structure": structure_scores(asked.structure, found, [_space_group(s) for s in found]),
             "problems": problems,
         }
+
+
+@lru_cache(maxsize=1)
+def _evaluation(*made_of: Any) -> Evaluation:
+    """A worker process's own."""
+    return Evaluation(*made_of)
 
 
 def crystal_seed(record: Record, seed: int) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 from crystalnet import tables
 from crystalnet.evaluate import Evaluation, Options
+from crystalnet.pool import cpus, workers
 from crystalnet.progress import bar
 from crystalnet.records import InputError
 
@@ -27,12 +28,14 @@ def evaluate_files(
     score_cifs: Path | None = None,
     retrieval_data: Path | None = None,
     out: Path | None = None,
+    jobs: int | None = None,
     **options: Any,
 ) -> None:
     """Evaluate, write --out and --figures, print the scores (or the table).
 
     system: cubic where not given, in a table both; given: formula where not given, in a table its rows.
     model: a file, or for tables and several systems a folder of SYSTEM-GIVEN.safetensors or SYSTEM.safetensors.
+    jobs: processes at work; as many as there are processors where not given.
     """
     if not structures.exists():
         raise InputError(f"{structures}: no such file; give structure records (.jsonl, .jsonl.gz) or a data set folder")
@@ -51,11 +54,13 @@ def evaluate_files(
     for row in rows:
         chosen = Options(system=row[0], given=row[1], guesses=guesses or tables.GUESSES[table or 1], **options)
         evaluations[row] = Evaluation(structures, chosen, _model_file(model, *row), **shared)
-    for row, evaluation in evaluations.items():
-        with bar(" ".join(row)) as progress:
-            name = ".".join((out.name, *(row if table else ()), "partial")) if out else ""
-            # A table's finished rows wait for the others: what a kill leaves is gone on with.
-            runs[row] = evaluation.scores(out.with_name(name) if out else None, progress, keep=table is not None)
+    with workers(jobs or cpus(), threads=1) as mapped:
+        for row, evaluation in evaluations.items():
+            with bar(" ".join(row)) as progress:
+                name = ".".join((out.name, *(row if table else ()), "partial")) if out else ""
+                # A table's finished rows wait for the others: what a kill leaves is gone on with.
+                journal = out.with_name(name) if out else None
+                runs[row] = evaluation.scores(journal, progress, mapped, keep=table is not None)
     if figures is not None:
         from crystalnet.evaluation_figures import write_figures
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,11 @@ def solve(
         seen = observed_vector(peaks, cell.zero_shift)
         return guess_densities(models[cell.system], *seen, cell.primitive_lattice, told, level, count, seed)
 
+    def types_in(cell: Cell, symbols: tuple[str, ...]) -> list[Proposal]:
+        if candidates == "network" or not symbols:
+            return []
+        return catalogue_proposals(cell, peaks, symbols, amounts, hexagonal=system == "auto")
+
     densities: dict[Cell, np.ndarray] = {}
     proposals: list[Proposal] = []
     for tried in cells:
@@ -125,14 +131,13 @@ def solve(
         with clock("atoms"):
             proposals += network_proposals(densities[tried], tried, peaks, symbols, amounts)
         with clock("catalogue"):
-            if candidates == "all" and symbols:
-                proposals += catalogue_proposals(tried, peaks, symbols, amounts)
+            proposals += types_in(tried, symbols)
         if min((p.misfit for p in proposals), default=1.0) < WELL_EXPLAINED:
             break  # the next cells were for the case that this one is wrong
     else:
-        with clock("catalogue"):
-            if candidates == "all" and symbols and amounts is None:
-                proposals += [p for c in cells[:1] for p in catalogue_proposals(c, peaks, (*symbols, "X"))]
+        if cells and symbols and amounts is None:
+            with clock("catalogue"):
+                proposals += types_in(cells[0], (*symbols, "X"))
     with clock("refinement"):
         ranked = _refined(proposals, measured, peaks)
     with clock("ranking"):
@@ -213,7 +218,13 @@ def _cells(peaks: Peaks, system: str, option: str | None) -> list[Cell]:
 
 
 def _model(file: str | Path | None, system: str) -> Model:
-    return load_model(Path(file) if file else shipped_model(system))
+    path = Path(file) if file else shipped_model(system)
+    return _loaded(path, path.stat().st_mtime_ns) if path.is_file() else load_model(path)
+
+
+@lru_cache(maxsize=4)  # reading one takes as long as indexing a pattern; a batch meets two
+def _loaded(path: Path, changed: int) -> Model:
+    return load_model(path)
 
 
 def _model_entry(model: Model | None) -> dict[str, Any]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import math
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from crystalnet.whole_file import replacing
 
 if TYPE_CHECKING:
     from crystalnet.train import Report
@@ -29,12 +30,10 @@ class TrainingLog:
         if step and self.path.exists():
             with self.path.open(newline="") as file:
                 rows = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
-        partial = self.path.with_suffix(".partial")
-        with partial.open("w", newline="") as file:
+        with replacing(self.path) as partial, partial.open("w", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
             writer.writerows(rows)
-        os.replace(partial, self.path)
         self.board = _tensorboard(out / "tensorboard", step)
 
     def add(self, report: Report, ssim: float | None) -> None:

@@ -60,7 +60,7 @@ def untimed(value: Any) -> Any:
     return [untimed(v) for v in value] if isinstance(value, list) else value
 
 
-def test_killed_and_resumed_equals_uninterrupted(folder: Path, scores: dict[str, Any]) -> None:
+def test_killed_and_resumed_by_two_processes_equals_uninterrupted(folder: Path, scores: dict[str, Any]) -> None:
     journal = folder / "scores.json.partial"
     options = QUICK | {"model": folder / "run" / "model.safetensors", "score_cifs": folder / "cifs"}
 
@@ -73,7 +73,7 @@ def test_killed_and_resumed_equals_uninterrupted(folder: Path, scores: dict[str,
     journal.write_bytes(journal.read_bytes()[:-10])  # the kill cut the last line short
     with pytest.raises(InputError, match="another seed"):
         evaluate(folder / "records.jsonl", **options, journal=journal, seed=1)
-    resumed = evaluate(folder / "records.jsonl", **options, journal=journal)
+    resumed = evaluate(folder / "records.jsonl", **options, journal=journal, jobs=2)
     assert untimed(resumed) == untimed(scores)
     assert not journal.exists()
 
@@ -133,7 +133,7 @@ def test_a_table_and_figures_in_one_command(folder: Path, capsys: pytest.Capture
     out, figures = folder / "table.json", folder / "figures"
     options = f"--split all --candidates network --guesses 1 --limit 1 --system cubic --model {folder / 'run'}".split()
     (folder / "run" / "cubic.safetensors").write_bytes((folder / "run" / "model.safetensors").read_bytes())
-    extra = ("--table", "2", "--out", str(out), "--figures", str(figures))
+    extra = ("--table", "2", "--jobs", "1", "--out", str(out), "--figures", str(figures))
     assert command(str(folder / "records.jsonl"), *options, *extra) == 0
     printed = capsys.readouterr().out
     assert "No ratios" in printed and "Table 2" in printed

@@ -5,8 +5,8 @@ A small part of tools/fuzz_patterns.py, on the example; the whole of it runs on 
 
 from __future__ import annotations
 
-import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,14 +25,10 @@ QUICK = (
 
 
 @pytest.fixture(scope="module")
-def fuzz() -> ModuleType:
+def fuzz(tool: Callable[[str], ModuleType]) -> ModuleType:
     if sys.platform != "linux":
         pytest.skip("measures memory through /proc")
-    spec = importlib.util.spec_from_file_location("fuzz_patterns", ROOT / "tools" / "fuzz_patterns.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return tool("fuzz_patterns")
 
 
 @pytest.fixture(scope="module")

@@ -66,13 +66,20 @@ def rows(out: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def total_loss(out: Path) -> float:
+    """Of all steps: a row is the mean since the one before, and a slow machine writes more rows."""
+    total, last = 0.0, 0
+    for row in rows(out):
+        total, last = total + float(row["loss"]) * (int(row["step"]) - last), int(row["step"])
+    return total
+
+
 def test_two_processes_take_the_steps_of_one(data: Path, tmp_path: Path) -> None:
     for count, name in ((1, "one"), (2, "two")):
         together(partial(train_here, TINY, data, tmp_path / name, False, None), "cpu", count)
     (one, about_one), (two, about_two) = (load_tensors(tmp_path / name / LAST) for name in ("one", "two"))
     assert about_one["state"]["step"] == about_two["state"]["step"] == STEPS
-    for mine, theirs in zip(rows(tmp_path / "one"), rows(tmp_path / "two"), strict=True):
-        assert float(mine["loss"]) == pytest.approx(float(theirs["loss"]), abs=1e-6)
+    assert total_loss(tmp_path / "one") == pytest.approx(total_loss(tmp_path / "two"), abs=1e-5)
     for name in one:  # Adam divides by the gradient's size, so where that is rounding the weights may part a little
         assert (one[name] - two[name]).norm() <= 1e-4 * one[name].norm() + 1e-7
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import doctest
 import importlib
-import importlib.util
 import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -25,13 +25,8 @@ EXAMPLES = [path for path in sorted(PACKAGE.rglob("*.py")) if ">>>" in path.read
 
 
 @pytest.fixture(scope="module")
-def reference() -> ModuleType:
-    """tools/command_reference.py."""
-    spec = importlib.util.spec_from_file_location("command_reference", ROOT / "tools" / "command_reference.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def reference(tool: Callable[[str], ModuleType]) -> ModuleType:
+    return tool("command_reference")
 
 
 def test_command_page_is_current(reference: ModuleType) -> None:
@@ -77,7 +72,8 @@ def test_tutorial_works_as_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_docstring_examples(path: Path) -> None:
+def test_docstring_examples(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)  # they read examples/
     module = ".".join(["crystalnet", *path.relative_to(PACKAGE).with_suffix("").parts])
     assert doctest.testmod(importlib.import_module(module.removesuffix(".__init__"))).failed == 0
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from crystalnet.model.inputs import LEVELS
-from crystalnet.ops.powder_pattern import MO_KA, N_BINS
+from crystalnet.pattern_axis import MO_KA, N_BINS
 
 BIN = 180 / N_BINS  # degrees
 NOISE = 0.001  # sd on both inputs (paper, Optimization Loop)

@@ -8,10 +8,9 @@ can be killed at any time and goes on where it stopped. DFT maps are read from t
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from crystalnet.density.promolecule import GRID, promolecule_density
 from crystalnet.model.inputs import N_ELEMENTS
 from crystalnet.ops.powder_pattern import powder_pattern
 from crystalnet.records import InputError
+from crystalnet.whole_file import replacing
 
 BLOCK = 64  # crystals between two marks of progress
 
@@ -88,9 +88,12 @@ def _features(
         for kind in kinds:
             path = cache / shard_name(kind, number)
             if not path.exists() or path.name not in state["sha256"]:
-                _replace_array(path, _make_shard(kind, crystals, shard, progress))
+                values = _make_shard(kind, crystals, shard, progress)
+                with _replacing(path) as partial:
+                    np.save(partial, values)
                 state["sha256"][path.name] = file_sha256(path)
-                _replace_text(state_file, json.dumps(state, indent=1))
+                with _replacing(state_file) as partial:
+                    partial.write_text(json.dumps(state, indent=1))
             elif file_sha256(path) != state["sha256"][path.name]:
                 raise InputError(f"{path}: damaged (its SHA-256 differs); delete it and it is made again")
             features[kind].append(np.load(path, mmap_mode="c"))  # torch takes writable arrays only
@@ -119,22 +122,11 @@ def _promolecules(crystals: Crystals, block: range) -> np.ndarray:
     return maps
 
 
-def _replace_array(path: Path, array: np.ndarray) -> None:
-    """Write a file whole or not at all: a kill leaves no half of it under its name."""
-    partial = path.with_name(f"{path.stem}.{os.getpid()}.partial.npy")
-    np.save(partial, array)
-    _move(partial, path)
-
-
-def _replace_text(path: Path, text: str) -> None:
-    partial = path.with_name(f"{path.stem}.{os.getpid()}.partial")
-    partial.write_text(text)
-    _move(partial, path)
-
-
-def _move(partial: Path, path: Path) -> None:
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
     try:
-        os.replace(partial, path)
+        with replacing(path) as partial:
+            yield partial
     except FileNotFoundError:  # another process finished the features meanwhile and cleared up
         if not path.exists():
             raise

@@ -36,6 +36,7 @@ from crystalnet.density.promolecule import element_table, promolecule
 from crystalnet.records import InputError
 from crystalnet.settings import settings
 from crystalnet.symmetry import one_hand
+from crystalnet.whole_file import replacing
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -158,7 +159,7 @@ class _Fetch:
             with self._client() as client:
                 rows = self._rows(client)
                 kept = {"request": self.request, "database": str(client.db_version), "materials": rows}
-            _replace(file, json.dumps(kept).encode())
+            _keep(file, kept)
         return self._groups([_Material(**row) for row in kept["materials"]]), kept["database"]
 
     def _rows(self, client: Any) -> list[dict[str, Any]]:
@@ -233,13 +234,12 @@ class _Fetch:
             except _Unavailable as error:
                 if error.for_now:
                     return
-                _replace(self._refusal(material), json.dumps({"reason": _line(error, self.key)}).encode())
+                _keep(self._refusal(material), {"reason": _line(error, self.key)})
             except Exception as error:  # whatever a file may hold, the others go on
-                _replace(self._refusal(material), json.dumps({"reason": _line(error, self.key)}).encode())
+                _keep(self._refusal(material), {"reason": _line(error, self.key)})
             else:
-                partial = self._item(material).with_suffix(".partial.npz")
-                np.savez(partial, **record)
-                os.replace(partial, self._item(material))
+                with replacing(self._item(material)) as partial:
+                    np.savez(partial, **record)
                 return
 
     def _item(self, material: _Material) -> Path:
@@ -485,8 +485,6 @@ def _line(error: BaseException, key: str) -> str:
     return text if isinstance(error, (_Unavailable, InputError)) else f"{kind}: {text}"
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)
+def _keep(path: Path, content: dict[str, Any]) -> None:
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(content))

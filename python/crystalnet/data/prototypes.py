@@ -140,10 +140,16 @@ def _elements() -> tuple[np.ndarray, np.ndarray]:
 
 @cache
 def covalent_radius(element: str) -> float:
-    """Å (Cordero et al., Dalton Trans. 2832, 2008, as in pymatgen)."""
-    from pymatgen.analysis.local_env import CovalentRadius
+    """Å (Cordero et al., Dalton Trans. 2832, 2008); 1.6 for elements without one."""
+    return _covalent_radii().get(element, 1.6)
 
-    return float(CovalentRadius.radius.get(element, 1.6))
+
+@cache
+def _covalent_radii() -> dict[str, float]:
+    """pymatgen's table, as a file: its module takes two seconds to load."""
+    text = files("crystalnet.data").joinpath("covalent_radii.json").read_text(encoding="utf-8")
+    radii: dict[str, float] = json.loads(text)["radii"]
+    return radii
 
 
 def _similar_elements(original: list[str], rng: np.random.Generator) -> dict[str, str]:
@@ -160,17 +166,25 @@ def _similar_elements(original: list[str], rng: np.random.Generator) -> dict[str
     return chosen
 
 
-def closest_contact(sites: AtomSites) -> float:
-    """Shortest interatomic distance over the sum of the two covalent radii."""
-    return _smallest_ratio(_distances(sites), np.array([covalent_radius(s) for s in sites.species]))
+def closest_contacts(
+    lattice: np.ndarray, frac_coords: np.ndarray, groups: np.ndarray, namings: Sequence[Sequence[str]]
+) -> list[float]:
+    """Shortest interatomic distance over the sum of the two covalent radii, for each way to name the groups of atoms.
+
+    lattice (3, 3) Å, frac_coords (N, 3), groups (N,) of 0 to G − 1; a naming is an element for each group.
+    """
+    order = np.argsort(groups, kind="stable")
+    starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
+    distance = _distances(lattice, frac_coords[order])
+    apart = np.minimum.reduceat(np.minimum.reduceat(distance, starts, axis=0), starts, axis=1)
+    return [_smallest_ratio(apart, np.array([covalent_radius(s) for s in naming])) for naming in namings]
 
 
-def _distances(sites: AtomSites) -> np.ndarray:
+def _distances(lattice: np.ndarray, x: np.ndarray) -> np.ndarray:
     """(N, N) Å: from each atom to the nearest image of each, its own nearest image on the diagonal."""
     shifts = np.array(np.meshgrid(*[(-1, 0, 1)] * 3)).reshape(3, -1).T
-    x = sites.frac_coords
     vectors = (x[:, None] - x[None, :])[None] + shifts[:, None, None]
-    distance = np.linalg.norm(vectors @ sites.lattice, axis=-1)
+    distance = np.linalg.norm(vectors @ lattice, axis=-1)
     distance[(shifts == 0).all(1).argmax()][np.diag_indices(len(x))] = np.inf
     return np.asarray(distance.min(0))
 
@@ -246,7 +260,7 @@ def decorate(
         spread = np.exp(rng.normal(0, VOLUME_SPREAD))
         if not may_train(formula) or (ionic and not charge_balances(Counter(sites.species))):
             continue
-        distance = _distances(sites)
+        distance = _distances(lattice, x)
         factor = np.clip(predicted_volume(sites, distance) / sites.volume, *scaling) * spread
         sites = AtomSites(lattice * np.cbrt(factor), sites.species, x)
         radii = np.array([covalent_radius(s) for s in sites.species])
@@ -272,7 +286,7 @@ def decorate(
 
 
 def _system(space_group: int) -> str:
-    return "cubic" if space_group >= 195 else "trigonal"
+    return "cubic" if space_group >= 195 else "hexagonal" if space_group >= 168 else "trigonal"
 
 
 def _original(kind: StructureType) -> Record:

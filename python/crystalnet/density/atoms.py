@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -38,7 +39,13 @@ class Decomposition:
 
 
 def decompose(density: DensityGrid, elements: tuple[str, ...], max_atoms: int = MAX_ATOMS) -> Decomposition:
-    """Atoms of the given elements that add up to a density (n, n, n) e/Å³ in its cell."""
+    """Atoms of the given elements that add up to a density (n, n, n) e/Å³ in its cell.
+
+    >>> lattice, sites = 4.12 * np.eye(3), np.array([[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]])
+    >>> density = promolecule_density(lattice, ("Cs", "Cl"), sites, grid=32)
+    >>> decompose(DensityGrid(density, lattice), ("Cs", "Cl")).sites.species
+    ('Cl', 'Cs')
+    """
     n = density.values.shape[0]
     origin = np.zeros((1, 3))
     shapes = np.array([promolecule_density(density.lattice, (e,), origin, n) for e in elements])
@@ -93,7 +100,8 @@ def _nearby_voxels(lattice: np.ndarray, n: int) -> np.ndarray:
     """Voxel offsets (m, 3) within MIN_DISTANCE of a voxel."""
     reach = np.minimum(np.ceil(MIN_DISTANCE * n * np.linalg.norm(np.linalg.inv(lattice), axis=0)), n // 2).astype(int)
     offsets = np.array(list(product(*(range(-r, r + 1) for r in reach))))
-    return offsets[np.linalg.norm(offsets / n @ lattice, axis=1) < MIN_DISTANCE]
+    near: np.ndarray = offsets[np.linalg.norm(offsets / n @ lattice, axis=1) < MIN_DISTANCE]
+    return near
 
 
 def _parabola(values: np.ndarray, index: np.ndarray) -> np.ndarray:
@@ -126,7 +134,8 @@ def orbits_of(sites: AtomSites, tolerance: float) -> Symmetrised | None:
     names = sorted(set(sites.species))
     numbers = [names.index(name) for name in sites.species]
     try:
-        dataset = spglib.get_symmetry_dataset((sites.lattice, sites.frac_coords, numbers), symprec=tolerance)
+        cell: Any = (sites.lattice, sites.frac_coords, numbers)  # its annotations know lists only, it takes both
+        dataset = spglib.get_symmetry_dataset(cell, symprec=tolerance)
     except spglib.SpglibError:
         return None
     if dataset is None:

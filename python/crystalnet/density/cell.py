@@ -50,6 +50,11 @@ def standard_primitive(structure: Structure, symprec: float = SYMPREC) -> Struct
     """Canonical primitive cell of an ordered structure (the rule above), as a pymatgen Structure.
 
     symprec in Å. Raises InputError for disordered structures and those on which the symmetry search fails.
+
+    >>> from pymatgen.core import Lattice, Structure
+    >>> salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    >>> len(salt), len(standard_primitive(salt))
+    (8, 2)
     """
     from pymatgen.core import Lattice, Structure
     from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
@@ -74,7 +79,7 @@ def standard_primitive(structure: Structure, symprec: float = SYMPREC) -> Struct
     species = np.array([site.specie.symbol for site in primitive])
     x = canonical_coordinates(lattice, species, primitive.frac_coords, rotations, translations)
     order = np.lexsort((*np.round(x, 6).T[::-1], species))
-    return Structure(Lattice(lattice), species[order], x[order])
+    return Structure(Lattice(lattice), species[order].tolist(), x[order])
 
 
 def canonical_sites(structure: Structure, symprec: float = SYMPREC) -> AtomSites:
@@ -148,7 +153,7 @@ def canonical_coordinates(
         for column in sign * np.concatenate([phases.real, phases.imag], axis=1).T:
             rows = rows[column[rows] > column[rows].max() - KEY_TOLERANCE]
         alive = alive[rows]
-    best = np.round(alive[0], 9) % 1.0
+    best: np.ndarray = np.round(alive[0], 9) % 1.0
     best[best > 1 - 1e-6] = 0.0
     return best
 
@@ -159,7 +164,8 @@ def _polar_axis(rotations: np.ndarray) -> np.ndarray | None:
     if np.linalg.matrix_rank(average) != 1:
         return None
     column = average[:, np.abs(average).sum(0).argmax()]
-    return column // np.gcd.reduce(column)
+    axis: np.ndarray = column // np.gcd.reduce(column)
+    return axis
 
 
 def _polar_origins(x: np.ndarray, species: np.ndarray, elements: list[str], axis: np.ndarray) -> list[np.ndarray]:

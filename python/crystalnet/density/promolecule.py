@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,10 +24,11 @@ TABLE_STEP = 0.01  # Å⁻¹ between tabulated f(G); linear interpolation then e
 
 
 @cache
-def element_table() -> dict[str, dict]:
+def element_table() -> dict[str, dict[str, Any]]:
     """Valence density of each element: {"n_val", "valence", "label", "q" (8), "a" (8, Å⁻²)}."""
     text = files("crystalnet.density").joinpath("valence_gaussians.json").read_text()
-    return json.loads(text)["elements"]
+    table: dict[str, dict[str, Any]] = json.loads(text)["elements"]
+    return table
 
 
 @cache
@@ -39,7 +40,8 @@ def _tabulated_form_factor(element: str) -> np.ndarray:
         raise InputError(f"no valence density for element {element!r}; known: {', '.join(element_table())}") from None
     q, a = np.array(row["q"]), np.array(row["a"])
     g = np.arange(0.0, np.sqrt(4 * a.max() * 40) + TABLE_STEP, TABLE_STEP)
-    return np.exp(-np.square(g)[:, None] / (4 * a)) @ q
+    table: np.ndarray = np.exp(-np.square(g)[:, None] / (4 * a)) @ q
+    return table
 
 
 def valence_form_factor(element: str, g: np.ndarray) -> np.ndarray:
@@ -75,10 +77,18 @@ def promolecule_density(
         plane = (ex[:, :, None] * ey[:, None, :]).reshape(len(x), -1)  # (atoms, grid²)
         total += (plane.T @ ez).reshape(total.shape) * valence_form_factor(element, g_norm)
     volume = abs(np.linalg.det(lattice))
-    return np.fft.irfftn(total, s=(grid,) * 3, axes=(0, 1, 2)) * (grid**3 / volume)
+    density: np.ndarray = np.fft.irfftn(total, s=(grid,) * 3, axes=(0, 1, 2)) * (grid**3 / volume)
+    return density
 
 
 def promolecule(structure: Structure, grid: int = GRID) -> np.ndarray:
-    """Ground-truth density of a pymatgen Structure in the cell and origin given: (grid, grid, grid) e/Å³."""
+    """Ground-truth density of a pymatgen Structure in the cell and origin given: (grid, grid, grid) e/Å³.
+
+    >>> from pymatgen.core import Lattice, Structure
+    >>> salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    >>> density = promolecule(salt)
+    >>> density.shape, round(float(density.mean()) * salt.volume, 3)  # electrons: 4 of (7 of Na, 7 of Cl)
+    ((50, 50, 50), 56.0)
+    """
     species = tuple(site.specie.symbol for site in structure)
     return promolecule_density(structure.lattice.matrix, species, structure.frac_coords, grid)

@@ -19,7 +19,13 @@ LEVELS = ("none", "elements", "formula")
 
 
 def composition_vector(composition: Mapping[str, float], level: str) -> np.ndarray:
-    """(119,) float32: atom fractions for "formula", 1/n for each of n elements, zeros for "none"."""
+    """(119,) float32: atom fractions for "formula", 1/n for each of n elements, zeros for "none".
+
+    >>> composition_vector({"O": 3, "Al": 1}, "formula")[[8, 13]].tolist()  # by atomic number
+    [0.75, 0.25]
+    >>> composition_vector({"O": 3, "Al": 1}, "elements")[[8, 13]].tolist()
+    [0.5, 0.5]
+    """
     vector = np.zeros(N_ELEMENTS, dtype=np.float32)
     if level != "none" and composition:
         for element, amount in composition.items():
@@ -29,7 +35,11 @@ def composition_vector(composition: Mapping[str, float], level: str) -> np.ndarr
 
 
 def parse_elements(text: str) -> tuple[str, ...]:
-    """ "Zr,Sb,Pt" (commas or spaces) as symbols, in order. InputError names what is no element."""
+    """Symbols, in order, from a list with commas or spaces. InputError names what is no element.
+
+    >>> parse_elements("Zr,Sb Pt")
+    ('Zr', 'Sb', 'Pt')
+    """
     symbols = tuple(dict.fromkeys(part for part in re.split(r"[,;\s]+", text.strip()) if part))
     if not symbols:
         raise InputError("--elements is empty; give symbols such as Zr,Sb,Pt")
@@ -40,7 +50,11 @@ def parse_elements(text: str) -> tuple[str, ...]:
 
 
 def parse_formula(text: str) -> dict[str, float]:
-    """ "Ca3Al2(SiO4)3" as {element: amount}. InputError where it is no formula."""
+    """The amount of each element in a formula. InputError where it is none.
+
+    >>> parse_formula("Ca3Al2(SiO4)3")
+    {'Ca': 3.0, 'Al': 2.0, 'Si': 3.0, 'O': 12.0}
+    """
     from pymatgen.core import Composition
 
     try:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from crystalnet.ops.powder_pattern import MO_KA, N_BINS
+from crystalnet.pattern_axis import MO_KA, N_BINS, lorentz_polarisation
 
 # Classes told to the network: N up to 256 is d = 0.6 Å at a = 10 Å; M up to 37, l up to 30 alike for long axes.
 CUBIC_TOLD, HEXAGONAL_TOLD = 256, (37, 30)
@@ -93,8 +93,8 @@ class Intensities(nn.Module):
         seen = torch.maximum(mask.gather(1, own), mask.gather(1, near)) * reached
         together = sharing.gather(1, own).clamp_min(1)
         theta = torch.deg2rad(bins.clamp(1, N_BINS - 2) * (180 / N_BINS)) / 2
-        lorentz_polarisation = (1 + torch.cos(2 * theta) ** 2) / (torch.sin(theta) ** 2 * torch.cos(theta))
-        squared = height.clamp_min(0) / (lorentz_polarisation * together) * seen
+        factor = lorentz_polarisation(torch.sin(theta), torch.cos(theta))
+        squared = height.clamp_min(0) / (factor * together) * seen
         squared = squared / squared.amax(1, keepdim=True).clamp_min(1e-12)
 
         volume = torch.linalg.det(lattice).abs()

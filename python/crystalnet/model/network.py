@@ -25,7 +25,7 @@ from crystalnet.elements import SYMBOLS
 from crystalnet.model.inputs import LEVELS, N_ELEMENTS
 from crystalnet.model.intensities import Intensities
 from crystalnet.ops.film_decode import Decoder, Layer, LayerFlag, film_decode
-from crystalnet.ops.powder_pattern import N_BINS
+from crystalnet.pattern_axis import N_BINS
 
 MIN_SIGMA = 1e-4  # keeps log σ finite where an encoder is certain
 

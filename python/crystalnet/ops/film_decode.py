@@ -267,9 +267,11 @@ def _film_decode(
     return out
 
 
-@torch.library.register_fake("crystalnet::film_decode")
 def _film_decode_fake(points: Tensor, film: Tensor, *rest: object) -> Tensor:
     return points.new_empty(film.shape[0], points.shape[0])
+
+
+torch.library.register_fake("crystalnet::film_decode", _film_decode_fake)
 
 
 # --- gradients ----------------------------------------------------------------------------------------------------
@@ -345,7 +347,6 @@ def _reference_backward(
         return list(torch.autograd.grad(out, leaves, grad, materialize_grads=True))
 
 
-@torch.library.register_fake("crystalnet::film_decode_backward")
 def _film_decode_backward_fake(
     grad: Tensor,
     points: Tensor,
@@ -357,6 +358,9 @@ def _film_decode_backward_fake(
     *rest: object,
 ) -> list[Tensor]:
     return [t.new_empty(t.shape) for t in (film, amplitude, *weights, *biases)]
+
+
+torch.library.register_fake("crystalnet::film_decode_backward", _film_decode_backward_fake)
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

@@ -19,11 +19,10 @@ from crystalnet.ops.reflections import (
     reference_lines,
     reflections,
 )
+from crystalnet.pattern_axis import MO_KA, N_BINS
 
 __all__ = ["Reflections", "powder_pattern", "reference_pattern", "reflections"]
 
-MO_KA = 0.711  # Å, as in the paper
-N_BINS = 1024
 BIN_TOLERANCE = 1e-9  # bins; 2θ = 90° is an edge, and cells of a = 7.11 Å have lines there
 
 
@@ -171,7 +170,6 @@ def _powder_pattern_cuda(
     return out
 
 
-@torch.library.register_fake("crystalnet::powder_pattern")
 def _powder_pattern_fake(
     lattices: Tensor,
     atom_offsets: Tensor,
@@ -181,3 +179,6 @@ def _powder_pattern_fake(
     n_bins: int,
 ) -> Tensor:
     return lattices.new_empty(lattices.shape[0], n_bins)
+
+
+torch.library.register_fake("crystalnet::powder_pattern", _powder_pattern_fake)

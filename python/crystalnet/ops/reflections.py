@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crystalnet.ops._native import native
+from crystalnet.pattern_axis import lorentz_polarisation
 
 FORM_FACTOR_SCALE = 41.78214
 MERGE_DEGREES = 1e-5  # 2θ rounded to this: reflections with the same value are one line
@@ -84,6 +85,10 @@ def reflections(
     b_iso: overall Debye–Waller B in Å²; intensities get exp(−2 B sin²θ/λ²).
     cut: lines not above this fraction of the strongest are left out; −1 keeps all, absent ones included.
     Raises ValueError for shapes that do not fit, a flat cell, an unknown element or an impossible range.
+
+    >>> iron = reflections(2.866 * np.eye(3), [[0, 0, 0], [0.5, 0.5, 0.5]], [26, 26], 1.5406, 90)
+    >>> iron.hkl.tolist(), iron.two_theta.round(2).tolist(), iron.multiplicity.tolist()
+    ([[1, 1, 0], [2, 0, 0], [2, 1, 1]], [44.68, 65.03, 82.35], [12, 6, 24])
     """
     cell = np.ascontiguousarray(lattice, dtype=np.float64)
     coords = np.ascontiguousarray(frac_coords, dtype=np.float64).reshape(-1, 3)
@@ -154,19 +159,17 @@ def reference_lines(
 
     factor = np.zeros(len(length), dtype=np.complex128)
     for number in np.unique(atomic_numbers):
-        a, b = form_factor_table()[number].T
-        form = number - FORM_FACTOR_SCALE * s_squared * (a * np.exp(-b * s_squared[:, None])).sum(axis=1)
+        form = _form_factor(number, s_squared)
         for x in frac_coords[atomic_numbers == number]:
             factor += form * np.exp(2j * np.pi * (hkl @ x))
-    polarisation = (1 + np.cos(2 * theta) ** 2) / (np.sin(theta) ** 2 * np.cos(theta))
+    visible = lorentz_polarisation(np.sin(theta), np.cos(theta))
     # 2: the Friedel mate
-    intensity = 2 * np.abs(factor) ** 2 * polarisation * np.exp(-2 * b_iso * s_squared)
+    intensity = 2 * np.abs(factor) ** 2 * visible * np.exp(-2 * b_iso * s_squared)
 
-    key = np.round(two_theta / MERGE_DEGREES)
-    starts = np.flatnonzero(np.diff(key, prepend=-1.0))
+    starts = _line_starts(two_theta)
     if not len(starts):
         return Reflections(two_theta, length, hkl, np.zeros(0, np.int64), intensity)
-    multiplicity = 2 * np.diff(starts, append=len(key))
+    multiplicity = 2 * np.diff(starts, append=len(two_theta))
     line = np.repeat(np.arange(len(starts)), multiplicity // 2)
     # The strongest member speaks for the line; equivalents tie up to rounding, then the largest indices do.
     strong = intensity >= (1 - 1e-6) * np.maximum.reduceat(intensity, starts)[line]
@@ -175,6 +178,66 @@ def reference_lines(
     return Reflections(
         two_theta[starts], 1 / length[starts], hkl[last], multiplicity, np.add.reduceat(intensity, starts)
     )
+
+
+class LatticeLines:
+    """Lines of a lattice whatever its atoms: for the intensities of many crystals in one cell.
+
+    |Σ_g f_g S_g|² = Σ_gh f_g f_h Re(S_g S_h*), S_g being the geometric structure factor of the atoms of group g: summed
+    over the members of a line, the products S_g S_h* serve every naming of the groups.
+    two_theta: (n,) degrees, ascending. d_spacing: (n,) Å. All lines are kept, absent ones included.
+    """
+
+    def __init__(self, lattice: NDArray[np.float64], wavelength: float, two_theta_max: float) -> None:
+        radius = 2 * np.sin(np.radians(two_theta_max / 2)) / wavelength + SPHERE_TOLERANCE
+        self._hkl, length = _half_sphere(lattice, min(radius, 2 * BACKSCATTERING / wavelength))
+        two_theta = np.degrees(2 * np.arcsin(wavelength * length / 2))
+        self._starts = _line_starts(two_theta)
+        self.two_theta, self.d_spacing = two_theta[self._starts], 1 / length[self._starts]
+        theta = np.radians(self.two_theta / 2)
+        self._weight = 2 * lorentz_polarisation(np.sin(theta), np.cos(theta))  # 2: the Friedel mate
+        self._forms: dict[int, NDArray[np.float64]] = {}
+
+    def products(self, frac_coords: NDArray[np.float64], groups: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(n, G, G): Re(S_g S_h*)·LP summed over each line. frac_coords: (N, 3); groups: (N,) of 0 to G − 1."""
+        lowest, highest = self._hkl.min(axis=0, initial=0), self._hkl.max(axis=0, initial=0)
+        index = tuple((self._hkl - lowest).T)
+        axes = zip(lowest, highest, frac_coords.T, strict=True)
+        waves = [np.exp(2j * np.pi * np.outer(np.arange(low, high + 1), x)) for low, high, x in axes]
+        factors = []
+        for group in range(int(groups.max()) + 1):
+            h, k, el = (wave[:, groups == group] for wave in waves)
+            factors.append(((h[:, None] * k) @ el.T)[index])
+        factor = np.stack(factors, axis=1)
+        sums = [np.add.reduceat((s[:, None] * factor.conj()).real, self._starts) for s in factors]
+        products: NDArray[np.float64] = np.stack(sums, axis=1) * self._weight[:, None, None]
+        return products
+
+    def intensities(
+        self, products: NDArray[np.float64], atomic_numbers: NDArray[np.int64], cut: float = RELATIVE_CUT
+    ) -> NDArray[np.float64]:
+        """(K, n) intensities as `reflections` has them, of K namings: atomic_numbers (K, G), one number a group.
+
+        Lines not above `cut` of a crystal's strongest are 0.
+        """
+        check_atomic_numbers(atomic_numbers)
+        for number in np.unique(atomic_numbers).tolist():
+            if number not in self._forms:
+                self._forms[number] = _form_factor(number, 1 / (2 * self.d_spacing) ** 2)
+        form = np.array([[self._forms[z] for z in row] for row in atomic_numbers.tolist()]).transpose(2, 0, 1)
+        intensity = ((form @ products) * form).sum(axis=-1).T
+        return np.where(intensity > cut * intensity.max(axis=1, keepdims=True, initial=0.0), intensity, 0.0)
+
+
+def _form_factor(number: int, s_squared: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of a neutral atom, at s² = (sinθ/λ)² in 1/Å²."""
+    a, b = form_factor_table()[number].T
+    return np.asarray(number - FORM_FACTOR_SCALE * s_squared * (a * np.exp(-b * s_squared[:, None])).sum(axis=1))
+
+
+def _line_starts(two_theta: NDArray[np.float64]) -> NDArray[np.int64]:
+    """First reflection of each line, of ascending 2θ in degrees."""
+    return np.flatnonzero(np.diff(np.round(two_theta / MERGE_DEGREES), prepend=-1.0))
 
 
 def _half_sphere(lattice: NDArray[np.float64], radius: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

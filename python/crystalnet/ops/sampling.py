@@ -165,8 +165,10 @@ def _stratified_sample(
     return points, densities
 
 
-@torch.library.register_fake("crystalnet::stratified_sample")
 def _stratified_sample_fake(
     maps: Sequence[Tensor], rows: Tensor, samples: int, seed: int, mode: Mode, shared: bool
 ) -> tuple[Tensor, Tensor]:
     return _empty(rows, samples, shared)
+
+
+torch.library.register_fake("crystalnet::stratified_sample", _stratified_sample_fake)

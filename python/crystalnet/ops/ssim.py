@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from functools import cache
 from itertools import permutations, product
+from types import EllipsisType
 
 import numpy as np
 import torch
@@ -52,8 +53,8 @@ def rotate(array: np.ndarray, rotation: Rotation) -> np.ndarray:
     axes, signs = rotation
     lead = array.ndim - 3
     turned = array.transpose(*range(lead), *(lead + axis for axis in axes))
-    flips = tuple(slice(None, None, sign) for sign in signs)
-    view: np.ndarray = turned[(..., *flips)]
+    flips: tuple[EllipsisType | slice, ...] = (..., *(slice(None, None, sign) for sign in signs))
+    view: np.ndarray = turned[flips]
     return view
 
 
@@ -132,7 +133,9 @@ def _ssim3d_rotations(truth: Tensor, guesses: Tensor, rotations: int) -> tuple[T
     return ssim, psnr
 
 
-@torch.library.register_fake("crystalnet::ssim3d_rotations")
 def _ssim3d_rotations_fake(truth: Tensor, guesses: Tensor, rotations: int) -> tuple[Tensor, Tensor]:
     shape = (guesses.shape[0], rotations)
     return guesses.new_empty(shape, dtype=torch.float64), guesses.new_empty(shape, dtype=torch.float64)
+
+
+torch.library.register_fake("crystalnet::ssim3d_rotations", _ssim3d_rotations_fake)

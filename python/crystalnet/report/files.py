@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..records import AtomSites, Candidate, DensityGrid, InputError, Solution
+from ..whole_file import replacing
 from .view import view
 
 BOHR = 0.529177210903  # Å, CODATA 2018
@@ -225,25 +226,27 @@ def write_density(grid: DensityGrid, sites: AtomSites, path: Path) -> None:
         raise InputError(f"cannot write a density as {path.name}: name it *.npz, *.cube or CHGCAR")
     if not path.parent.is_dir():
         raise InputError(f"no folder {path.parent}: make it first or choose another file with --out")
-    partial = path.with_name(f".unfinished-{os.getpid()}-{path.name}")
     try:
-        if suffix == ".npz":
-            np.savez_compressed(
-                partial,
-                density=np.asarray(grid.values, dtype=np.float32),
-                lattice=np.asarray(grid.lattice, dtype=float),
-                species=np.array(sites.species, dtype=str),
-                frac_coords=np.asarray(sites.frac_coords, dtype=float),
-            )
-        elif suffix == ".cube":
-            write_cube(grid, sites, partial)
-        else:
-            _write_chgcar(grid, sites, partial)
-        os.replace(partial, path)
+        with replacing(path) as partial:
+            if chgcar:
+                _write_chgcar(grid, sites, partial)
+            elif suffix == ".cube":
+                write_cube(grid, sites, partial)
+            else:
+                _write_npz(grid, sites, partial)
     except OSError as error:
         raise InputError(f"cannot write {path} ({error.strerror}): choose another file with --out") from error
-    finally:
-        partial.unlink(missing_ok=True)
+
+
+def _write_npz(grid: DensityGrid, sites: AtomSites, path: Path) -> None:
+    with path.open("wb") as file:  # to a name numpy would add .npz where it reads .NPZ
+        np.savez_compressed(
+            file,
+            density=np.asarray(grid.values, dtype=np.float32),
+            lattice=np.asarray(grid.lattice, dtype=float),
+            species=np.array(sites.species, dtype=str),
+            frac_coords=np.asarray(sites.frac_coords, dtype=float),
+        )
 
 
 def _write_chgcar(grid: DensityGrid, sites: AtomSites, path: Path) -> None:
@@ -276,9 +279,7 @@ def summary_row(
 def write_summary(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
     """summary.csv: a line for each pattern."""
     path = Path(path)
-    partial = path.with_name(f".unfinished-{os.getpid()}-{path.name}")
-    with open(partial, "w", newline="", encoding="utf-8") as file:
+    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, SUMMARY)
         writer.writeheader()
         writer.writerows(rows)
-    os.replace(partial, path)

@@ -55,7 +55,7 @@ PARAMETER_COST = 7.6
 CUBIC_PREFERENCE = 15.0
 #: A primitive cubic cell up to this edge (Å) has room for one or two atoms only, see `_behind_simple_cubic`.
 SIMPLE_CUBIC_EDGE = 3.6
-#: Of the strongest line: what stands behind simple cubic has its first line among the strongest (Ni3Si's is a weak one).
+#: Of the strongest line: what stands behind simple cubic has its first line among the strongest (Ni3Si's is weak).
 LEADING = 0.5
 
 #: Zones in which a c glide may extinguish odd l: too common to charge the lattice with the missing lines.

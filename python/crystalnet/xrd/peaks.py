@@ -37,6 +37,11 @@ def find_peaks(pattern: Pattern) -> Peaks:
 
     Where the radiation leaves Kα2 open (`kalpha2_known=False`) the high-angle lines decide, and the Peaks carry the
     decided Radiation. Raises InputError where fewer than 3 lines stand out of the noise.
+
+    >>> from crystalnet.xrd.reader import read_pattern
+    >>> peaks = find_peaks(read_pattern("examples/Zr3Sb4Pt3.xy"))
+    >>> peaks.d_spacing[:3].round(2).tolist()
+    [3.94, 3.41, 3.05]
     """
     background = _background(pattern.two_theta, pattern.intensity)
     search = _Search(pattern, background)

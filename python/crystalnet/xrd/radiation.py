@@ -39,6 +39,13 @@ def parse_wavelength(text: str | float) -> Radiation:
     means the doublet; any other is a single line, taken as a synchrotron's (polarisation 0) unless a tube is near.
 
     Raises InputError naming what is accepted.
+
+    >>> parse_wavelength("CuKa").lines
+    ((1.540593, 1.0), (1.544427, 0.5))
+    >>> parse_wavelength("Mo Kα1").lines
+    ((0.709317, 1.0),)
+    >>> parse_wavelength(1.5406).kalpha2_known  # the data will tell
+    False
     """
     if isinstance(text, str):
         compact = re.sub(r"[\s_]|(?<=[a-z])-", "", text, flags=re.IGNORECASE)

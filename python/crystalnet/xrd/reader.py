@@ -63,6 +63,12 @@ def read_pattern(path: str | Path, radiation: Radiation | None = None) -> Patter
     sigma: the file's esds, else √counts (`counting_esd` for intensities that are not counts).
 
     Raises InputError, one line naming the file, whatever the file holds.
+
+    >>> pattern = read_pattern("examples/Zr3Sb4Pt3.xy")
+    >>> len(pattern.two_theta), float(pattern.two_theta[0]), float(pattern.two_theta[-1])
+    (4001, 10.0, 90.0)
+    >>> pattern.radiation.wavelength  # of CuKa, as a comment of the file says
+    1.540593
     """
     path = Path(path)
     raw = _bytes(path)

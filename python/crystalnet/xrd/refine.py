@@ -92,39 +92,56 @@ def intensity_misfit(peaks: Peaks, lines: Reflections, *, zero_shift: float = 0.
     raises R: a difference of a few hundredths between two candidates means nothing.
     lines: from `crystalnet.ops`, B = 0, at the pattern's first wavelength. zero_shift: degrees, added to 2θ.
     """
-    two_theta = lines.two_theta + zero_shift
-    end = min(peaks.two_theta_max, _two_theta(D_MIN, peaks.radiation))
-    inside = (two_theta >= peaks.two_theta_min) & (two_theta <= end)
-    used = peaks.two_theta <= end
-    if not used.any() or not inside.any():
-        return 1.0
-    position, fwhm, area = peaks.two_theta[used], peaks.fwhm[used], peaks.area[used]
-    two_theta = two_theta[inside]
-    intensity = lines.intensity[inside] * polarisation_ratio(two_theta, peaks.radiation)
-    damping = np.exp(-B_GRID[:, None] / (2 * lines.d_spacing[inside] ** 2))  # 2B(sinθ/λ)² = B/2d²
+    return float(LineMatch(peaks, lines.two_theta, lines.d_spacing, zero_shift).misfits(lines.intensity[None])[0])
 
-    width = np.maximum(fwhm, np.median(fwhm))
-    group = np.cumsum(np.diff(position, prepend=-np.inf) > width) - 1
-    distance = np.abs(two_theta[:, None] - position)
-    nearest = distance.argmin(axis=1)
-    hit = distance[np.arange(len(two_theta)), nearest] <= width[nearest]
-    around = np.argsort(distance[~hit], axis=1)[:, :NEIGHBOURS]
 
-    observed = np.sqrt(np.bincount(group, area))
-    membership = np.zeros((int(hit.sum()), len(observed)))
-    membership[np.arange(len(membership)), group[nearest[hit]]] = 1.0
-    calculated = np.sqrt((damping * intensity)[:, hit] @ membership)
-    absent = np.sqrt((damping * intensity)[:, ~hit])
-    limit = np.sqrt(area[around].min(axis=1, initial=np.inf))
+class LineMatch:
+    """Which observed lines the lines of a lattice fall on: what all crystals in one cell share of `intensity_misfit`.
 
-    scale = _ratio(calculated @ observed, (calculated**2).sum(axis=1))
-    for _ in range(3):  # which absent lines exceed their limit depends on the scale; three rounds settle it
-        over = absent * (scale[:, None] * absent > limit)
-        target = calculated @ observed + (over * limit).sum(axis=1)
-        scale = _ratio(target, (calculated**2).sum(axis=1) + (over**2).sum(axis=1))
-    excess = np.maximum(scale[:, None] * absent - limit, 0.0)
-    squares = ((observed - scale[:, None] * calculated) ** 2).sum(axis=1) + (excess**2).sum(axis=1)
-    return float(np.sqrt(squares.min() / (observed @ observed)))
+    two_theta (n,), degrees; d_spacing (n,), Å. zero_shift: degrees, added to 2θ.
+    """
+
+    def __init__(self, peaks: Peaks, two_theta: np.ndarray, d_spacing: np.ndarray, zero_shift: float) -> None:
+        two_theta = two_theta + zero_shift
+        end = min(peaks.two_theta_max, _two_theta(D_MIN, peaks.radiation))
+        inside = np.flatnonzero((two_theta >= peaks.two_theta_min) & (two_theta <= end))
+        used = peaks.two_theta <= end
+        self.comparable = bool(used.any() and len(inside))
+        if not self.comparable:
+            return
+        two_theta, d_spacing = two_theta[inside], d_spacing[inside]
+        position, fwhm, area = peaks.two_theta[used], peaks.fwhm[used], peaks.area[used]
+        visible = polarisation_ratio(two_theta, peaks.radiation)
+        visible = visible * np.exp(-B_GRID[:, None] / (2 * d_spacing**2))  # 2B(sinθ/λ)² = B/2d²
+
+        width = np.maximum(fwhm, np.median(fwhm))
+        group = np.cumsum(np.diff(position, prepend=-np.inf) > width) - 1
+        distance = np.abs(two_theta[:, None] - position)
+        nearest = distance.argmin(axis=1)
+        hit = distance[np.arange(len(two_theta)), nearest] <= width[nearest]
+        around = np.argsort(distance[~hit], axis=1)[:, :NEIGHBOURS]
+
+        self.observed = np.sqrt(np.bincount(group, area))
+        self.limit = np.sqrt(area[around].min(axis=1, initial=np.inf))
+        self.hit, self.missed = inside[hit], inside[~hit]
+        self.membership = (group[nearest[hit], None] == np.arange(len(self.observed))).astype(float)
+        self.visible_hit, self.visible_missed = visible[:, hit], np.sqrt(visible[:, ~hit])
+
+    def misfits(self, intensity: np.ndarray) -> np.ndarray:
+        """(K,) misfits of K crystals whose lines have these intensities (K, n); see `intensity_misfit`."""
+        if not self.comparable:
+            return np.ones(len(intensity))
+        calculated = np.sqrt((self.visible_hit * intensity[:, None, self.hit]) @ self.membership)
+        absent = self.visible_missed * np.sqrt(intensity[:, None, self.missed])
+
+        signal, power = calculated @ self.observed, (calculated**2).sum(axis=-1)
+        scale = _ratio(signal, power)
+        for _ in range(3):  # which absent lines exceed their limit depends on the scale; three rounds settle it
+            over = absent * (scale[..., None] * absent > self.limit)
+            scale = _ratio(signal + over @ self.limit, power + (over**2).sum(axis=-1))
+        excess = np.maximum(scale[..., None] * absent - self.limit, 0.0)
+        squares = ((self.observed - scale[..., None] * calculated) ** 2).sum(axis=-1) + (excess**2).sum(axis=-1)
+        return np.asarray(np.sqrt(squares.min(axis=-1) / (self.observed @ self.observed)))
 
 
 def weighted_profile_r(pattern: Pattern, calculated: np.ndarray, background: np.ndarray) -> float:

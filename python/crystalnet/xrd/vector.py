@@ -11,35 +11,36 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crystalnet.elements import ATOMIC_NUMBER
+from crystalnet.pattern_axis import MO_KA, N_BINS, lorentz_polarisation
 from crystalnet.records import Peaks
 from crystalnet.xrd.profile import polarisation_ratio
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-MO_KA = 0.711  # Å (paper, Methods)
-N_BINS = 1024
-
 
 def pattern_vector(structure: Structure) -> np.ndarray:
-    """(1024,) float64 of an ordered pymatgen Structure; equals `XRDCalculator(wavelength=0.711, symprec=0)`, binned."""
+    """(1024,) float64 of an ordered pymatgen Structure; equals `XRDCalculator(wavelength=0.711, symprec=0)`, binned.
+
+    >>> from pymatgen.core import Lattice, Structure
+    >>> salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    >>> vector = pattern_vector(salt)
+    >>> (vector > 0.5).nonzero()[0].tolist()  # bins of (200) at 14.5° and (220) at 20.5°
+    [82, 116]
+    """
     import torch
 
     from crystalnet.ops.powder_pattern import powder_pattern
 
     numbers = [ATOMIC_NUMBER[site.specie.symbol] for site in structure]
-    return powder_pattern(
+    vectors = powder_pattern(
         torch.tensor(structure.lattice.matrix)[None],
         torch.tensor([0, len(numbers)]),
         torch.tensor(structure.frac_coords),
         torch.tensor(numbers),
-    )[0].numpy()
-
-
-def lorentz_polarisation(two_theta: np.ndarray) -> np.ndarray:
-    """(1 + cos²2θ) / (sin²θ cosθ) of an unpolarised source."""
-    theta = np.deg2rad(two_theta) / 2
-    return (1 + np.cos(2 * theta) ** 2) / (np.sin(theta) ** 2 * np.cos(theta))
+    )
+    vector: np.ndarray = vectors[0].numpy()
+    return vector
 
 
 def observed_vector(peaks: Peaks, zero_shift: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -53,11 +54,12 @@ def observed_vector(peaks: Peaks, zero_shift: float = 0.0) -> tuple[np.ndarray, 
     d = wavelength / (2 * np.sin(np.deg2rad(two_theta) / 2))
     reachable = (d > MO_KA / 2 * 1.0001) & (two_theta > 0)
     d, two_theta, area = d[reachable], two_theta[reachable], peaks.area[reachable]
-    at_mo = 2 * np.rad2deg(np.arcsin(MO_KA / (2 * d)))
-    source = lorentz_polarisation(two_theta) * polarisation_ratio(two_theta, peaks.radiation)
-    factor = lorentz_polarisation(at_mo) / source
+    theta, theta_mo = np.deg2rad(two_theta) / 2, np.arcsin(MO_KA / (2 * d))
+    at_source = lorentz_polarisation(np.sin(theta), np.cos(theta)) * polarisation_ratio(two_theta, peaks.radiation)
+    factor = lorentz_polarisation(np.sin(theta_mo), np.cos(theta_mo)) / at_source
     vector = np.zeros(N_BINS, dtype=np.float32)
-    np.maximum.at(vector, (at_mo / 180 * N_BINS).astype(int), np.maximum(area * factor, 0))
+    bins = (2 * np.rad2deg(theta_mo) / 180 * N_BINS).astype(int)
+    np.maximum.at(vector, bins, np.maximum(area * factor, 0))
     if vector.max() > 0:
         vector /= vector.max()
 

@@ -64,7 +64,9 @@ def test_volumes_are_pymatgens() -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             expected = DLSVolumePredictor(min_scaling=None, max_scaling=None).predict(sites.structure())
-        assert prototypes.predicted_volume(sites, prototypes._distances(sites)) == pytest.approx(expected)
+        assert prototypes.predicted_volume(
+            sites, prototypes._distances(sites.lattice, sites.frac_coords)
+        ) == pytest.approx(expected)
 
 
 def test_canonical_cells_stay_as_they_are() -> None:

@@ -1,0 +1,116 @@
+"""Proposals: the shared evaluation of many crystals in one cell against one at a time, and both families of P cells."""
+
+from __future__ import annotations
+
+import warnings
+from itertools import permutations
+
+import numpy as np
+import pytest
+from pymatgen.core import Lattice, Structure
+
+from crystalnet.candidates import _Screen, catalogue, catalogue_proposals, misfit
+from crystalnet.data.prototypes import closest_contacts, covalent_radius, embedded_types
+from crystalnet.elements import ATOMIC_NUMBER
+from crystalnet.ops.reflections import reflections
+from crystalnet.records import AtomSites, Cell, Peaks, Radiation
+from crystalnet.xrd.profile import polarisation_ratio
+from crystalnet.xrd.refine import intensity_misfit
+
+CU = Radiation(((1.540593, 1.0), (1.544427, 0.5)))
+TOP = 90.0
+WURTZITE = Structure.from_spacegroup(
+    "P6_3mc", Lattice.hexagonal(3.25, 5.207), ["Zn", "O"], [[1 / 3, 2 / 3, 0], [1 / 3, 2 / 3, 0.382]]
+)
+QUARTZ = Structure.from_spacegroup(
+    "P3_121", Lattice.hexagonal(4.913, 5.405), ["Si", "O"], [[0.4697, 0, 1 / 3], [0.4135, 0.2669, 0.2144]]
+)
+
+
+def observed(structure: Structure) -> Peaks:
+    """The stronger lines of a crystal, as a perfect peak search would give them, in 10° to 90° of Cu Kα."""
+    numbers = [site.specie.Z for site in structure]
+    lines = reflections(structure.lattice.matrix, structure.frac_coords, numbers, CU.wavelength, TOP)
+    keep = (lines.two_theta > 10) & (lines.intensity > 2e-3 * lines.intensity.max())
+    position = lines.two_theta[keep]
+    area = lines.intensity[keep] * polarisation_ratio(position, CU)
+    return Peaks(position, lines.d_spacing[keep], area, np.full(len(area), 0.1), np.zeros(9), 10.0, TOP, CU)
+
+
+def one_at_a_time(sites: AtomSites, peaks: Peaks, cell: Cell) -> float:
+    """The misfit of a crystal from its own lines."""
+    numbers = np.array([ATOMIC_NUMBER[s] for s in sites.species])
+    lines = reflections(sites.lattice, sites.frac_coords, numbers, CU.wavelength, TOP + 0.5)
+    return intensity_misfit(peaks, lines, zero_shift=cell.zero_shift)
+
+
+CELLS = [
+    Cell("cubic", "F", 8.4, 8.4, zero_shift=0.02),
+    Cell("cubic", "I", 9.8, 9.8),
+    Cell("trigonal", "R", 5.0, 13.7, zero_shift=-0.03),
+    Cell("trigonal", "P", 4.9, 5.4),
+]
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: f"{cell.system}-{cell.centring}")
+def test_namings_together_are_as_one_by_one(cell: Cell) -> None:
+    peaks = observed(QUARTZ)
+    screen = _Screen(cell.primitive_lattice, cell.zero_shift, peaks)
+    kinds = [k for k in catalogue(cell.system) if k.centring == cell.centring and len(k.sites) <= 30]
+    for kind in kinds[:: len(kinds) // 8]:
+        places, groups = np.unique(kind.sites.species, return_inverse=True)
+        namings = list(permutations(("Zr", "Sb", "O", "Ca", "C", "H")[: len(places)]))[:30]
+        values = screen.misfits(kind.sites.frac_coords, groups, namings)
+        contacts = closest_contacts(screen.lattice, kind.sites.frac_coords, groups, namings)
+        for naming, value, contact in list(zip(namings, values, contacts, strict=True))[::5]:
+            sites = AtomSites(screen.lattice, tuple(naming[g] for g in groups), kind.sites.frac_coords)
+            assert value == pytest.approx(one_at_a_time(sites, peaks, cell), abs=1e-9)
+            assert contact == pytest.approx(closest(sites), abs=1e-9)
+            assert misfit(sites, peaks, cell) == pytest.approx(value, abs=1e-9)
+
+
+def closest(sites: AtomSites) -> float:
+    """Shortest distance over the covalent radii, by pymatgen's neighbour search."""
+    from pymatgen.analysis.local_env import CovalentRadius
+
+    first, second, _, distance = sites.structure().get_neighbor_list(6.0)
+    radii = np.array([CovalentRadius.radius[s] for s in sites.species])
+    return float((distance / (radii[first] + radii[second])).min())
+
+
+def test_an_unknown_element_scatters_as_what_suits_best() -> None:
+    peaks, cell = observed(WURTZITE), Cell("trigonal", "P", 3.25, 5.207)
+    sites = AtomSites(cell.primitive_lattice, ("X", "X", "O", "O"), WURTZITE.frac_coords)
+    known = AtomSites(cell.primitive_lattice, ("Zn", "Zn", "O", "O"), WURTZITE.frac_coords)
+    assert misfit(known, peaks, cell) < misfit(sites, peaks, cell) < 0.2
+
+
+def test_a_hexagonal_metric_is_answered_from_both_families() -> None:
+    peaks, cell = observed(WURTZITE), Cell("trigonal", "P", 3.25, 5.207)
+    both = catalogue_proposals(cell, peaks, ("O", "Zn"))
+    trigonal = catalogue_proposals(cell, peaks, ("O", "Zn"), hexagonal=False)
+    labels = {kind.label for kind in catalogue("hexagonal")}
+    assert both[0].origin in labels and both[0].misfit < 0.05 < trigonal[0].misfit
+    assert both[0].sites.structure().get_space_group_info(0.05)[1] == 186
+    assert not labels & {p.origin for p in trigonal}
+    assert catalogue_proposals(Cell("trigonal", "P", 4.913, 5.405), observed(QUARTZ), ("O", "Si"))[0].misfit < 0.1
+
+
+def test_hexagonal_types_are_primitive_and_train_nothing() -> None:
+    kinds = catalogue("hexagonal")
+    assert len(kinds) > 200 and {kind.centring for kind in kinds} == {"P"}
+    rhombohedral = catalogue_proposals(Cell("trigonal", "R", 5.0, 13.7), observed(QUARTZ), ("O", "Si"))
+    assert rhombohedral and not {kind.label for kind in kinds} & {p.origin for p in rhombohedral}
+
+
+def test_networks_learn_from_trigonal_types_alone() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert {kind.space_group >= 168 for kind in embedded_types("trigonal")} == {False}
+
+
+def test_radii_are_pymatgens() -> None:
+    from pymatgen.analysis.local_env import CovalentRadius
+
+    assert {e: covalent_radius(e) for e in CovalentRadius.radius} == CovalentRadius.radius
+    assert covalent_radius("X") == 1.6

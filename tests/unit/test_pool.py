@@ -1,0 +1,77 @@
+"""Worker processes: their order, their threads, and how they end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from crystalnet.pool import cpus, workers
+from crystalnet.records import InputError
+
+PIDS = """
+import time
+from crystalnet.pool import workers
+
+with workers(2, threads=1) as mapped:
+    print(*mapped(eval, ["(__import__('time').sleep(0.2), __import__('os').getpid())[1]"] * 8), flush=True)
+    list(mapped(time.sleep, [60, 60]))
+"""
+
+
+def test_results_are_in_order_and_threads_as_asked() -> None:
+    before = dict(os.environ)
+    with workers(2, threads=3) as mapped:
+        assert list(mapped(divmod, range(20), [7] * 20)) == [divmod(i, 7) for i in range(20)]
+        assert list(mapped(os.getenv, ["OMP_NUM_THREADS", "RIETX_COMPILED_THREADS"])) == ["3", "3"]
+    assert os.environ == before
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    assert cpus() >= 1
+
+
+def test_a_worker_that_dies_is_one_line() -> None:
+    with pytest.raises(InputError, match="a worker process died"), workers(2, threads=1) as mapped:
+        list(mapped(os._exit, [1]))
+
+
+def test_an_error_ends_the_work_at_once() -> None:
+    started = time.monotonic()
+    with pytest.raises(ZeroDivisionError), workers(2, threads=1) as mapped:
+        list(mapped(eval, ["1 / 0", "__import__('time').sleep(60)"]))
+    assert time.monotonic() - started < 20
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["interrupt", "kill"])
+def test_workers_end_with_their_parent(number: signal.Signals) -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PIDS],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert parent.stdout is not None
+    pids = set(map(int, parent.stdout.readline().split()))
+    if number == signal.SIGINT:  # as Ctrl-C: to all of them
+        os.killpg(parent.pid, number)
+    else:
+        parent.kill()
+    _, said = parent.communicate(timeout=30)
+    if number == signal.SIGINT:
+        assert said.count("Traceback") == 1, said  # this test's own script's; the workers say nothing
+    deadline = time.monotonic() + 10
+    while any(_alive(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert pids and not any(_alive(pid) for pid in pids)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().split()[2]
+    except OSError:
+        return False
