@@ -25,7 +25,7 @@ SLOPE = 0.6  # sd of ln(intensity) per sin²θ: divergence slits, roughness, a b
 IMPURITY = 0.5, 0.06  # share of samples that hold a second phase, and the largest height of its lines
 MOST_SITES = 60  # atoms in the primitive cell; a laboratory pattern of more is no test of this program
 PENALTY = 1.0  # ridge on standardised weights: eleven features, a few hundred crystals
-FOLDS, BINS = 5, 6
+FOLDS = 5
 
 
 def degraded_pattern(structure: Any, impurity: Any, seed: int) -> Any:
@@ -124,18 +124,9 @@ def fitted(x: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, float]:
     return weights, float(best[-1] - weights @ mean)
 
 
-def calibration_error(p: np.ndarray, right: np.ndarray) -> tuple[float, list[tuple[float, float, int]]]:
-    """Expected calibration error over BINS bins of equal width, and (mean p, share right, n) of each that has any."""
-    bins = np.minimum((p * BINS).astype(int), BINS - 1)
-    rows = [
-        (float(p[bins == b].mean()), float(right[bins == b].mean()), int((bins == b).sum())) for b in np.unique(bins)
-    ]
-    return sum(n * abs(mean - share) for mean, share, n in rows) / len(p), rows
-
-
 def fit(files: list[Path], figure: Path | None, out: Path) -> None:
     """Fit all candidates, judge the first ones by weights fitted without their crystal."""
-    from crystalnet.confidence import FEATURES, THRESHOLD
+    from crystalnet.confidence import FEATURES, THRESHOLD, calibration_error
 
     answers = [json.loads(line) for file in files for line in file.open()]
     rows = [(i, k, c) for i, a in enumerate(answers) for k, c in enumerate(a["candidates"])]

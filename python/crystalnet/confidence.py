@@ -19,6 +19,7 @@ from crystalnet.records import AtomSites, Cell, Peaks
 from crystalnet.xrd.indexing import line_positions
 
 THRESHOLD = 0.5  # below, "no confident match"
+BINS = 6  # of the reliability diagram: a few hundred answers fill no more
 MANY_TIMES = 3.0  # a rival's score this many times the candidate's says no more
 FEATURES = {
     "log_rwp": "ln of the profile Rwp",
@@ -94,3 +95,16 @@ def probability(found: dict[str, float]) -> float:
     weights = _weights()
     logit = weights["constant"] + sum(weights[name] * value for name, value in found.items())
     return 1 / (1 + math.exp(-min(max(logit, -30.0), 30.0)))
+
+
+def calibration_error(p: np.ndarray, right: np.ndarray) -> tuple[float, list[tuple[float, float, int]]]:
+    """Expected calibration error of probabilities p (n,) and outcomes right (n,); (mean p, share right, n) of each bin.
+
+    The mean over answers of |mean p − share right| in BINS bins of equal width (Naeini et al., AAAI 2015); empty bins
+    are left out.
+    """
+    bins = np.minimum((p * BINS).astype(int), BINS - 1)
+    rows = [
+        (float(p[bins == b].mean()), float(right[bins == b].mean()), int((bins == b).sum())) for b in np.unique(bins)
+    ]
+    return sum(n * abs(mean - share) for mean, share, n in rows) / max(len(p), 1), rows

@@ -21,6 +21,7 @@ import numpy as np
 from crystalnet import __version__
 from crystalnet.baselines import CompositionOnly, ForeignAnswers, Retrieval
 from crystalnet.checkpoint import load_model, shipped_model
+from crystalnet.confidence import THRESHOLD, calibration_error
 from crystalnet.config import SYSTEMS
 from crystalnet.data.records_file import Record
 from crystalnet.density.cell import holohedry, standard_primitive
@@ -191,6 +192,7 @@ class Evaluation:
             "density": self.targets.density,
             **summary(scored),
             "by": breakdowns(scored),
+            "confidence": _confidence_summary(scored),
             "baselines": {
                 "retrieval": {"from": self.retrieval.source} | _other(scored, "retrieval", ("single",)),
                 "composition_only": {"from": "the same network, no pattern, no cell"}
@@ -289,6 +291,7 @@ class Evaluation:
             **others,
             "source_top1": found[0].source if found else None,
             "rwp_top1": float(found[0].fit.rwp) if found else None,
+            "confidence_top1": found[0].confidence if found else None,
             "cell": {k: getattr(cell, k) for k in ("system", "centring", "a", "c", "zero_shift")} if cell else None,
             "ranked_first": first + 1,
             "failure": failure,
@@ -464,6 +467,21 @@ def _structure_summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     distances = [row["rmsd"] for row in rows if row["rmsd"] is not None]
     structure["rmsd_mean"] = float(np.mean(distances)) if distances else None
     return structure
+
+
+def _confidence_summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """How well the first candidates' confidence tells the right ones from the wrong ones."""
+    answered = [row for row in rows if row["confidence_top1"] is not None]
+    p = np.array([row["confidence_top1"] for row in answered], float)
+    right = np.array([row["structure"]["match_top1"] for row in answered], bool)
+    error, reliability = calibration_error(p, right)
+    return {
+        "answered": len(answered),
+        "believed": int((p >= THRESHOLD).sum()),
+        "believed_and_wrong": int((~right & (p >= THRESHOLD)).sum()),
+        "expected_calibration_error": error if answered else None,
+        "reliability": [{"mean": m, "right": share, "n": n} for m, share, n in reliability],
+    }
 
 
 def _other(rows: list[dict[str, Any]], name: str, protocols: tuple[str, ...]) -> dict[str, Any]:

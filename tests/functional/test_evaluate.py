@@ -90,6 +90,9 @@ def test_every_score_is_there(scores: dict[str, Any]) -> None:
     for key in ("match_top1", "match_any", "strict_top1", "exact_top1"):
         low, high = scores["structure"][f"{key}_interval"]
         assert 0 <= low <= scores["structure"][key] <= high + 1e-9
+    confidence = scores["confidence"]
+    assert confidence["answered"] == sum(bin["n"] for bin in confidence["reliability"])
+    assert confidence["answered"] == sum(row["confidence_top1"] is not None for row in scores["per_crystal"])
     # The table of types holds the crystals themselves: retrieval must find them.
     assert scores["baselines"]["retrieval"]["ssim"]["single"]["mean"] == pytest.approx(1.0, abs=1e-4)
 
