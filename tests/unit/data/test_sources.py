@@ -32,7 +32,9 @@ from crystalnet.records import InputError
 
 def test_charges() -> None:
     assert all(charge_balances(Counter(c)) for c in ({"Na": 1, "Cl": 1}, {"Fe": 3, "O": 4}, {"Cu": 3, "Au": 1}))
-    assert not any(charge_balances(Counter(c)) for c in ({"Na": 1, "Cl": 3}, {"Ca": 2, "F": 1, "Na": 4}, {"Ni": 2, "H": 1, "O": 1}))
+    assert not any(
+        charge_balances(Counter(c)) for c in ({"Na": 1, "Cl": 3}, {"Ca": 2, "F": 1, "Na": 4}, {"Ni": 2, "H": 1, "O": 1})
+    )
 
 
 def test_ionic_types_are_decorated_ionically_and_nothing_reserved_comes_out() -> None:
