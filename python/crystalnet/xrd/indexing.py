@@ -641,7 +641,7 @@ def _with_superlattice(lines: _Lines, ranked: list[tuple[float, Cell]]) -> list[
         gain, found = max(larger, key=lambda item: item[0], default=(0.0, best))
         if gain < SUPERLATTICE_GAIN:
             break
-        ranked = [(max(best[0], found[0]), found[1]), *(item for item in ranked if item is not found)]
+        ranked = [(max(best[0], found[0]), found[1]), *(item for item in ranked if item[1] is not found[1])]
     return ranked
 
 

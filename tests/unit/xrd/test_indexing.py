@@ -169,6 +169,17 @@ def test_an_ordered_face_centred_alloy_is_primitive():
     assert_is(cells[0], "cubic", "P", 3.506, 3.506)
 
 
+def test_a_superlattice_takes_its_place_once():
+    # An ordered double perovskite: strong lines of the small cube, faint ones (odd indices) of the doubled F cell.
+    areas = {n: 100 / (1 + 0.05 * n) * (1 if n % 8 == 0 else 0.3) for n in range(4, 150, 4)}
+    areas = {n: area for n, area in areas.items() if n not in (28, 60, 92, 112, 124)}  # no sum of three squares
+    areas |= {3: 1.5, 11: 1.2, 19: 1.0, 27: 0.8, 35: 0.5}
+    sine = 0.711 / 2 / 8.1 * np.sqrt(sorted(areas))
+    cells = index_peaks(peaks_at(np.degrees(2 * np.arcsin(sine)), [areas[n] for n in sorted(areas)], 70, 0.711))
+    assert_is(cells[0], "cubic", "F", 8.1, 8.1)
+    assert len(set(cells)) == len(cells)
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_random_lines_give_no_cell(seed):
     rng = np.random.default_rng(seed)
