@@ -17,6 +17,7 @@ import numpy as np
 
 from crystalnet.data.prototypes import closest_contacts, types_table
 from crystalnet.density.atoms import MAX_ATOMS, Decomposition, decompose, orbits_of
+from crystalnet.density.orbits import decompose_orbits, symmetries_of
 from crystalnet.density.promolecule import element_table
 from crystalnet.elements import ATOMIC_NUMBER
 from crystalnet.ops.reflections import LatticeLines
@@ -31,6 +32,7 @@ LIKELY_ELEMENTS = 6  # tried in place of an orbit's own where all combinations a
 MIN_CONTACT = 0.60  # of the covalent radii: below, the proposal is no crystal
 MIN_CONTACT_DECODED = 0.50  # decoded positions are rough; refinement moves them
 VOLUME_PER_ATOM = (3.5, 75.0)  # Å³: diamond has 5.7, solid caesium 115 but no compound of it over 75
+WELL_EXPLAINED = 0.15  # intensity misfit up to which nobody asks for another way, another cell, or one element more
 BATCH = 16  # namings compared at a time: enough to hide Python, few enough for the cache
 
 
@@ -98,7 +100,7 @@ class _Screen:
 def network_proposals(
     densities: np.ndarray, cell: Cell, peaks: Peaks, elements: Sequence[str], formula: Mapping[str, float] | None
 ) -> list[Proposal]:
-    """Proposals from densities (N, n, n, n) e/Å³ in the cell's primitive axes, best first.
+    """Proposals from densities (N, n, n, n) e/Å³ in the cell's primitive axes, best first; distinct for each density.
 
     elements: those given, each of which must occur; () where nothing is known, and any element may.
     """
@@ -107,14 +109,28 @@ def network_proposals(
     found: list[Proposal] = []
     screen = _Screen(cell.primitive_lattice, cell.zero_shift, peaks)
     most = min(max(4, int(cell.primitive_volume / VOLUME_PER_ATOM[0] / 1.5)), MAX_ATOMS)
+
+    def crystals_of(ways: Iterable[Decomposition], number: int) -> list[Proposal]:
+        return [
+            Proposal(sites, "network", value, cell, number)
+            for taken in ways
+            if len(taken.sites)
+            for x, orbits, namings in _geometries(taken, cell, elements, formula, named)
+            for sites, value in screen.crystals(x, orbits, namings, MIN_CONTACT_DECODED)
+        ]
+
     # Where any element may be anything, one density is as much as a few seconds allow.
     for number, values in enumerate(densities if named else densities[:1]):
-        taken = decompose(DensityGrid(values, cell.primitive_lattice), tuple(elements), most)
-        if len(taken.sites):
-            for x, orbits, namings in _geometries(taken, cell, elements, formula, named):
-                crystals = screen.crystals(x, orbits, namings, MIN_CONTACT_DECODED)
-                found += [Proposal(sites, "network", value, cell, number) for sites, value in crystals]
-    return distinct(found)
+        density = DensityGrid(values, cell.primitive_lattice)
+        own = crystals_of([decompose(density, tuple(elements), most)], number)
+        # Orbits take longer, where any element may be there much longer.
+        if named and min((p.misfit for p in own), default=1.0) > WELL_EXPLAINED:
+            symmetries = symmetries_of(density)
+            own += crystals_of(
+                [w for s in symmetries for w in decompose_orbits(density, tuple(elements), s, most)], number
+            )
+        found += distinct(own)
+    return sorted(found, key=lambda p: p.misfit)
 
 
 def _geometries(
@@ -245,9 +261,9 @@ def catalogue_proposals(
 
 
 def distinct(proposals: Iterable[Proposal], keep: int = 40) -> list[Proposal]:
-    """Best first, without those that are the same crystal as a better one."""
+    """Best first, without those that are the same crystal as a better one; of equals the first stays."""
     best: list[Proposal] = []
-    for proposal in sorted(proposals, key=lambda p: p.misfit):
+    for proposal in sorted(proposals, key=lambda p: round(p.misfit, 4)):
         if not any(same_crystal(proposal, other) for other in best):
             best.append(proposal)
             if len(best) == keep:

@@ -30,7 +30,7 @@ from crystalnet.metrics import aligned, density_scores, map_scores, structure_sc
 from crystalnet.pattern_axis import N_BINS
 from crystalnet.pool import Map, workers
 from crystalnet.records import AtomSites, Cell, InputError, Peaks, Solution
-from crystalnet.solver import guess_densities, solve
+from crystalnet.solver import ask_network, guess_densities, solve
 from crystalnet.targets import SPLITS, read_targets, type_of
 from crystalnet.xrd.peaks import find_peaks
 from crystalnet.xrd.profile import calculated_peaks, simulate_profile
@@ -303,9 +303,11 @@ class Evaluation:
         self, asked: Question, cell: Cell | None, count: int, seed: int | None = None, mean: bool = True
     ) -> np.ndarray:
         """The network's densities (count, 50, 50, 50), solve's own where no seed is given."""
-        lattice = cell.primitive_lattice if cell else None
         seed = asked.seed if seed is None else seed
-        return guess_densities(self.model, *asked.vector(cell), lattice, asked.told, asked.level, count, seed, mean)
+        if cell is None or asked.peaks is None:
+            return guess_densities(self.model, *asked.vector(None), None, asked.told, asked.level, count, seed, mean)
+        amounts = asked.told if asked.level == "formula" else None
+        return ask_network(self.model, asked.peaks, cell, tuple(asked.told), amounts, count, seed, mean=mean)[0]
 
     def _solved(self, asked: Question) -> tuple[Solution | None, str | None]:
         """What solve finds, or why it does not."""

@@ -6,7 +6,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,11 +15,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from crystalnet.candidates import Proposal, catalogue_proposals, distinct, misfit, network_proposals, same_crystal
+from crystalnet.candidates import (
+    WELL_EXPLAINED,
+    Proposal,
+    catalogue_proposals,
+    distinct,
+    misfit,
+    network_proposals,
+    same_crystal,
+)
 from crystalnet.checkpoint import Model, load_model, shipped_model
 from crystalnet.confidence import THRESHOLD, evidence, probability
 from crystalnet.config import SYSTEMS
 from crystalnet.data.chemistry import charge_balances
+from crystalnet.density.description import in_canonical_description
 from crystalnet.density.promolecule import GRID, element_table, promolecule_density
 from crystalnet.elements import ATOMIC_NUMBER
 from crystalnet.model.inputs import LEVELS, composition_vector, parse_elements, parse_formula
@@ -59,7 +68,6 @@ FREEDOM = 0.02  # of Rwp for each coordinate that symmetry leaves free: a subgro
 # 24 without the two (exponents of 0.2 to 0.5 and 0.05 to 0.2 do alike; they were chosen on these patterns).
 SECOND_OPINION, VOLUME = 0.3, 0.15
 UNBALANCED = 0.15  # of Rwp, for a halide or oxide whose charges cannot balance
-WELL_EXPLAINED = 0.15  # intensity misfit up to which nobody asks for another cell, or an element that was not given
 MISSING_ELEMENT = 0.25  # of Rwp, for an element that was not given: the user knows the sample
 REFINEMENT_SECONDS = 8.0  # of processor time in all; at least the three most promising are refined
 
@@ -111,12 +119,9 @@ def solve(
     with clock("indexing"):
         cells = _cells(peaks, system, cell)
     models = {name: _model(model, name) for name in sorted({c.system for c in cells})}
-    level = "formula" if amounts else "elements" if symbols else "none"
-    told = amounts or dict.fromkeys(symbols, 1.0)
 
-    def densities_of(cell: Cell, count: int) -> np.ndarray:
-        seen = observed_vector(peaks, cell.zero_shift)
-        return guess_densities(models[cell.system], *seen, cell.primitive_lattice, told, level, count, seed)
+    def asked(cell: Cell, count: int) -> tuple[np.ndarray, list[Proposal]]:
+        return ask_network(models[cell.system], peaks, cell, symbols, amounts, count, seed, clock=clock)
 
     def types_in(cell: Cell, symbols: tuple[str, ...]) -> list[Proposal]:
         if candidates == "network" or not symbols:
@@ -126,10 +131,9 @@ def solve(
     densities: dict[Cell, np.ndarray] = {}
     proposals: list[Proposal] = []
     for tried in cells:
-        with clock("network"):  # samples of the likeliest cell only: a decoding takes longer than all else for a cell
-            densities[tried] = densities_of(tried, 1 if densities else guesses)
-        with clock("atoms"):
-            proposals += network_proposals(densities[tried], tried, peaks, symbols, amounts)
+        # Samples of the likeliest cell only: a decoding takes longer than all else that is done for a cell.
+        densities[tried], found = asked(tried, 1 if densities else guesses)
+        proposals += found
         with clock("catalogue"):
             proposals += types_in(tried, symbols)
         if min((p.misfit for p in proposals), default=1.0) < WELL_EXPLAINED:
@@ -144,8 +148,8 @@ def solve(
         best = _own_cell(ranked[0], cells) if ranked else cells[0] if cells else None
         maps = np.zeros((0, GRID, GRID, GRID))
         if best is not None:
-            maps = densities[best] if best is cells[0] else densities_of(best, guesses)
-        found = tuple(_candidate(r, ranked, densities, peaks, amounts is not None) for r in ranked[:REPORTED])
+            maps = densities[best] if best is cells[0] else asked(best, guesses)[0]
+        answers = tuple(_candidate(r, ranked, densities, peaks, amounts is not None) for r in ranked[:REPORTED])
     return Solution(
         pattern=measured,
         peaks=peaks,
@@ -153,13 +157,13 @@ def solve(
         | {"wavelength_angstrom": peaks.radiation.wavelength, "wavelength_assumed": measured.radiation.assumed},
         model=_model_entry(models[best.system] if best else None),
         cell=best,
-        candidates=found,
+        candidates=answers,
         guesses=maps,
         guess_rank=_guess_rank(proposals, len(maps), best),
         spread=maps.std(0) if len(maps) else np.zeros((GRID, GRID, GRID)),
         lattice=best.primitive_lattice if best else None,
         seconds=clock.seconds,
-        warnings=_warnings(measured, peaks, cells, found, symbols),
+        warnings=_warnings(measured, peaks, cells, answers, symbols),
     )
 
 
@@ -229,6 +233,37 @@ def _loaded(path: Path, changed: int) -> Model:
 
 def _model_entry(model: Model | None) -> dict[str, Any]:
     return {"file": model.file, "sha256": model.sha256} if model else {"file": None, "sha256": None}
+
+
+def ask_network(
+    model: Model,
+    peaks: Peaks,
+    cell: Cell,
+    symbols: tuple[str, ...],
+    amounts: Mapping[str, float] | None,
+    guesses: int,
+    seed: int,
+    *,
+    mean: bool = True,
+    clock: Callable[[str], AbstractContextManager[None]] = nullcontext,
+) -> tuple[np.ndarray, list[Proposal]]:
+    """What the network makes of a pattern in a cell: densities (guesses, 50, 50, 50) and the crystals read off them.
+
+    symbols, amounts: the elements and, where known, the formula. mean: guess 1 is the latent mean. A density whose
+    atoms explain the lines well is put into the canonical description of these atoms.
+    """
+    with clock("network"):
+        level = "formula" if amounts else "elements" if symbols else "none"
+        told = amounts or dict.fromkeys(symbols, 1.0)
+        seen = observed_vector(peaks, cell.zero_shift)
+        maps = guess_densities(model, *seen, cell.primitive_lattice, told, level, guesses, seed, mean)
+    with clock("atoms"):
+        proposals = network_proposals(maps, cell, peaks, symbols, amounts)
+        for number in range(len(maps)):
+            own = min((p for p in proposals if p.origin == number), key=lambda p: p.misfit, default=None)
+            if own is not None and own.misfit < WELL_EXPLAINED:
+                maps[number] = in_canonical_description(maps[number], own.sites)
+    return maps, proposals
 
 
 @torch.no_grad()
