@@ -245,7 +245,7 @@ def ask_network(
     seed: int,
     *,
     mean: bool = True,
-    clock: Callable[[str], AbstractContextManager[None]] = nullcontext,
+    clock: Callable[[str], AbstractContextManager[None]] = lambda stage: nullcontext(),
 ) -> tuple[np.ndarray, list[Proposal]]:
     """What the network makes of a pattern in a cell: densities (guesses, 50, 50, 50) and the crystals read off them.
 

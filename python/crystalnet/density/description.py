@@ -10,10 +10,12 @@ from __future__ import annotations
 import numpy as np
 
 from crystalnet.density.cell import holohedry, standard_primitive
+from crystalnet.density.promolecule import promolecule_density
 from crystalnet.records import AtomSites, InputError
 
 SYMPREC = 0.02  # Å; the atoms were already moved onto their positions
 SAME_PLACE = 0.1  # Å between an atom moved and the canonical one: the rules of both round coordinates
+AGREEMENT = 0.9  # correlation of a density with its atoms' own: a blend of two descriptions is neither
 EXACT = 24  # translations between descriptions are multiples of 1/24, unless an axis is polar
 
 
@@ -21,10 +23,10 @@ def in_canonical_description(values: np.ndarray, sites: AtomSites) -> np.ndarray
     """A density (n, n, n) turned and shifted as its atoms must be to stand in the canonical description.
 
     sites: all atoms of the density's cell, which is a standard primitive one. The density itself where they already
-    stand so, or where their primitive cell is a smaller one.
+    stand so, where their primitive cell is a smaller one, or where it is not like the sum of these atoms.
     """
     move = canonical_operation(sites)
-    if move is None:
+    if move is None or _correlation(values, sites) < AGREEMENT:
         return values
     matrix, shift = move
     n = len(values)
@@ -35,6 +37,11 @@ def in_canonical_description(values: np.ndarray, sites: AtomSites) -> np.ndarray
     terms = np.fft.rfftn(turned) * wave[0][:, None, None] * wave[1][:, None] * wave[2]
     moved: np.ndarray = np.maximum(np.fft.irfftn(terms, s=(n, n, n), axes=(0, 1, 2)), 0).astype(values.dtype)
     return moved
+
+
+def _correlation(values: np.ndarray, sites: AtomSites) -> float:
+    atoms = promolecule_density(sites.lattice, sites.species, sites.frac_coords, len(values))
+    return float(np.corrcoef(values.ravel(), atoms.ravel())[0, 1])
 
 
 def canonical_operation(sites: AtomSites) -> tuple[np.ndarray, np.ndarray] | None:

@@ -217,8 +217,9 @@ def _sphere(lattice: bytes, n: int) -> np.ndarray:
     length = np.linalg.norm(h @ np.linalg.inv(vectors).T, axis=1)
     # No larger than fits into the grid: turned terms must be terms of it too.
     edge = (n // 2 - 1) / np.linalg.norm(vectors, axis=1).max()
-    kept = h[length <= min(1 / D_MIN, edge)]
-    return kept[np.argsort(np.abs(kept).sum(1), kind="stable")]
+    kept: np.ndarray = h[length <= min(1 / D_MIN, edge)]
+    order = np.argsort(np.abs(kept).sum(1), kind="stable")
+    return np.ascontiguousarray(kept[order])
 
 
 def _points(h: np.ndarray) -> int:

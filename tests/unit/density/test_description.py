@@ -1,0 +1,45 @@
+"""Densities in the description of their atoms."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from crystalnet.density.cell import standard_primitive
+from crystalnet.density.description import canonical_operation, in_canonical_description
+from crystalnet.density.promolecule import promolecule_density
+from crystalnet.records import AtomSites, Cell
+
+LATTICE = Cell("cubic", "F", 6.0, 6.0).primitive_lattice
+ORIGINS = [[0.0, 0, 0], [0.5, 0.5, 0.5], [0.25, 0.25, 0.25], [0.75, 0.75, 0.75]]
+
+
+def half_heusler(origin: list[float]) -> AtomSites:
+    x = np.array([[0.0, 0, 0], [0.25, 0.25, 0.25], [0.5, 0.5, 0.5]]) + origin
+    return AtomSites(LATTICE, ("Li", "Sn", "Pr"), x % 1.0)
+
+
+def density_of(sites: AtomSites) -> np.ndarray:
+    return promolecule_density(sites.lattice, sites.species, sites.frac_coords)
+
+
+@pytest.mark.parametrize("origin", ORIGINS)
+def test_every_description_of_a_crystal_gives_one_density(origin: list[float]) -> None:
+    sites = half_heusler(origin)
+    canonical = AtomSites.from_structure(standard_primitive(sites.structure()))
+    wanted = density_of(canonical)
+    moved = in_canonical_description(density_of(sites), sites)
+    assert np.abs(moved - wanted).max() < 0.02 * wanted.max()  # a shift of 12.5 voxels is interpolated
+
+
+def test_what_stands_right_is_left_alone() -> None:
+    sites = half_heusler([0.0, 0, 0])
+    canonical = AtomSites.from_structure(standard_primitive(sites.structure()))
+    assert canonical_operation(canonical) is None
+    values = density_of(canonical)
+    assert in_canonical_description(values, canonical) is values
+
+
+def test_a_multiple_cell_is_left_alone() -> None:
+    double = AtomSites(LATTICE, ("Se", "Se"), np.array([[0.0, 0, 0], [0.5, 0.5, 0.5]]))
+    assert canonical_operation(double) is None

@@ -1,0 +1,65 @@
+"""Atoms of a density an orbit at a time."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from crystalnet.density.orbits import decompose_orbits, symmetries_of
+from crystalnet.density.promolecule import promolecule_density
+from crystalnet.records import AtomSites, Cell, DensityGrid
+
+FACE_CENTRED = Cell("cubic", "F", 6.11, 6.11)
+RHOMBOHEDRAL = Cell("trigonal", "R", 4.76, 12.99)
+
+
+def density_of(sites: AtomSites, noise: float = 0.0) -> DensityGrid:
+    values = promolecule_density(sites.lattice, sites.species, sites.frac_coords)
+    rough = np.random.default_rng(0).normal(0, noise * values.std(), values.shape)
+    return DensityGrid(values + rough, sites.lattice)
+
+
+HEUSLER = AtomSites(
+    FACE_CENTRED.primitive_lattice,
+    ("Li", "Pd", "Al", "Al"),
+    np.array([[0, 0, 0], [0.5, 0.5, 0.5], [0.25, 0.25, 0.25], [0.75, 0.75, 0.75]]),
+)
+CORUNDUM = AtomSites(
+    RHOMBOHEDRAL.primitive_lattice,
+    ("Al",) * 4 + ("O",) * 6,
+    np.array(
+        [[z, z, z] for z in (0.352, 0.148, 0.648, 0.852)]
+        + [list(np.roll(x, k)) for x in ((0.556, 0.944, 0.25), (0.444, 0.056, 0.75)) for k in range(3)]
+    ),
+)
+
+
+@pytest.mark.parametrize(("sites", "order"), [(HEUSLER, 48), (CORUNDUM, 12)])
+def test_a_density_obeys_its_space_group(sites: AtomSites, order: int) -> None:
+    (strict, *_) = symmetries_of(density_of(sites, noise=0.02))
+    assert len(strict.rotations) == order
+    for image in strict.images(sites.frac_coords[0]):
+        difference = sites.frac_coords - image
+        difference -= np.round(difference)
+        assert np.linalg.norm(difference @ sites.lattice, axis=1).min() < 0.1
+
+
+@pytest.mark.parametrize("sites", [HEUSLER, CORUNDUM])
+def test_orbits_are_found_on_their_places(sites: AtomSites) -> None:
+    density = density_of(sites, noise=0.02)
+    elements = tuple(sorted(set(sites.species)))
+    answers = [a for s in symmetries_of(density) for a in decompose_orbits(density, elements, s)]
+    best = next(a for a in answers if Counter(a.sites.species) == Counter(sites.species))
+    assert best.unexplained < 0.05
+    for symbol, x in zip(best.sites.species, best.sites.frac_coords, strict=True):
+        difference = sites.frac_coords[np.array(sites.species) == symbol] - x
+        difference -= np.round(difference)
+        assert np.linalg.norm(difference @ sites.lattice, axis=1).min() < 0.1  # Å
+
+
+def test_an_empty_density_has_no_orbits() -> None:
+    empty = DensityGrid(np.zeros((50, 50, 50)), HEUSLER.lattice)
+    (strict, *_) = symmetries_of(density_of(HEUSLER))
+    assert decompose_orbits(empty, ("Li", "Pd"), strict) == []
