@@ -53,7 +53,7 @@ def test_orbits_are_found_on_their_places(sites: AtomSites) -> None:
     for symbol, x in zip(best.sites.species, best.sites.frac_coords, strict=True):
         difference = sites.frac_coords[np.array(sites.species) == symbol] - x
         difference -= np.round(difference)
-        assert np.linalg.norm(difference @ sites.lattice, axis=1).min() < 0.1  # Å
+        assert np.linalg.norm(difference @ sites.lattice, axis=1).min() < 0.2  # Å; refinement does the rest
 
 
 def test_an_empty_density_has_no_orbits() -> None:
