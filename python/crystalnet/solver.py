@@ -145,11 +145,13 @@ def solve(
     with clock("refinement"):
         ranked = _refined(proposals, measured, peaks)
     with clock("ranking"):
-        best = _own_cell(ranked[0], cells) if ranked else cells[0] if cells else None
+        answers = tuple(_candidate(r, ranked, densities, peaks, amounts is not None) for r in ranked[:REPORTED])
+        best = cells[0] if cells else None  # a crystal that nobody believes is no reason to leave it
+        if answers and _believable(answers[0]):
+            best = _own_cell(ranked[0], cells)
         maps = np.zeros((0, GRID, GRID, GRID))
         if best is not None:
             maps = densities[best] if best is cells[0] else asked(best, guesses)[0]
-        answers = tuple(_candidate(r, ranked, densities, peaks, amounts is not None) for r in ranked[:REPORTED])
     return Solution(
         pattern=measured,
         peaks=peaks,
