@@ -54,6 +54,7 @@ def test_workers_end_with_their_parent(number: signal.Signals) -> None:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job would ignore it
     )
     assert parent.stdout is not None
     pids = set(map(int, parent.stdout.readline().split()))
