@@ -8,6 +8,7 @@ shell is hollow (Al, Si), and it uses the shape as well as the charge to name th
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -131,6 +132,7 @@ def orbits_of(sites: AtomSites, tolerance: float) -> Symmetrised | None:
     """The symmetry that atoms have within a tolerance (Å), and the atoms averaged over it; None where none is found."""
     import spglib
 
+    os.environ.setdefault("SPGLIB_WARNING", "OFF")  # it would print where it fails, which is answered here
     names = sorted(set(sites.species))
     numbers = [names.index(name) for name in sites.species]
     try:
