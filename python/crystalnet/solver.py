@@ -149,9 +149,9 @@ def solve(
         best = cells[0] if cells else None  # a crystal that nobody believes is no reason to leave it
         if answers and _believable(answers[0]):
             best = _own_cell(ranked[0], cells)
-        maps = np.zeros((0, GRID, GRID, GRID))
-        if best is not None:
-            maps = densities[best] if best is cells[0] else asked(best, guesses)[0]
+    maps = np.zeros((0, GRID, GRID, GRID))
+    if best is not None:
+        maps = densities[best] if best is cells[0] else asked(best, guesses)[0]
     return Solution(
         pattern=measured,
         peaks=peaks,

@@ -69,7 +69,7 @@ def decompose(density: DensityGrid, elements: tuple[str, ...], max_atoms: int = 
         if not gain[which, voxel] > MIN_GAIN * norms[which]:
             break
         index = np.array(np.unravel_index(voxel, (n, n, n)))
-        x = (index + _parabola(overlap[which], index)) / n
+        x = (index + summit_offset(overlap[which], index)) / n
         phases = [np.exp(-2j * np.pi * f * xi) for f, xi in zip(frequencies, x, strict=True)]
         waves.append(phases[0][:, None, None] * phases[1][:, None] * phases[2])
         residual = residual - transforms[which] * waves[-1]
@@ -105,7 +105,7 @@ def _nearby_voxels(lattice: np.ndarray, n: int) -> np.ndarray:
     return near
 
 
-def _parabola(values: np.ndarray, index: np.ndarray) -> np.ndarray:
+def summit_offset(values: np.ndarray, index: np.ndarray) -> np.ndarray:
     """Sub-voxel offset (3,) of the maximum near a grid point, each axis by a parabola through three points."""
     n = values.shape[0]
     offset = np.zeros(3)

@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.ndimage import maximum_filter
 
-from crystalnet.density.atoms import MAX_ATOMS, MIN_DISTANCE, MIN_GAIN, Decomposition, _parabola
+from crystalnet.density.atoms import MAX_ATOMS, MIN_DISTANCE, MIN_GAIN, Decomposition, summit_offset
 from crystalnet.density.cell import holohedry
 from crystalnet.density.promolecule import promolecule_density
 from crystalnet.records import AtomSites, DensityGrid
@@ -57,7 +57,7 @@ def symmetries_of(density: DensityGrid) -> list[MapSymmetry]:
         correlation = _map(h, flat * flat[turned].conj(), n)
         summit = np.array(np.unravel_index(correlation.argmax(), correlation.shape))
         agreement.append(float(correlation.max()) * n**3 / power)
-        shift = (summit + _parabola(correlation, summit)) / n
+        shift = (summit + summit_offset(correlation, summit)) / n
         exact = np.round(24 * shift) / 24
         shifts.append(np.where(np.abs(shift - exact) < TWENTY_FOURTHS, exact, shift))
     # A map read at P x is the map moved by P⁻¹.
@@ -199,7 +199,7 @@ def _maxima(values: np.ndarray) -> np.ndarray:
     n = values.shape[0]
     peaks = np.argwhere((values == maximum_filter(values, size=3, mode="wrap")) & (values > 0))
     best = peaks[np.argsort(-values[tuple(peaks.T)])[:TRIED]]
-    return np.array([(p + _parabola(values, p)) / n for p in best]).reshape(-1, 3) % 1.0
+    return np.array([(p + summit_offset(values, p)) / n for p in best]).reshape(-1, 3) % 1.0
 
 
 def _terms(density: DensityGrid) -> tuple[np.ndarray, np.ndarray]:
