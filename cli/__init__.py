@@ -28,7 +28,7 @@ app.command()(info.info)
 
 
 def main() -> None:
-    """Run a command. Exit codes: 0 done, 1 no confident candidate, 2 bad usage or input, 130 interrupted."""
+    """Run a command. Exit codes: 0 done, 1 no confident candidate, 2 bad usage, input or file system, 130 interrupted."""
     from crystalnet.records import InputError
 
     misuse: type[Any] = typer.BadParameter.__mro__[2]  # the base of all complaints; typer 0.26 has no name for it
@@ -39,6 +39,10 @@ def main() -> None:
         sys.exit(2)
     except misuse as error:
         print(f"crystalnet: {error.format_message()} (see crystalnet --help)", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:  # a folder that cannot be made, a full disk: the user's to mend, wherever it turns up
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"crystalnet: {where}{error.strerror or error}", file=sys.stderr)
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
         print("crystalnet: interrupted", file=sys.stderr)

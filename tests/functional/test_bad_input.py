@@ -72,6 +72,11 @@ COMMAND_CASES = {
         ["fetch", "--source", "prototypes", "--system", "cubic", "--types", "absent.jsonl"],
         "absent.jsonl",
     ),
+    "data into a file": (
+        ["fetch", "--source", "files", "--system", "cubic", "--out", "empty.xy/o", "CIF"],
+        "empty.xy",
+    ),
+    "a simulation into a file": (["simulate", "CIF", "--out", "empty.xy/o.xy"], "empty.xy"),
     "unknown preset": (["train", "--preset", "huge"], "--preset"),
     "train on another system": (["train", "--system", "monoclinic"], "--system"),
     "train without data": (["train", "--data", "absent", "--out", "run"], "absent"),
