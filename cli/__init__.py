@@ -28,7 +28,7 @@ app.command()(info.info)
 
 
 def main() -> None:
-    """Run a command. Exit codes: 0 done, 1 no confident candidate, 2 bad usage, input or file system, 130 interrupted."""
+    """Run a command. Exit codes: 0 done, 1 no confident candidate, 2 bad usage, input or disk, 130 interrupted."""
     from crystalnet.records import InputError
 
     misuse: type[Any] = typer.BadParameter.__mro__[2]  # the base of all complaints; typer 0.26 has no name for it
