@@ -91,6 +91,7 @@ def collect(data: Path, out: Path, count: int, share: str) -> None:
                 degraded_pattern(truth, impurity, seed),
                 elements=sorted({s for s in record["species"]}),
                 formula=record["formula"] if formula else None,
+                own_types=False,
             )
         except (InputError, ValueError) as error:
             answer: dict[str, Any] = {"refused": str(error), "candidates": []}

@@ -10,12 +10,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from itertools import permutations, product
+from pathlib import Path
 
 import numpy as np
 
+from crystalnet.data.fetch import default_directory
 from crystalnet.data.prototypes import closest_contacts, types_table
+from crystalnet.data.records_file import Record
+from crystalnet.data.store import read_types
 from crystalnet.density.atoms import MAX_ATOMS, Decomposition, decompose, orbits_of
 from crystalnet.density.orbits import decompose_orbits, symmetries_of
 from crystalnet.density.promolecule import element_table
@@ -211,13 +215,29 @@ class CatalogueType:
 @cache
 def catalogue(system: str) -> tuple[CatalogueType, ...]:
     """The package's structure types of one system."""
+    return _catalogue_types(types_table(system))
+
+
+def own_catalogue(system: str) -> tuple[CatalogueType, ...]:
+    """Further types of the user's data set of one system, where there is one. InputError where it is damaged."""
+    directory = default_directory(system)
+    manifest = directory / "manifest.json"
+    return _own_types(directory, manifest.stat().st_mtime_ns) if manifest.is_file() else ()
+
+
+@lru_cache(maxsize=4)  # a batch meets three systems
+def _own_types(directory: Path, changed: int) -> tuple[CatalogueType, ...]:
+    return _catalogue_types(read_types(directory))
+
+
+def _catalogue_types(records: Iterable[Record]) -> tuple[CatalogueType, ...]:
     from spglib import get_spacegroup_type
 
     symbols = {  # one Hall number a space group is enough for its centring letter
         t.number: t.international_short for t in (get_spacegroup_type(hall) for hall in range(530, 0, -1)) if t
     }
     kinds = []
-    for record in types_table(system):
+    for record in records:
         sites = AtomSites(
             np.array(record["lattice"], float), tuple(record["species"]), np.array(record["frac_coords"], float)
         )
@@ -231,17 +251,20 @@ def catalogue_proposals(
     elements: Sequence[str],
     formula: Mapping[str, float] | None = None,
     hexagonal: bool = True,
+    own_types: bool = True,
 ) -> list[Proposal]:
     """Every known type with the right centring and number of elements, decorated in every way, best first.
 
     "X" among the elements stands for one that was not given. hexagonal: in a primitive cell on hexagonal axes, whose
-    metric does not tell the two systems apart, hexagonal types are tried beside the trigonal ones.
+    metric does not tell the two systems apart, hexagonal types are tried beside the trigonal ones. own_types: those of
+    the user's data sets beside the package's.
     """
     found: list[Proposal] = []
     screen = _Screen(cell.primitive_lattice, cell.zero_shift, peaks)
-    kinds = catalogue(cell.system)
-    if hexagonal and cell.system == "trigonal":
-        kinds += catalogue("hexagonal")
+    systems = [cell.system, "hexagonal"] if hexagonal and cell.system == "trigonal" else [cell.system]
+    kinds = [kind for system in systems for kind in catalogue(system)]
+    if own_types:  # after the package's: of equal proposals the first stays
+        kinds += [kind for system in systems for kind in own_catalogue(system)]
     for kind in kinds:
         per_atom = cell.primitive_volume / len(kind.sites)
         if kind.centring != cell.centring or len(set(kind.sites.species)) != len(elements):

@@ -322,6 +322,7 @@ class Evaluation:
                 seed=asked.seed,
                 model=self.model_file,
                 candidates=self.options.candidates,
+                own_types=False,  # scores are the package's, whatever the user has fetched
                 peaks=asked.peaks,
             )
         except InputError as error:

@@ -69,6 +69,7 @@ FREEDOM = 0.02  # of Rwp for each coordinate that symmetry leaves free: a subgro
 SECOND_OPINION, VOLUME = 0.3, 0.15
 UNBALANCED = 0.15  # of Rwp, for a halide or oxide whose charges cannot balance
 MISSING_ELEMENT = 0.25  # of Rwp, for an element that was not given: the user knows the sample
+SURE = 0.9  # confidence; below, a crystal in another cell is no reason to leave the likeliest one (SrLiAlF6, Mg3Hg)
 REFINEMENT_SECONDS = 8.0  # of processor time in all; at least the three most promising are refined
 
 Progress = Callable[[str], None]
@@ -86,6 +87,7 @@ def solve(
     seed: int = 0,
     model: str | Path | None = None,
     candidates: str = "all",
+    own_types: bool = True,
     peaks: Peaks | None = None,
     progress: Progress = lambda stage: None,
 ) -> Solution:
@@ -94,7 +96,8 @@ def solve(
     pattern: file, or a Pattern already read. elements: "Zr,Sb,Pt" or a sequence; formula: "Zr3Sb4Pt3"; both optional.
     wavelength: a name (CuKa, MoKa1, ...) or Å. system: auto, cubic or trigonal. cell: "a", "a,c" or "a,alpha=55".
     guesses: latent samples, the first being the mean. candidates: "all" or "network" (no catalogue).
-    peaks: its lines where they are known; else they are picked from it.
+    own_types: the catalogue holds the structure types of the user's data sets too; without them an answer does not
+    depend on what was fetched. peaks: its lines where they are known; else they are picked from it.
     Raises InputError for anything that cannot be used.
 
     Too slow for a test of its own (the tutorial's commands, which are one, include it):
@@ -126,7 +129,7 @@ def solve(
     def types_in(cell: Cell, symbols: tuple[str, ...]) -> list[Proposal]:
         if candidates == "network" or not symbols:
             return []
-        return catalogue_proposals(cell, peaks, symbols, amounts, hexagonal=system == "auto")
+        return catalogue_proposals(cell, peaks, symbols, amounts, system == "auto", own_types)
 
     densities: dict[Cell, np.ndarray] = {}
     proposals: list[Proposal] = []
@@ -146,8 +149,8 @@ def solve(
         ranked = _refined(proposals, measured, peaks)
     with clock("ranking"):
         answers = tuple(_candidate(r, ranked, densities, peaks, amounts is not None) for r in ranked[:REPORTED])
-        best = cells[0] if cells else None  # a crystal that nobody believes is no reason to leave it
-        if answers and _believable(answers[0]):
+        best = cells[0] if cells else None  # a crystal that is in doubt is no reason to leave it
+        if answers and (answers[0].confidence or 0.0) >= SURE:
             best = _own_cell(ranked[0], cells)
     maps = np.zeros((0, GRID, GRID, GRID))
     if best is not None:

@@ -32,6 +32,7 @@ from crystalnet.data import prototypes
 from crystalnet.data.dataset import CrystalDataset
 from crystalnet.data.records_file import structure_of
 from crystalnet.data.splits import may_train, split_of
+from crystalnet.data.store import read_types
 from crystalnet.density import promolecule
 
 KEY = "0123456789abcdefSECRETSECRET4567"  # 32 characters, as the real ones
@@ -222,6 +223,7 @@ def test_everything_retrievable_is_retrieved_once(
     capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     out = tmp_path / "set"
+    monkeypatch.setattr(prototypes, "types_table", lambda system: ())  # every type is a further one
     assert fetch(out, monkeypatch) == 0
     wanted = {
         row["material_id"]
@@ -236,6 +238,7 @@ def test_everything_retrievable_is_retrieved_once(
     assert all(failed[name] == "no charge density" for name in materials.missing & wanted)
     assert all("electrons a cell, no whole number" in failed[name] for name in materials.broken & wanted)
 
+    assert sorted(row["protostructure"] for row in read_types(out)) == sorted(SHAPES)
     downloads = {q: n for q, n in server.answered.items() if q.startswith("/chgcars/")}
     assert set(downloads.values()) == {1} and len(downloads) == len(wanted - materials.missing)
     assert set(server.faults) == set(FAULTS) and server.keys == {KEY}

@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from crystalnet.candidates import own_catalogue
 from crystalnet.cli import main
 from crystalnet.data import prototypes
 from crystalnet.data.dataset import CrystalDataset
@@ -23,25 +25,27 @@ from crystalnet.data.splits import Splits
 from crystalnet.data.store import write_store
 from crystalnet.records import InputError
 
+ALL_TYPES = prototypes.types_table("cubic")
+
 
 @pytest.fixture(autouse=True)
 def few_types(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sets of small cells: the tests are about files."""
     names = {"AB_cF8_225_a_b", "ABC3_cP5_221_a_b_c", "AB_cP2_221_a_b"}
-    rows = tuple(r for r in prototypes.types_table("cubic") if r["protostructure"] in names)
+    rows = tuple(r for r in ALL_TYPES if r["protostructure"] in names)
     monkeypatch.setattr(prototypes, "types_table", lambda system: rows)
 
 
 @pytest.fixture
 def dft_set(tmp_path: Path) -> Path:
     """Five crystals with stored maps."""
-    types = prototypes.embedded_types("cubic")
+    types, types_row = prototypes.embedded_types("cubic"), prototypes.types_table("cubic")[0]
     records = list(prototypes.generate(types, 5))
     rng = np.random.default_rng(0)
     for record in records:
         record["density"] = rng.random((50, 50, 50))
     about = {"source": "test", "crystalnet": "0", "system": "cubic", "density": "dft"}
-    write_store(tmp_path / "dft", records, about, [{"id": "mp-1", "reason": "no charge density"}])
+    write_store(tmp_path / "dft", records, about, [{"id": "mp-1", "reason": "no charge density"}], [types_row])
     return tmp_path / "dft"
 
 
@@ -67,7 +71,16 @@ def test_stored_maps_are_the_ones_trained_on(dft_set: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "file", ["maps-00000.npy", "lattices.npy", "records.jsonl", "offsets.npy", "failures.jsonl", "manifest.json"]
+    "file",
+    [
+        "maps-00000.npy",
+        "lattices.npy",
+        "records.jsonl",
+        "offsets.npy",
+        "failures.jsonl",
+        "types.jsonl.gz",
+        "manifest.json",
+    ],
 )
 def test_a_flipped_byte_or_a_missing_file_is_named(
     file: str, dft_set: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -164,6 +177,22 @@ def test_types_are_left_out_whole(tmp_path: Path) -> None:
     for name in names:
         assert len({row["split"] for row in rows if row["type"] == name}) <= 1
     assert json.loads((tmp_path / "set" / "manifest.json").read_text())["split"]["by"] == "type"
+
+
+def test_types_of_a_file_reach_the_catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    salt, pyrite = (
+        next(r for r in ALL_TYPES if r["protostructure"] == kind) for kind in ("AB_cF8_225_a_b", "AB2_cP12_205_a_c")
+    )
+    counts = Counter(pyrite["species"])
+    reserved = pyrite | {"formula": "FeS2", "species": ["Fe" if counts[s] == 4 else "S" for s in pyrite["species"]]}
+    rows = [salt, reserved, pyrite, pyrite | {"id": "again"}]
+    (tmp_path / "types.jsonl").write_text("".join(prototypes.dump_json(r) + "\n" for r in rows))
+    monkeypatch.setenv("CRYSTALNET_DATA", str(tmp_path))
+    options = ("--source", "prototypes", "--system", "cubic", "--limit", 3, "--types", tmp_path / "types.jsonl")
+    assert run(monkeypatch, "fetch", *options) == 0
+    assert run(monkeypatch, "data", "verify", tmp_path / "cubic") == 0
+    (kind,) = own_catalogue("cubic")
+    assert kind.centring == "P" and set(kind.sites.species) == set(pyrite["species"])
 
 
 def test_workers_end_with_a_killed_parent() -> None:

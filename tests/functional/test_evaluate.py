@@ -122,6 +122,15 @@ def test_a_crystals_scores_do_not_depend_on_the_others(folder: Path, scores: dic
     assert row["ssim"] == same["ssim"] and row["structure"] == same["structure"]
 
 
+def test_what_a_user_has_fetched_changes_no_score(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CRYSTALNET_DATA", str(folder / "own"))
+    (folder / "own" / "cubic").mkdir(parents=True)
+    (folder / "own" / "cubic" / "manifest.json").write_text("damaged: `solve` would say so")
+    options = QUICK | {"model": folder / "run" / "model.safetensors", "limit": 1, "candidates": "all"}
+    (row,) = evaluate(folder / "records.jsonl", **options)["per_crystal"]
+    assert row["failure"] is None
+
+
 def command(*arguments: str) -> int:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.argv", ["crystalnet", "evaluate", *arguments])

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from itertools import permutations
+from pathlib import Path
 
 import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
 from crystalnet.candidates import _Screen, catalogue, catalogue_proposals, misfit
+from crystalnet.data.files import fetch_files
 from crystalnet.data.prototypes import closest_contacts, covalent_radius, embedded_types
+from crystalnet.data.splits import Splits
 from crystalnet.elements import ATOMIC_NUMBER
 from crystalnet.ops.reflections import reflections
-from crystalnet.records import AtomSites, Cell, Peaks, Radiation
+from crystalnet.records import AtomSites, Cell, InputError, Peaks, Radiation
 from crystalnet.xrd.profile import polarisation_ratio
 from crystalnet.xrd.refine import intensity_misfit
 
@@ -101,6 +105,38 @@ def test_hexagonal_types_are_primitive_and_train_nothing() -> None:
     assert len(kinds) > 200 and {kind.centring for kind in kinds} == {"P"}
     rhombohedral = catalogue_proposals(Cell("trigonal", "R", 5.0, 13.7), observed(QUARTZ), ("O", "Si"))
     assert rhombohedral and not {kind.label for kind in kinds} & {p.origin for p in rhombohedral}
+
+
+def borate(a: float, metal: str, boron: str, oxygen: str) -> Structure:
+    """Zn4B6O13, a type that the package's table lacks."""
+    positions = [[0.142] * 3, [0.25, 0.5, 0], [0, 0, 0], [0.136, 0.136, 0.41]]
+    return Structure.from_spacegroup("I-43m", Lattice.cubic(a), [metal, boron, oxygen, oxygen], positions)
+
+
+def test_types_of_the_users_own_data_set_are_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CRYSTALNET_DATA", str(tmp_path))
+    borate(8.5, "Mg", "Al", "O").to(str(tmp_path / "0-reserved.cif"))
+    borate(7.48, "Zn", "B", "O").to(str(tmp_path / "1-zinc.cif"))
+    borate(7.5, "Mg", "B", "O").to(str(tmp_path / "2-the-same-again.cif"))
+    fetch_files("cubic", tmp_path / "cubic", (tmp_path,), None, Splits(), lambda done, total: None)
+
+    cell, elements = Cell("cubic", "I", 10.3, 10.3), ("Cd", "Ga", "S")
+    peaks = observed(borate(10.3, *elements))
+    found = catalogue_proposals(cell, peaks, elements)
+    best = found[0]
+    assert best.origin == "1-zinc.cif" and best.misfit < 0.01
+    assert best.sites.structure().composition.reduced_formula == "Cd4Ga6S13"
+    assert not {p.origin for p in found} & {"0-reserved.cif", "2-the-same-again.cif"}
+    without = catalogue_proposals(cell, peaks, elements, own_types=False)
+    assert all(p.misfit > 0.1 for p in without)
+
+    shutil.copytree(tmp_path / "cubic", tmp_path / "damaged" / "cubic")
+    types = tmp_path / "damaged" / "cubic" / "types.jsonl.gz"
+    types.write_bytes(types.read_bytes()[:-1])
+    monkeypatch.setenv("CRYSTALNET_DATA", str(tmp_path / "damaged"))
+    with pytest.raises(InputError, match=r"types\.jsonl\.gz: damaged"):
+        catalogue_proposals(cell, peaks, elements)
+    assert len(catalogue_proposals(cell, peaks, elements, own_types=False)) == len(without)
 
 
 def test_networks_learn_from_trigonal_types_alone() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from crystalnet import __version__
 from crystalnet.config import SYSTEMS
 from crystalnet.data import files, prototypes
+from crystalnet.data.further_types import FurtherTypes
 from crystalnet.data.splits import Splits, read_splits
 from crystalnet.data.store import file_sha256, write_store
 from crystalnet.records import InputError
@@ -106,8 +107,12 @@ def fetch_prototypes(
     """
     splits = splits or Splits()
     types = prototypes.embedded_types(system)
+    further = FurtherTypes(system)
     for path in types_files:
-        types += prototypes.types_of_file(path, system)
+        given = prototypes.types_of_file(path, system)
+        types += given
+        for kind in given:
+            further.show(prototypes.original_crystal(kind))
     about = {
         "crystalnet": __version__,
         "source": "prototypes",
@@ -129,6 +134,6 @@ def fetch_prototypes(
             progress(done, limit)
             yield record | {"split": splits.of(record["id"], record["formula"], record["type"])}
 
-    count = write_store(out, records(), about)
+    count = write_store(out, records(), about, types=further.records)
     journal.unlink(missing_ok=True)  # the types themselves may have been enough
     return count

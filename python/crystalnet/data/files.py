@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crystalnet import __version__
+from crystalnet.data.further_types import FurtherTypes
 from crystalnet.data.records_file import Record, read_records, structure_of
 from crystalnet.data.splits import Splits, may_train
 from crystalnet.data.store import write_store
@@ -54,7 +55,8 @@ def fetch_files(
 ) -> int:
     """A data set of the user's structures of one system; failures.jsonl in it says what cannot be used and why."""
     failures: list[dict[str, str]] = []
-    made = _records(system, paths, splits, failures, progress)
+    made = _limited(_records(system, paths, splits, failures, progress), limit)
+    further = FurtherTypes(system)
     about = {
         "crystalnet": __version__,
         "source": "files",
@@ -62,7 +64,7 @@ def fetch_files(
         "density": "promolecule",
         "split": splits.describe(),
     }
-    return write_store(out, _limited(made, limit), about, failures)
+    return write_store(out, further.of(made), about, failures, further.records)
 
 
 def _limited(records: Iterator[Record], limit: int | None) -> Iterator[Record]:

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from crystalnet import __version__
+from crystalnet.data.further_types import FurtherTypes
 from crystalnet.data.records_file import Record
 from crystalnet.data.resample import alignment, fourier_resample
 from crystalnet.data.splits import Splits, may_train
@@ -355,7 +356,8 @@ class _Fetch:
             "density": "dft",
             "split": self.splits.describe(),
         }
-        count = write_store(self.out, self._records(groups), about, failures)
+        further = FurtherTypes(self.system)
+        count = write_store(self.out, further.of(self._records(groups)), about, failures, further.records)
         if waiting:
             self.say(f"{len(waiting)} materials got no answer; the same command asks for those alone.")
         else:

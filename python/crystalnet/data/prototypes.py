@@ -289,7 +289,7 @@ def _system(space_group: int) -> str:
     return "cubic" if space_group >= 195 else "hexagonal" if space_group >= 168 else "trigonal"
 
 
-def _original(kind: StructureType) -> Record:
+def original_crystal(kind: StructureType) -> Record:
     """The real crystal a type was taken from."""
     return {
         "id": kind.label,
@@ -350,7 +350,7 @@ def generate(
     """
     seen: set[tuple[str, int, str]] = set()
     emitted = 0
-    originals = (_original(kind) for kind in types if may_train(kind.formula))
+    originals = (original_crystal(kind) for kind in types if may_train(kind.formula))
     for record in chain(originals, _decorations(types, limit, seed, jobs, random_share, journal)):
         key = (record["formula"], record["space_group"], record["type"])
         if key not in seen:

@@ -7,6 +7,7 @@
     atomic_numbers.npy     (A,) uint8
     frac_coords.npy        (A, 3) float64
     maps-00000.npy, ...    (SHARD, 50³) float16, e/Å³, the last one shorter; only where densities come from DFT
+    types.jsonl.gz         structure types that the package's table lacks, for the catalogue; only where there is any
     failures.jsonl         id and reason of what the source could not give; only where there is any
 
 Densities of promolecule sources and all patterns follow from the crystals and are not stored. Readable with numpy
@@ -15,6 +16,7 @@ alone.
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
@@ -26,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+from crystalnet.data.records_file import Record, read_records
 from crystalnet.data.splits import split_of
 from crystalnet.elements import ATOMIC_NUMBER, SYMBOLS
 from crystalnet.records import AtomSites, InputError
@@ -33,6 +36,7 @@ from crystalnet.records import AtomSites, InputError
 FORMAT = 2  # 1 had no hash of the manifest itself
 SHARD = 1024  # maps a file: 256 MB, what an interrupted build loses at most
 ARRAYS = ("lattices", "offsets", "atomic_numbers", "frac_coords")
+TYPES = "types.jsonl.gz"
 
 
 @dataclass(frozen=True)
@@ -56,18 +60,22 @@ class Crystals:
 
 
 def write_store(
-    directory: Path, records: Iterable[dict[str, Any]], about: dict[str, Any], failures: Sequence[dict[str, str]] = ()
+    directory: Path,
+    records: Iterable[Record],
+    about: dict[str, Any],
+    failures: Sequence[dict[str, str]] = (),
+    types: Sequence[Record] = (),
 ) -> int:
     """Write a data set from structure records, all or nothing. Returns the count.
 
     A record's "density" (50³ values, e/Å³), where there is one, is stored; then every record needs one. `about` goes
-    into the manifest; failures {"id", "reason"} are read when the records are exhausted.
+    into the manifest; failures {"id", "reason"} and types are read when the records are exhausted.
     """
     partial = directory.with_name(directory.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        count = _write_files(partial, records, about, failures)
+        count = _write_files(partial, records, about, failures, types)
     except BaseException:
         shutil.rmtree(partial)
         raise
@@ -81,7 +89,11 @@ def write_store(
 
 
 def _write_files(
-    partial: Path, records: Iterable[dict[str, Any]], about: dict[str, Any], failures: Sequence[dict[str, str]]
+    partial: Path,
+    records: Iterable[Record],
+    about: dict[str, Any],
+    failures: Sequence[dict[str, str]],
+    types: Sequence[Record],
 ) -> int:
     lattices: list[np.ndarray] = []
     coordinates: list[np.ndarray] = []
@@ -106,6 +118,9 @@ def _write_files(
         raise ValueError(f"{maps.count} densities for {len(lattices)} crystals")
     if failures:
         (partial / "failures.jsonl").write_text("".join(json.dumps(f, ensure_ascii=False) + "\n" for f in failures))
+    if types:
+        lines = "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in types)
+        (partial / TYPES).write_bytes(gzip.compress(lines.encode(), mtime=0))
     arrays = (np.array(lattices), np.cumsum(counts), np.array(numbers, np.uint8), np.concatenate(coordinates))
     for name, array in zip(ARRAYS, arrays, strict=True):
         np.save(partial / f"{name}.npy", array)
@@ -171,12 +186,15 @@ def verify_store(directory: Path) -> dict[str, Any]:
     """Check every file against its hash; returns the manifest. InputError names the first file that is wrong."""
     manifest = read_manifest(directory)
     for name, expected in manifest["sha256"].items():
-        path = directory / name
-        if not path.is_file():
-            raise InputError(f"{path}: missing; run `crystalnet fetch` again")
-        if file_sha256(path) != expected:
-            raise InputError(f"{path}: damaged (its SHA-256 differs from the manifest's); run `crystalnet fetch` again")
+        _verify_file(directory / name, expected)
     return manifest
+
+
+def _verify_file(path: Path, expected: str) -> None:
+    if not path.is_file():
+        raise InputError(f"{path}: missing; run `crystalnet fetch` again")
+    if file_sha256(path) != expected:
+        raise InputError(f"{path}: damaged (its SHA-256 differs from the manifest's); run `crystalnet fetch` again")
 
 
 def read_store(directory: Path) -> Crystals:
@@ -185,6 +203,15 @@ def read_store(directory: Path) -> Crystals:
     rows = (directory / "records.jsonl").read_text(encoding="utf-8").splitlines()
     arrays = {name: np.load(directory / f"{name}.npy") for name in ARRAYS}
     return Crystals(records=tuple(json.loads(row) for row in rows), **arrays)
+
+
+def read_types(directory: Path) -> list[Record]:
+    """The structure types that a data set adds to the package's, after verifying them alone."""
+    expected = read_manifest(directory)["sha256"].get(TYPES)
+    if expected is None:
+        return []
+    _verify_file(directory / TYPES, expected)
+    return list(read_records(directory / TYPES))
 
 
 def open_maps(directory: Path, manifest: dict[str, Any]) -> list[np.ndarray]:
@@ -211,7 +238,7 @@ def describe(directory: Path) -> str:
     lines = [
         f"{directory}: {len(crystals)} {manifest.get('system', '')} crystals from {manifest['source']}",
         f"  splits       {', '.join(f'{name} {count}' for name, count in sorted(splits.items()))}",
-        f"  types        {len(types)}",
+        f"  types        {len(types)}; {len(read_types(directory))} that the package lacks, for solve's catalogue",
         f"  compositions {len({record['formula'] for record in crystals.records})}",
         f"  atoms a cell {atoms.min()} to {atoms.max()}, median {int(np.median(atoms))}",
         f"  cell edges   {edges.min():.1f} to {edges.max():.1f} Å",

@@ -15,7 +15,7 @@ from crystalnet.records import AtomSites, InputError
 
 SYMPREC = 0.02  # Å; the atoms were already moved onto their positions
 SAME_PLACE = 0.1  # Å between an atom moved and the canonical one: the rules of both round coordinates
-AGREEMENT = 0.9  # correlation of a density with its atoms' own: a blend of two descriptions is neither
+AGREEMENT = 0.95  # correlation of a density with its atoms' own: a blend of two descriptions is neither
 EXACT = 24  # translations between descriptions are multiples of 1/24, unless an axis is polar
 
 

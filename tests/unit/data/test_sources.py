@@ -23,7 +23,7 @@ from crystalnet.data.materials_project import canonical_density
 from crystalnet.data.records_file import structure_of
 from crystalnet.data.resample import alignment, fourier_resample
 from crystalnet.data.splits import Splits, may_train, read_splits, reserved_formulas
-from crystalnet.data.store import read_manifest, read_store
+from crystalnet.data.store import read_manifest, read_store, read_types
 from crystalnet.density import promolecule
 from crystalnet.density.cell import canonical_sites, standard_primitive
 from crystalnet.density.promolecule import promolecule_density
@@ -115,6 +115,7 @@ def test_files_are_taken_or_refused_with_reasons(tmp_path: Path) -> None:
     }.items():
         assert said in reasons[name]
     assert "failures.jsonl" in read_manifest(tmp_path / "set")["sha256"]
+    assert not read_types(tmp_path / "set")  # rock salt and CsCl are in the package's table
 
 
 # --- splits -------------------------------------------------------------------------------------------------------
