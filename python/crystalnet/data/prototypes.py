@@ -113,7 +113,8 @@ def embedded_types(system: str) -> list[StructureType]:
 
 def types_of_file(path: Path, system: str) -> list[StructureType]:
     """Types of a file of structure records, compositions reserved for judging left out; one a crystal."""
-    return _usable_types([record for record in read_records(path, system) if may_train(record["formula"])])
+    records = read_records(path, system)  # whose own formulas may be spelt otherwise than the reserved ones
+    return _usable_types([r for r in records if may_train(structure_of(r).composition.reduced_formula)])
 
 
 def _usable_types(records: Sequence[Record], canonical: bool = False) -> list[StructureType]:
