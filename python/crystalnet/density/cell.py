@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 SYMPREC = 0.01  # Å, experimental and generated structures
 SYMPREC_RELAXED = 0.1  # Å, DFT-relaxed structures
 KEY_TOLERANCE = 1e-3  # per atom: well above coordinate rounding, well below what separates two descriptions
-METRIC_STEPS = 1e6  # of a metric tensor, relative to its largest length: far below any tolerance asked for
+METRIC_STEPS = 1e9  # of a metric tensor, relative to its largest length: fine enough for the edges of a tall cell
 SHIFT_STEPS = 24  # normaliser translations are multiples of 1/2, 1/3, 1/4, 1/8 of primitive vectors
 
 
@@ -90,7 +90,8 @@ def canonical_sites(structure: Structure, symprec: float = SYMPREC) -> AtomSites
 def holohedry(lattice: np.ndarray, tolerance: float = 1e-3) -> np.ndarray:
     """Integer matrices that preserve the metric of a lattice: (m, 3, 3); they act on fractional columns, x' = P x.
 
-    lattice (3, 3) Å rows. tolerance relative. 48 for cubic lattices, 12 for rhombohedral, 24 for hexagonal ones.
+    lattice (3, 3) Å rows. tolerance relative to the edges that a length or a product is of. 48 for cubic lattices,
+    12 for rhombohedral, 24 for hexagonal ones.
     """
     metric = lattice @ lattice.T
     # Whatever its size, a lattice of one shape is worked out once.
@@ -103,14 +104,15 @@ def _holohedry_of(shape: bytes, tolerance: float) -> np.ndarray:
     metric = np.frombuffer(shape, dtype=np.int64).reshape(3, 3) / METRIC_STEPS
     vectors = np.array(list(product((-2, -1, 0, 1, 2), repeat=3)))
     lengths = np.einsum("ni,ij,nj->n", vectors, metric, vectors)
-    slack = tolerance * np.diag(metric).max()
-    columns = [vectors[np.abs(lengths - metric[i, i]) < slack] for i in range(3)]
+    edges = np.sqrt(np.diag(metric))
+    slack = tolerance * np.outer(edges, edges)
+    columns = [vectors[np.abs(lengths - metric[i, i]) < slack[i, i]] for i in range(3)]
     found = []
     for a, b in product(columns[0], columns[1]):
-        if abs(a @ metric @ b - metric[0, 1]) > slack:
+        if abs(a @ metric @ b - metric[0, 1]) > slack[0, 1]:
             continue
         for c in columns[2]:
-            if abs(a @ metric @ c - metric[0, 2]) < slack and abs(b @ metric @ c - metric[1, 2]) < slack:
+            if abs(a @ metric @ c - metric[0, 2]) < slack[0, 2] and abs(b @ metric @ c - metric[1, 2]) < slack[1, 2]:
                 found.append(np.column_stack([a, b, c]))
     return np.array(found)
 

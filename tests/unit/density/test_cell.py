@@ -21,6 +21,7 @@ def test_holohedry_orders() -> None:
         assert len(holohedry(Cell("cubic", centring, 5.0, 5.0).primitive_lattice)) == 48
     assert len(holohedry(Cell("trigonal", "P", 5.0, 6.0).primitive_lattice)) == 24
     assert len(holohedry(Cell("trigonal", "R", 5.0, 14.0).primitive_lattice)) == 12
+    assert len(holohedry(Cell("trigonal", "P", 3.0, 120.0).primitive_lattice)) == 24  # a tall cell has no more
 
 
 def test_rarest_element_lies_on_the_origin() -> None:
