@@ -15,6 +15,7 @@ from crystalnet.ops.ssim import cube_rotations, rotate, ssim3d_rotations
 from crystalnet.symmetry import one_hand
 
 if TYPE_CHECKING:
+    from pymatgen.analysis.structure_matcher import StructureMatcher
     from pymatgen.core import Structure
 
 VOLUME_TOLERANCE = 0.10  # of the volume per atom: StructureMatcher rescales and would pass a cell 50 % too large
@@ -86,9 +87,8 @@ def structure_scores(truth: Structure, candidates: Sequence[Structure], space_gr
     from pymatgen.analysis.structure_matcher import StructureMatcher
     from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
-    loose = StructureMatcher(ltol=0.3, stol=0.5, angle_tol=10)
     strict = StructureMatcher(ltol=0.2, stol=0.3, angle_tol=5)
-    hits = [same_volume(truth, c) and loose.fit(truth, c) for c in candidates]
+    hits = [matches(truth, c) for c in candidates]
     result: dict[str, Any] = {
         "match_top1": bool(hits and hits[0]),
         "match_any": any(hits),
@@ -98,7 +98,7 @@ def structure_scores(truth: Structure, candidates: Sequence[Structure], space_gr
     }
     if result["match_top1"]:
         first = candidates[0]
-        distance = loose.get_rms_dist(truth, first)
+        distance = _loose().get_rms_dist(truth, first)
         if distance is not None:
             result["rmsd"] = float(distance[0] * (truth.volume / len(truth)) ** (1 / 3))
         result["strict_top1"] = bool(strict.fit(truth, first) and same_cell(truth, first))
@@ -110,6 +110,17 @@ def structure_scores(truth: Structure, candidates: Sequence[Structure], space_gr
             and result["rmsd"] <= EXACT_RMSD
         )
     return result
+
+
+def matches(truth: Structure, candidate: Structure) -> bool:
+    """Equal by StructureMatcher(ltol=0.3, stol=0.5, angle_tol=10), which rescales, and in volume per atom."""
+    return same_volume(truth, candidate) and bool(_loose().fit(truth, candidate))
+
+
+def _loose() -> StructureMatcher:
+    from pymatgen.analysis.structure_matcher import StructureMatcher
+
+    return StructureMatcher(ltol=0.3, stol=0.5, angle_tol=10)
 
 
 def same_volume(one: Structure, other: Structure) -> bool:

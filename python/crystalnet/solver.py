@@ -50,7 +50,7 @@ from crystalnet.xrd.indexing import cell_from_option, centrings, index_peaks
 from crystalnet.xrd.peaks import find_peaks
 from crystalnet.xrd.radiation import parse_wavelength
 from crystalnet.xrd.reader import read_pattern
-from crystalnet.xrd.refine import refine
+from crystalnet.xrd.refine import MAX_SHIFT, refine
 from crystalnet.xrd.vector import observed_vector
 
 CELLS_TRIED = 4  # indexing's first cell is right nine times in ten; the others cost a second each
@@ -331,7 +331,10 @@ def _refined(proposals: list[Proposal], pattern: Pattern, peaks: Peaks) -> list[
     started = time.thread_time()
     for proposal in [p for p in chosen if p.misfit <= limit]:
         conventional = _conventional(proposal.sites)
-        if conventional is not None:
+        twin = next((i for i, entry in enumerate(fitted) if conventional and _would_end_in(conventional, entry)), None)
+        if twin is not None:
+            fitted[twin] = replace(fitted[twin], sources=fitted[twin].sources | {proposal.source})
+        elif conventional is not None:
             fit = refine(pattern, peaks, conventional, zero_shift=proposal.cell.zero_shift)
             left = misfit(fit.sites, peaks, replace(proposal.cell, zero_shift=fit.zero_shift))
             ratio = _volume_ratio(fit.sites)
@@ -387,6 +390,27 @@ def _same_crystal(one: Fit, other: Fit) -> bool:
     if abs(one.rwp - other.rwp) > SAME_RWP or sorted(set(one.sites.species)) != sorted(set(other.sites.species)):
         return False
     return bool(StructureMatcher(ltol=0.02, stol=0.05, angle_tol=1).fit(one.sites.structure(), other.sites.structure()))
+
+
+def _would_end_in(sites: AtomSites, refined: _Refined) -> bool:
+    """Refinement would take these atoms where it took others: lines well explained there, the same space group, and no
+    atom farther off than it moves one.
+    """
+    from pymatgen.analysis.structure_matcher import StructureMatcher
+
+    if refined.misfit > WELL_EXPLAINED or Counter(sites.species) != Counter(refined.fit.sites.species):
+        return False
+    if _space_group(sites) != _space_group(refined.fit.sites):
+        return False
+    distances = StructureMatcher(ltol=0.02, angle_tol=1).get_rms_dist(refined.fit.sites.structure(), sites.structure())
+    per_atom = abs(np.linalg.det(sites.lattice)) / len(sites)
+    return distances is not None and bool(distances[1] * per_atom ** (1 / 3) < MAX_SHIFT)
+
+
+def _space_group(sites: AtomSites) -> int:
+    from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
+
+    return int(SpacegroupAnalyzer(sites.structure(), SYMPREC).get_space_group_number())
 
 
 def _conventional(sites: AtomSites) -> AtomSites | None:

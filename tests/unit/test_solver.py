@@ -1,10 +1,13 @@
 """Parts of the solver that a whole run seldom reaches."""
 
+from dataclasses import replace
+
 import numpy as np
+from pymatgen.core import Lattice, Structure
 
 from crystalnet.candidates import Proposal
 from crystalnet.records import AtomSites, Cell, Fit
-from crystalnet.solver import _own_cell, _Refined
+from crystalnet.solver import _own_cell, _Refined, _would_end_in
 
 
 def refined(sites: AtomSites, cell: Cell) -> _Refined:
@@ -20,3 +23,19 @@ def test_a_crystal_found_in_a_multiple_cell_is_reported_with_its_own():
     assert _own_cell(refined(selenium, double), [double, small]) is small
     assert _own_cell(refined(salt, double), [double, small]) is double
     assert _own_cell(refined(selenium, double), [double]) is double
+
+
+def pyrite(x: float, species: tuple[str, str] = ("Fe", "S")) -> AtomSites:
+    crystal = Structure.from_spacegroup("Pa-3", Lattice.cubic(5.42), species, [[0, 0, 0], [x, x, x]])
+    return AtomSites.from_structure(crystal)
+
+
+def test_atoms_within_reach_of_a_good_refinement_are_not_refined_again():
+    good = refined(pyrite(0.385), Cell("cubic", "P", 5.42, 5.42))
+    assert _would_end_in(pyrite(0.40), good)
+    assert _would_end_in(pyrite(0.60), good)  # the same, seen from another side
+    assert not _would_end_in(pyrite(0.45), good)  # 0.6 Å off
+    assert not _would_end_in(pyrite(0.40, ("S", "Fe")), good)
+    assert not _would_end_in(pyrite(0.40), replace(good, misfit=0.3))  # no good refinement
+    broken = replace(pyrite(0.40), frac_coords=pyrite(0.40).frac_coords + 0.002 * np.eye(12, 3))
+    assert not _would_end_in(broken, good)  # lower symmetry may fit better

@@ -74,9 +74,9 @@ def refine(
             warnings.simplefilter("ignore")  # the library's remarks on absurd candidates
             fit = _Rietveld(pattern, peaks, _Crystal(sites), zero_shift)
             fit.profile(deadline)
+            if free_coordinates:
+                fit.coordinates(deadline)
             best = _better(best, fit.result())
-            if free_coordinates and fit.coordinates(deadline):
-                best = _better(best, fit.result())
     except Exception:  # an absurd candidate can break the library anywhere; what counts is its Rwp
         pass
     return best
@@ -246,7 +246,7 @@ class _Rietveld:
         self.data = PatternData(two_theta=two_theta.tolist(), intensity=intensity.tolist(), sigma=sigma.tolist())
         instrument = _instrument(peaks, zero_shift, two_theta, background)
         self.model = Refinement(Structure(phases=[_phase(crystal)]), instrument, history=False)
-        self.rwp = np.inf  # the library's own, background included: only for the weight of the restraints
+        self.rwp = np.inf  # the library's own, background included: to weigh restraints and to compare stages
         unexplained = [f"phases.0.atoms.{i}.occ" for i, symbol in enumerate(crystal.species) if symbol == "X"]
         self.displacement = (*DISPLACEMENT, *unexplained)
         self._tie()
@@ -256,14 +256,25 @@ class _Rietveld:
         stages = {"scale": SCALE, "cell": CELL, "widths": WIDTHS, "displacement": self.displacement}
         self._run(stages, deadline)
 
-    def coordinates(self, deadline: _Deadline) -> bool:
-        """Coordinates, held softly to their start. False where there are none to free, or one went astray."""
+    def coordinates(self, deadline: _Deadline) -> None:
+        """Coordinates, held softly to their start; what went astray or fits no better is taken back."""
+        before = self.model, self.rwp
+        try:
+            self._free_coordinates(deadline)
+            shift = (self._positions() - self.crystal.positions) @ self.crystal.sites.lattice
+            kept = self.rwp < before[1] and np.linalg.norm(shift, axis=1).max() <= MAX_SHIFT
+        except Exception:  # as in `refine`, and the profile's fit stands
+            kept = False
+        if not kept:
+            self.model, self.rwp = before
+
+    def _free_coordinates(self, deadline: _Deadline) -> None:
         from rietx import Refinement
         from rietx.schemas.structure import ValueRestraint
 
         paths = [row.path for row in self.model.parameters() if ".dof." in row.path]
         if not 0 < len(paths) <= len(self.peaks) or not np.isfinite(self.rwp):  # no more unknowns than lines
-            return False
+            return
         structure = self.model.fitted_structure.model_copy(deep=True)
         edge = float(np.linalg.norm(self.crystal.sites.lattice, axis=1).max())
         chi_squared = self.rwp**2 * self.weight_sum
@@ -274,8 +285,6 @@ class _Rietveld:
         self.model = Refinement(structure, self.model.fitted_instrument, history=False)
         self._tie()
         self._run({"coordinates": (*SCALE, *self.displacement, *COORDINATES)}, deadline)
-        shift = (self._positions() - self.crystal.positions) @ self.crystal.sites.lattice
-        return bool(np.linalg.norm(shift, axis=1).max() <= MAX_SHIFT)
 
     def result(self) -> Fit:
         """The fit as it stands, on all points of the pattern."""
