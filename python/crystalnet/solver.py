@@ -27,6 +27,7 @@ from crystalnet.candidates import (
 from crystalnet.checkpoint import Model, load_model, shipped_model
 from crystalnet.confidence import THRESHOLD, evidence, probability
 from crystalnet.config import SYSTEMS
+from crystalnet.data import prototypes
 from crystalnet.data.chemistry import charge_balances
 from crystalnet.density.description import in_canonical_description
 from crystalnet.density.promolecule import GRID, element_table, promolecule_density
@@ -558,18 +559,12 @@ def _warnings(
 
 
 def _volume_ratio(conventional: AtomSites) -> float | None:
-    """Volume over what pymatgen's DLSVolumePredictor expects; None where it cannot say."""
-    import warnings
-
-    from pymatgen.analysis.structure_prediction.volume_predictor import DLSVolumePredictor
-
-    structure = conventional.structure()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return float(structure.volume / DLSVolumePredictor().predict(structure))
-    except Exception:
+    """Volume over the expected one; None where an element is not known."""
+    if "X" in conventional.species:
         return None
+    distance = prototypes.shortest_distances(conventional.lattice, conventional.frac_coords)
+    expected = prototypes.predicted_volume(conventional, distance) / conventional.volume
+    return float(1 / np.clip(expected, *prototypes.SCALING))
 
 
 def _believable(candidate: Candidate) -> bool:

@@ -176,12 +176,12 @@ def closest_contacts(
     """
     order = np.argsort(groups, kind="stable")
     starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
-    distance = _distances(lattice, frac_coords[order])
+    distance = shortest_distances(lattice, frac_coords[order])
     apart = np.minimum.reduceat(np.minimum.reduceat(distance, starts, axis=0), starts, axis=1)
     return [_smallest_ratio(apart, np.array([covalent_radius(s) for s in naming])) for naming in namings]
 
 
-def _distances(lattice: np.ndarray, x: np.ndarray) -> np.ndarray:
+def shortest_distances(lattice: np.ndarray, x: np.ndarray) -> np.ndarray:
     """(N, N) Å: from each atom to the nearest image of each, its own nearest image on the diagonal."""
     shifts = np.array(np.meshgrid(*[(-1, 0, 1)] * 3)).reshape(3, -1).T
     vectors = (x[:, None] - x[None, :])[None] + shifts[:, None, None]
@@ -198,13 +198,20 @@ def _smallest_ratio(distance: np.ndarray, radii: np.ndarray) -> float:
 def _bond_radius(element: str) -> tuple[float, float, float]:
     """(r, k, electronegativity): the element's part of a bond is r + k·sd(electronegativity), Å."""
     from pymatgen.core import Element
-    from pymatgen.core.structure_prediction.volume_predictor import bond_params
 
-    found = bond_params.get(element)
+    found = _bond_parameters().get(element)
     r, k = (float(found["r"]), float(found["k"])) if found else (float(Element(element).atomic_radius or 1.5), 0.0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return r, k, float(Element(element).X)
+
+
+@cache
+def _bond_parameters() -> dict[str, dict[str, float]]:
+    """pymatgen's table, as a file: its module takes a second to load."""
+    text = files("crystalnet.data").joinpath("bond_parameters.json").read_text(encoding="utf-8")
+    parameters: dict[str, dict[str, float]] = json.loads(text)["parameters"]
+    return parameters
 
 
 def predicted_volume(sites: AtomSites, distance: np.ndarray) -> float:
@@ -212,7 +219,7 @@ def predicted_volume(sites: AtomSites, distance: np.ndarray) -> float:
 
     What pymatgen's DLSVolumePredictor(min_scaling=None, max_scaling=None) predicts (Chu et al., Comput. Mater. Sci.
     146, 184, 2018) from pymatgen's table; its own neighbour search takes most of the generator's time.
-    distance: of _distances.
+    distance: of shortest_distances.
     """
     r, k, electronegativity = np.array([_bond_radius(s) for s in sites.species]).T
     return sites.volume / _smallest_ratio(distance, r + k * np.nanstd(electronegativity)) ** 3
@@ -261,7 +268,7 @@ def decorate(
         spread = np.exp(rng.normal(0, VOLUME_SPREAD))
         if not may_train(formula) or (ionic and not charge_balances(Counter(sites.species))):
             continue
-        distance = _distances(lattice, x)
+        distance = shortest_distances(lattice, x)
         factor = np.clip(predicted_volume(sites, distance) / sites.volume, *scaling) * spread
         sites = AtomSites(lattice * np.cbrt(factor), sites.species, x)
         radii = np.array([covalent_radius(s) for s in sites.species])

@@ -67,7 +67,7 @@ def test_volumes_are_pymatgens() -> None:
             warnings.simplefilter("ignore")
             expected = DLSVolumePredictor(min_scaling=None, max_scaling=None).predict(sites.structure())
         assert prototypes.predicted_volume(
-            sites, prototypes._distances(sites.lattice, sites.frac_coords)
+            sites, prototypes.shortest_distances(sites.lattice, sites.frac_coords)
         ) == pytest.approx(expected)
 
 
