@@ -140,12 +140,15 @@ def solve(
         proposals += found
         with clock("catalogue"):
             proposals += types_in(tried, symbols)
-        if min((p.misfit for p in proposals), default=1.0) < WELL_EXPLAINED:
+        least = min((p.misfit for p in proposals), default=1.0)
+        if least < WELL_EXPLAINED:
             break  # the next cells were for the case that this one is wrong
-    else:
-        if cells and symbols and amounts is None:
-            with clock("catalogue"):
-                proposals += types_in(cells[0], (*symbols, "X"))
+    if cells and symbols and amounts is None:
+        with clock("catalogue"):
+            explained = least < WELL_EXPLAINED
+            further = types_in(tried if explained else cells[0], (*symbols, "X"))
+            # Where the given elements explain the lines, one more must do so better from the start.
+            proposals += [p for p in further if p.misfit < least or not explained]
     with clock("refinement"):
         ranked = _refined(proposals, measured, peaks)
     with clock("ranking"):

@@ -159,3 +159,11 @@ def test_evaluate_writes_the_score_block(commanded, tmp_path: Path) -> None:  # 
 def test_python_interface() -> None:
     assert callable(crystalnet.solve)
     assert crystalnet.solve is crystalnet.solve  # importing the solver does not hide the function
+
+
+def test_an_element_left_out_is_missed() -> None:
+    """Zirconium in antimony's place explains the lines, but a further element explains them better."""
+    solution = crystalnet.solve(EXAMPLE, elements="Zr,Pt", wavelength="CuKa")
+    best = solution.candidates[0]
+    assert {site["element"] for site in best.wyckoff} == {"Zr", "Pt", "X"} and best.space_group_symbol == "I-43d"
+    assert any("none of the given elements" in line for line in solution.warnings)
