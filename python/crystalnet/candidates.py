@@ -36,7 +36,7 @@ LIKELY_ELEMENTS = 6  # tried in place of an orbit's own where all combinations a
 MIN_CONTACT = 0.60  # of the covalent radii: below, the proposal is no crystal
 MIN_CONTACT_DECODED = 0.50  # decoded positions are rough; refinement moves them
 VOLUME_PER_ATOM = (3.5, 75.0)  # Å³: diamond has 5.7, solid caesium 115 but no compound of it over 75
-WELL_EXPLAINED = 0.15  # intensity misfit up to which nobody asks for another way, another cell, or one element more
+WELL_EXPLAINED = 0.15  # intensity misfit up to which nobody asks for another way of reading atoms, or another cell
 BATCH = 16  # namings compared at a time: enough to hide Python, few enough for the cache
 
 
