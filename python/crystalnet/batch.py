@@ -8,11 +8,12 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from crystalnet.pool import workers
+from crystalnet.pool import Map, helped, workers
 from crystalnet.progress import stages
 from crystalnet.records import InputError
 
 NO_CONFIDENT_MATCH = 1
+HELPER = ("crystalnet.ranking", "crystalnet.report.figure", "rietx", "matplotlib.figure")  # what shared work imports
 
 
 def solve_files(patterns: list[Path], *, out: Path | None, jobs: int, print_json: bool, **options: Any) -> int:
@@ -28,14 +29,20 @@ def solve_files(patterns: list[Path], *, out: Path | None, jobs: int, print_json
     if len(set(folders)) < len(folders):
         raise InputError("two patterns have the same name and would share a results folder; solve them one by one")
     if len(patterns) == 1:
-        code, document = solve_file(patterns[0], folders[0], options)
+        with helped(HELPER) as mapped:
+            code, document = solve_file(patterns[0], folders[0], options, mapped)
         print(json.dumps(document, indent=1) if print_json else summary_line(patterns[0], document, folders[0]))
         return code
 
-    with workers(jobs if jobs > 1 else None) as mapped:
-        results: list[tuple[int, dict[str, Any], str]] = list(
-            mapped(_guarded, patterns, folders, [options] * len(patterns))
-        )
+    results: list[tuple[int, dict[str, Any], str]]
+    if jobs == 1:
+        with helped(HELPER) as shared:
+            results = [
+                _guarded(pattern, folder, options, shared) for pattern, folder in zip(patterns, folders, strict=True)
+            ]
+    else:
+        with workers(jobs) as mapped:
+            results = list(mapped(_guarded, patterns, folders, [options] * len(patterns)))
     documents = [document for _, document, _ in results]
     if print_json:
         print(json.dumps(documents, indent=1))
@@ -52,24 +59,26 @@ def solve_files(patterns: list[Path], *, out: Path | None, jobs: int, print_json
     return max(code for code, _, _ in results)
 
 
-def solve_file(pattern: Path, folder: Path, options: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+def solve_file(pattern: Path, folder: Path, options: dict[str, Any], mapped: Map = map) -> tuple[int, dict[str, Any]]:
     """Solve one pattern file and write its folder; returns (exit code, solution.json's content)."""
     from crystalnet.report import write_solution
     from crystalnet.solver import is_confident, solve
 
     with stages(pattern.name) as progress:
-        solution = solve(pattern, progress=progress, **options)
+        solution = solve(pattern, progress=progress, mapped=mapped, **options)
         progress("report")
-        document = write_solution(solution, folder)
+        document = write_solution(solution, folder, mapped)
     for warning in solution.warnings:
         print(f"crystalnet: {pattern.name}: {warning}", file=sys.stderr)
     return (0 if is_confident(solution) else NO_CONFIDENT_MATCH), document
 
 
-def _guarded(pattern: Path, folder: Path, options: dict[str, Any]) -> tuple[int, dict[str, Any], str]:
+def _guarded(
+    pattern: Path, folder: Path, options: dict[str, Any], mapped: Map = map
+) -> tuple[int, dict[str, Any], str]:
     """As solve_file, but one bad file does not stop the others: (code, document, what was wrong)."""
     try:
-        return *solve_file(pattern, folder, options), ""
+        return *solve_file(pattern, folder, options, mapped), ""
     except InputError as error:
         return 2, {}, str(error)
     except Exception as error:  # a fault of ours with one of a thousand patterns must not cost the others

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from itertools import permutations, product
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from crystalnet.density.orbits import decompose_orbits, symmetries_of
 from crystalnet.density.promolecule import element_table
 from crystalnet.elements import ATOMIC_NUMBER
 from crystalnet.ops.reflections import LatticeLines
+from crystalnet.pool import Map
 from crystalnet.records import AtomSites, Cell, DensityGrid, Peaks
 from crystalnet.xrd.refine import D_MIN, LineMatch
 
@@ -102,19 +103,41 @@ class _Screen:
 
 
 def network_proposals(
-    densities: np.ndarray, cell: Cell, peaks: Peaks, elements: Sequence[str], formula: Mapping[str, float] | None
+    densities: np.ndarray,
+    cell: Cell,
+    peaks: Peaks,
+    elements: Sequence[str],
+    formula: Mapping[str, float] | None,
+    mapped: Map = map,
 ) -> list[Proposal]:
     """Proposals from densities (N, n, n, n) e/Å³ in the cell's primitive axes, best first; distinct for each density.
 
     elements: those given, each of which must occur; () where nothing is known, and any element may.
     """
+    if not elements:  # where any element may be anything, one density is as much as a few seconds allow
+        densities = densities[:1]
+    task = partial(_read_off, cell=cell, peaks=peaks, elements=tuple(elements), formula=formula)
+    found = [p for own in mapped(task, densities, range(len(densities))) for p in own]
+    return sorted(found, key=lambda p: p.misfit)
+
+
+def _read_off(
+    values: np.ndarray,
+    number: int,
+    *,
+    cell: Cell,
+    peaks: Peaks,
+    elements: tuple[str, ...],
+    formula: Mapping[str, float] | None,
+) -> list[Proposal]:
+    """Proposals from one density, which is guess `number`."""
     named = bool(elements)
     elements = elements or tuple(e for e in element_table() if ATOMIC_NUMBER[e] <= HEAVIEST)
-    found: list[Proposal] = []
+    density = DensityGrid(values, cell.primitive_lattice)
     screen = _Screen(cell.primitive_lattice, cell.zero_shift, peaks)
     most = min(max(4, int(cell.primitive_volume / VOLUME_PER_ATOM[0] / 1.5)), MAX_ATOMS)
 
-    def crystals_of(ways: Iterable[Decomposition], number: int) -> list[Proposal]:
+    def crystals_of(ways: Iterable[Decomposition]) -> list[Proposal]:
         return [
             Proposal(sites, "network", value, cell, number)
             for taken in ways
@@ -123,18 +146,12 @@ def network_proposals(
             for sites, value in screen.crystals(x, orbits, namings, MIN_CONTACT_DECODED)
         ]
 
-    # Where any element may be anything, one density is as much as a few seconds allow.
-    for number, values in enumerate(densities if named else densities[:1]):
-        density = DensityGrid(values, cell.primitive_lattice)
-        own = crystals_of([decompose(density, tuple(elements), most)], number)
-        # Orbits take longer, where any element may be there much longer.
-        if named and min((p.misfit for p in own), default=1.0) > WELL_EXPLAINED:
-            symmetries = symmetries_of(density)
-            own += crystals_of(
-                [w for s in symmetries for w in decompose_orbits(density, tuple(elements), s, most)], number
-            )
-        found += distinct(own)
-    return sorted(found, key=lambda p: p.misfit)
+    own = crystals_of([decompose(density, elements, most)])
+    # Orbits take longer, where any element may be there much longer.
+    if named and min((p.misfit for p in own), default=1.0) > WELL_EXPLAINED:
+        symmetries = symmetries_of(density)
+        own += crystals_of([w for s in symmetries for w in decompose_orbits(density, elements, s, most)])
+    return distinct(own)
 
 
 def _geometries(

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from crystalnet.density.description import likest_operation, turned
 from crystalnet.ops.ssim import cube_rotations, rotate, ssim3d_rotations
 from crystalnet.symmetry import one_hand
 
@@ -33,31 +32,8 @@ def aligned(truth: np.ndarray, guess: np.ndarray, holohedry: np.ndarray) -> np.n
     Every operation of the lattice's holohedry (m, 3, 3), acting on fractional columns, with the translation (whole
     voxels, by FFT) of largest correlation.
     """
-    n = len(truth)
-    operations = np.round(holohedry).astype(np.int64)
-    factors = torch.fft.rfftn(torch.as_tensor(truth, dtype=torch.float32))
-    own = torch.fft.fftn(torch.as_tensor(guess, dtype=torch.float32)).conj().resolve_conj().flatten()
-    best, summit, shift = -math.inf, operations[0], 0
-    for operation, turned in zip(operations, _turned_factors(operations.tobytes(), n), strict=True):
-        correlation = torch.fft.irfftn(factors * own[turned].view_as(factors), s=(n, n, n)).flatten()
-        highest, where = correlation.max(0)
-        if highest.item() > best:
-            best, summit, shift = highest.item(), operation, int(where)
-    source = (summit @ np.indices((n, n, n)).reshape(3, -1)) % n
-    return np.roll(guess[tuple(source)].reshape(n, n, n), np.unravel_index(shift, (n, n, n)), axis=(0, 1, 2))
-
-
-@lru_cache(maxsize=6)  # 48 operations take 25 MB; a run meets the three cubic or the two trigonal lattices
-def _turned_factors(operations: bytes, n: int) -> Tensor:
-    """(m, n·n·(n//2+1)): where each Fourier term of a turned map stands among those of the map.
-
-    A map read at P x has the terms of the map at P⁻ᵀ h, so that one transform of the guess serves all operations.
-    """
-    matrices = np.frombuffer(operations, dtype=np.int64).reshape(-1, 3, 3)
-    h = np.indices((n, n, n // 2 + 1)).reshape(3, -1)
-    inverse = np.round(np.linalg.inv(matrices)).astype(np.int64).transpose(0, 2, 1)
-    i, j, k = ((inverse @ h) % n).transpose(1, 0, 2)
-    return torch.from_numpy((i * n + j) * n + k)
+    matrix, shift = likest_operation(truth, guess, holohedry)
+    return np.roll(turned(guess, matrix), shift, axis=(0, 1, 2))
 
 
 def density_scores(

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,31 +15,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from crystalnet.candidates import (
-    WELL_EXPLAINED,
-    Proposal,
-    catalogue_proposals,
-    distinct,
-    misfit,
-    network_proposals,
-    same_crystal,
-)
+from crystalnet.candidates import WELL_EXPLAINED, Proposal, catalogue_proposals, network_proposals
 from crystalnet.checkpoint import Model, load_model, shipped_model
 from crystalnet.confidence import THRESHOLD, evidence, probability
 from crystalnet.config import SYSTEMS
-from crystalnet.data import prototypes
-from crystalnet.data.chemistry import charge_balances
-from crystalnet.density.description import in_canonical_description
+from crystalnet.density.description import in_canonical_description, in_description_of
 from crystalnet.density.promolecule import GRID, element_table, promolecule_density
 from crystalnet.elements import ATOMIC_NUMBER
 from crystalnet.model.inputs import LEVELS, composition_vector, parse_elements, parse_formula
 from crystalnet.ops.reflections import form_factor_table
+from crystalnet.pool import Map
+from crystalnet.ranking import SYMPREC, Ranked, ranked, volume_ratio
 from crystalnet.records import (
     AtomSites,
     Candidate,
     Cell,
     DensityGrid,
-    Fit,
     InputError,
     Pattern,
     Peaks,
@@ -51,27 +42,13 @@ from crystalnet.xrd.indexing import cell_from_option, centrings, index_peaks
 from crystalnet.xrd.peaks import find_peaks
 from crystalnet.xrd.radiation import parse_wavelength
 from crystalnet.xrd.reader import read_pattern
-from crystalnet.xrd.refine import MAX_SHIFT, refine
 from crystalnet.xrd.vector import observed_vector
 
 CELLS_TRIED = 4  # indexing's first cell is right nine times in ten; the others cost a second each
-REFINED = 8  # proposals of the two sources that go on to profile refinement; a quarter as many more with X
 REPORTED = 5  # candidates written
-SYMPREC = 0.02  # Å, symmetry of a proposal whose atoms were already moved onto their positions
-WORTH_REFINING = 0.35  # above the best misfit: intensities this much worse do not win by refinement
 VOLUME_RANGE = (0.6, 1.75)  # of the predicted volume; the prediction itself is up to 1.6 off (MnS)
-SAME_RWP = 0.01  # refinements that ended in one crystal differ less in Rwp
 SAME_VOLUME = 0.02  # cells nearer than this are one cell, refined
-COMPLEXITY = 0.03  # of Rwp for each e-fold of atoms in the primitive cell: more atoms have more freedom to fit
-FREEDOM = 0.02  # of Rwp for each coordinate that symmetry leaves free: a subgroup always fits a little better
-# Rwp is ruled by the strongest lines, and with them by texture and line shape; the misfit of the intensities' square
-# roots is a second opinion, and the volume a third: of 30 simulated patterns with a right candidate 27 rank it first,
-# 24 without the two (exponents of 0.2 to 0.5 and 0.05 to 0.2 do alike; they were chosen on these patterns).
-SECOND_OPINION, VOLUME = 0.3, 0.15
-UNBALANCED = 0.15  # of Rwp, for a halide or oxide whose charges cannot balance
-MISSING_ELEMENT = 0.25  # of Rwp, for an element that was not given: the user knows the sample
 SURE = 0.9  # confidence; below, a crystal in another cell is no reason to leave the likeliest one (SrLiAlF6, Mg3Hg)
-REFINEMENT_SECONDS = 8.0  # of processor time in all; at least the three most promising are refined
 
 Progress = Callable[[str], None]
 
@@ -91,6 +68,7 @@ def solve(
     own_types: bool = True,
     peaks: Peaks | None = None,
     progress: Progress = lambda stage: None,
+    mapped: Map = map,
 ) -> Solution:
     """Crystal candidates for a measured powder pattern, best first by what the pattern says.
 
@@ -98,7 +76,8 @@ def solve(
     wavelength: a name (CuKa, MoKa1, ...) or Å. system: auto, cubic or trigonal. cell: "a", "a,c" or "a,alpha=55".
     guesses: latent samples, the first being the mean. candidates: "all" or "network" (no catalogue).
     own_types: the catalogue holds the structure types of the user's data sets too; without them an answer does not
-    depend on what was fetched. peaks: its lines where they are known; else they are picked from it.
+    depend on what was fetched. peaks: its lines where they are known; else they are picked from it. mapped: the
+    built-in map, or one over several processes (`pool.helped`) for an answer sooner, not another.
     Raises InputError for anything that cannot be used.
 
     Too slow for a test of its own (the tutorial's commands, which are one, include it):
@@ -121,11 +100,11 @@ def solve(
         peaks = peaks or find_peaks(measured)
         measured = replace(measured, radiation=peaks.radiation)
     with clock("indexing"):
-        cells = _cells(peaks, system, cell)
+        cells = _cells(peaks, system, cell, mapped)
     models = {name: _model(model, name) for name in sorted({c.system for c in cells})}
 
     def asked(cell: Cell, count: int) -> tuple[np.ndarray, list[Proposal]]:
-        return ask_network(models[cell.system], peaks, cell, symbols, amounts, count, seed, clock=clock)
+        return ask_network(models[cell.system], peaks, cell, symbols, amounts, count, seed, clock=clock, mapped=mapped)
 
     def types_in(cell: Cell, symbols: tuple[str, ...]) -> list[Proposal]:
         if candidates == "network" or not symbols:
@@ -150,15 +129,15 @@ def solve(
             # Where the given elements explain the lines, one more must do so better from the start.
             proposals += [p for p in further if p.misfit < least or not explained]
     with clock("refinement"):
-        ranked = _refined(proposals, measured, peaks)
+        order = ranked(proposals, measured, peaks, mapped)
     with clock("ranking"):
-        answers = tuple(_candidate(r, ranked, densities, peaks, amounts is not None) for r in ranked[:REPORTED])
+        answers = tuple(_candidate(r, order, densities, peaks, amounts is not None) for r in order[:REPORTED])
         best = cells[0] if cells else None  # a crystal that is in doubt is no reason to leave it
         if answers and (answers[0].confidence or 0.0) >= SURE:
-            best = _own_cell(ranked[0], cells)
+            best = _own_cell(order[0], cells)
     maps = np.zeros((0, GRID, GRID, GRID))
     if best is not None:
-        maps = densities[best] if best is cells[0] else asked(best, guesses)[0]
+        maps = densities[best] if best == cells[0] else asked(best, guesses)[0]
     return Solution(
         pattern=measured,
         peaks=peaks,
@@ -222,12 +201,12 @@ def _read(path: Path, radiation: Radiation | None) -> Pattern:
     return read_pattern(path, parse_wavelength(own)) if measured.radiation.assumed and own else measured
 
 
-def _cells(peaks: Peaks, system: str, option: str | None) -> list[Cell]:
+def _cells(peaks: Peaks, system: str, option: str | None, mapped: Map) -> list[Cell]:
     """Cells to try, best first."""
     if option is not None:
         return centrings(peaks, cell_from_option(option, system))
     systems = SYSTEMS if system == "auto" else (system,)
-    return index_peaks(peaks, systems)[:CELLS_TRIED]
+    return index_peaks(peaks, systems, mapped=mapped)[:CELLS_TRIED]
 
 
 def _model(file: str | Path | None, system: str) -> Model:
@@ -255,11 +234,12 @@ def ask_network(
     *,
     mean: bool = True,
     clock: Callable[[str], AbstractContextManager[None]] = lambda stage: nullcontext(),
+    mapped: Map = map,
 ) -> tuple[np.ndarray, list[Proposal]]:
     """What the network makes of a pattern in a cell: densities (guesses, 50, 50, 50) and the crystals read off them.
 
-    symbols, amounts: the elements and, where known, the formula. mean: guess 1 is the latent mean. A density whose
-    atoms explain the lines well is put into the canonical description of these atoms.
+    symbols, amounts: the elements and, where known, the formula. mean: guess 1 is the latent mean. The densities are
+    put into one description, the crystals are as they were read.
     """
     with clock("network"):
         level = "formula" if amounts else "elements" if symbols else "none"
@@ -267,12 +247,27 @@ def ask_network(
         seen = observed_vector(peaks, cell.zero_shift)
         maps = guess_densities(model, *seen, cell.primitive_lattice, told, level, guesses, seed, mean)
     with clock("atoms"):
-        proposals = network_proposals(maps, cell, peaks, symbols, amounts)
-        for number in range(len(maps)):
-            own = min((p for p in proposals if p.origin == number), key=lambda p: p.misfit, default=None)
-            if own is not None and own.misfit < WELL_EXPLAINED:
-                maps[number] = in_canonical_description(maps[number], own.sites)
+        proposals = network_proposals(maps, cell, peaks, symbols, amounts, mapped)
+        maps = _in_one_description(maps, proposals, cell)
     return maps, proposals
+
+
+def _in_one_description(maps: np.ndarray, proposals: list[Proposal], cell: Cell) -> np.ndarray:
+    """Densities (N, n, n, n) of one pattern as they are compared and averaged: in the canonical description where their
+    own atoms explain the lines well; one unlike the others, in that of the best explained (of the first, if none is).
+    """
+    maps = maps.copy()
+    sure: dict[int, float] = {}
+    for number in range(len(maps)):
+        own = min((p for p in proposals if p.origin == number), key=lambda p: p.misfit, default=None)
+        if own is not None and own.misfit < WELL_EXPLAINED:
+            canonical = in_canonical_description(maps[number], own.sites)
+            if canonical is not None:
+                maps[number], sure[number] = canonical, own.misfit
+    reference = min(sure, key=lambda number: sure[number], default=0)
+    for number in range(len(maps)):
+        maps[number] = in_description_of(maps[reference], maps[number], cell.primitive_lattice)
+    return maps
 
 
 @torch.no_grad()
@@ -304,131 +299,7 @@ def guess_densities(
         return network.density_grid(torch.cat(draws)).numpy()
 
 
-@dataclass(frozen=True)
-class _Refined:
-    """A proposal fitted to the profile.
-
-    misfit: of the line intensities, refined; volume_ratio: over the expected one; score: lower is better; sources:
-    which of the two proposed this crystal.
-    """
-
-    proposal: Proposal
-    fit: Fit
-    misfit: float
-    volume_ratio: float | None
-    score: float
-    sources: frozenset[str]
-
-
-def _refined(proposals: list[Proposal], pattern: Pattern, peaks: Peaks) -> list[_Refined]:
-    """The most promising proposals refined on the profile, best score first; same crystals merged."""
-    known = distinct(p for p in proposals if "X" not in p.sites.species)
-    unknown = distinct(p for p in proposals if "X" in p.sites.species)
-    half = REFINED // 2
-    network = [p for p in known if p.source == "network"]
-    types = [p for p in known if p.source == "catalogue"]
-    chosen = network[:half] + types[:half]
-    chosen += sorted(network[half:] + types[half:], key=lambda p: p.misfit)[: REFINED - len(chosen)]
-    chosen = [*sorted(chosen, key=lambda p: p.misfit), *unknown[: REFINED // 4]]
-    limit = min((p.misfit for p in chosen), default=0.0) + WORTH_REFINING
-    fitted: list[_Refined] = []
-    started = time.thread_time()
-    for proposal in [p for p in chosen if p.misfit <= limit]:
-        conventional = _conventional(proposal.sites)
-        twin = next((i for i, entry in enumerate(fitted) if conventional and _would_end_in(conventional, entry)), None)
-        if twin is not None:
-            fitted[twin] = replace(fitted[twin], sources=fitted[twin].sources | {proposal.source})
-        elif conventional is not None:
-            fit = refine(pattern, peaks, conventional, zero_shift=proposal.cell.zero_shift)
-            left = misfit(fit.sites, peaks, replace(proposal.cell, zero_shift=fit.zero_shift))
-            ratio = _volume_ratio(fit.sites)
-            score = _score(fit, left, ratio, proposal.sites)
-            sources = frozenset(p.source for p in proposals if same_crystal(p, proposal))
-            fitted.append(_Refined(proposal, fit, left, ratio, score, sources))
-        if len(fitted) >= 3 and time.thread_time() - started > REFINEMENT_SECONDS:
-            break
-    best: list[_Refined] = []
-    for entry in sorted(fitted, key=lambda entry: entry.score):
-        same = next((i for i, other in enumerate(best) if _same_crystal(entry.fit, other.fit)), None)
-        if same is None:
-            best.append(entry)
-        else:
-            best[same] = replace(best[same], sources=best[same].sources | entry.sources)
-    return best
-
-
-def _score(fit: Fit, left: float, volume_ratio: float | None, sites: AtomSites) -> float:
-    """Rwp, tempered by the misfit `left` of the line intensities, with penalties for complexity, charges that cannot
-    balance and an unlikely volume; lower is better.
-    """
-    penalty = COMPLEXITY * math.log(len(sites)) + FREEDOM * _free_coordinates(fit.sites)
-    if not charge_balances(Counter(sites.species)):
-        penalty += UNBALANCED
-    if "X" in sites.species:
-        penalty += MISSING_ELEMENT
-    unlikely = 0.5 if volume_ratio is None else abs(math.log(volume_ratio))
-    score: float = fit.rwp * (1 + penalty) * max(left, 0.01) ** SECOND_OPINION * math.exp(VOLUME * unlikely)
-    return score
-
-
-def _free_coordinates(sites: AtomSites) -> int:
-    """Coordinates that the space group leaves free; the origin along polar axes is not one of them."""
-    from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
-
-    dataset = SpacegroupAnalyzer(sites.structure(), SYMPREC).get_symmetry_dataset()
-    if dataset is None:
-        return 3 * len(sites)
-    free = 0
-    for atom in np.unique(dataset.equivalent_atoms):
-        x = sites.frac_coords[atom]
-        shift = dataset.rotations @ x + dataset.translations - x
-        fixing = np.abs((shift - np.round(shift)) @ sites.lattice).max(1) < 5 * SYMPREC
-        free += np.linalg.matrix_rank(dataset.rotations[fixing].mean(0), tol=0.1)
-    return int(free - np.linalg.matrix_rank(dataset.rotations.mean(0), tol=0.1))
-
-
-def _same_crystal(one: Fit, other: Fit) -> bool:
-    """Refined to the same crystal: equally good fits, and equal by pymatgen's StructureMatcher."""
-    from pymatgen.analysis.structure_matcher import StructureMatcher
-
-    if abs(one.rwp - other.rwp) > SAME_RWP or sorted(set(one.sites.species)) != sorted(set(other.sites.species)):
-        return False
-    return bool(StructureMatcher(ltol=0.02, stol=0.05, angle_tol=1).fit(one.sites.structure(), other.sites.structure()))
-
-
-def _would_end_in(sites: AtomSites, refined: _Refined) -> bool:
-    """Refinement would take these atoms where it took others: lines well explained there, the same space group, and no
-    atom farther off than it moves one.
-    """
-    from pymatgen.analysis.structure_matcher import StructureMatcher
-
-    if refined.misfit > WELL_EXPLAINED or Counter(sites.species) != Counter(refined.fit.sites.species):
-        return False
-    if _space_group(sites) != _space_group(refined.fit.sites):
-        return False
-    distances = StructureMatcher(ltol=0.02, angle_tol=1).get_rms_dist(refined.fit.sites.structure(), sites.structure())
-    per_atom = abs(np.linalg.det(sites.lattice)) / len(sites)
-    return distances is not None and bool(distances[1] * per_atom ** (1 / 3) < MAX_SHIFT)
-
-
-def _space_group(sites: AtomSites) -> int:
-    from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
-
-    return int(SpacegroupAnalyzer(sites.structure(), SYMPREC).get_space_group_number())
-
-
-def _conventional(sites: AtomSites) -> AtomSites | None:
-    """Conventional standard cell (pymatgen; R lattices obverse on hexagonal axes); None where symmetry search fails."""
-    from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
-
-    try:
-        analyser = SpacegroupAnalyzer(sites.structure(), SYMPREC)
-        return AtomSites.from_structure(analyser.get_conventional_standard_structure())
-    except Exception:  # spglib and pymatgen raise many kinds on degenerate crystals
-        return None
-
-
-def _own_cell(refined: _Refined, cells: list[Cell]) -> Cell:
+def _own_cell(refined: Ranked, cells: list[Cell]) -> Cell:
     """The cell that the best crystal has: a smaller one than it was found in where symmetry says so (Se, Ho3TlC)."""
     from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
@@ -448,8 +319,8 @@ def _guess_rank(proposals: list[Proposal], n: int, cell: Cell | None) -> np.ndar
 
 
 def _candidate(
-    refined: _Refined,
-    ranked: Sequence[_Refined],
+    refined: Ranked,
+    ranked: Sequence[Ranked],
     densities: Mapping[Cell, np.ndarray],
     peaks: Peaks,
     formula_given: bool,
@@ -542,7 +413,7 @@ def _warnings(
     elif not found:
         said.append("A cell was found, but no arrangement of the atoms that fits it.")
     elif symbols:
-        ratio = _volume_ratio(found[0].conventional)
+        ratio = volume_ratio(found[0].conventional)
         if ratio is not None and not VOLUME_RANGE[0] < ratio < VOLUME_RANGE[1]:
             said.append(
                 f"The cell has {ratio:.2f} times the volume expected for {found[0].formula}:"
@@ -559,15 +430,6 @@ def _warnings(
             f" is right with a probability of {found[0].confidence or 0:.0%}."
         )
     return tuple(said)
-
-
-def _volume_ratio(conventional: AtomSites) -> float | None:
-    """Volume over the expected one; None where an element is not known."""
-    if "X" in conventional.species:
-        return None
-    distance = prototypes.shortest_distances(conventional.lattice, conventional.frac_coords)
-    expected = prototypes.predicted_volume(conventional, distance) / conventional.volume
-    return float(1 / np.clip(expected, *prototypes.SCALING))
 
 
 def _believable(candidate: Candidate) -> bool:

@@ -6,14 +6,15 @@ import numpy as np
 from pymatgen.core import Lattice, Structure
 
 from crystalnet.candidates import Proposal
+from crystalnet.ranking import Ranked, _would_end_in
 from crystalnet.records import AtomSites, Cell, Fit
-from crystalnet.solver import _own_cell, _Refined, _would_end_in
+from crystalnet.solver import _own_cell
 
 
-def refined(sites: AtomSites, cell: Cell) -> _Refined:
+def refined(sites: AtomSites, cell: Cell) -> Ranked:
     nothing = np.zeros(1)
     fit = Fit(sites, 0.1, nothing, nothing, nothing)
-    return _Refined(Proposal(sites, "network", 0.1, cell, 0), fit, 0.1, 1.0, 0.1, frozenset({"network"}))
+    return Ranked(Proposal(sites, "network", 0.1, cell, 0), fit, 0.1, 1.0, 0.1, frozenset({"network"}))
 
 
 def test_a_crystal_found_in_a_multiple_cell_is_reported_with_its_own():

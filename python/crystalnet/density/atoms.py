@@ -15,12 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from crystalnet.density.promolecule import promolecule_density
+from crystalnet.density.promolecule import atom_factors
 from crystalnet.records import AtomSites, DensityGrid
 
 MIN_GAIN = 0.15  # of an atom's own Σρ²: a place that holds less than (1 + MIN_GAIN)/2 of an atom holds none
 MIN_DISTANCE = 1.3  # Å between atoms taken out (H–X bonds do not matter at this resolution)
 MAX_ATOMS = 160
+SHAPES = 12  # shapes of which those of all elements are sums, to 2e-4 of their norm
+ELEMENTS_AT_ONCE = 16  # whose gain is worked out at a time: 16 MB
 
 
 @dataclass(frozen=True)
@@ -42,16 +44,18 @@ class Decomposition:
 def decompose(density: DensityGrid, elements: tuple[str, ...], max_atoms: int = MAX_ATOMS) -> Decomposition:
     """Atoms of the given elements that add up to a density (n, n, n) e/Å³ in its cell.
 
+    >>> from crystalnet.density.promolecule import promolecule_density
     >>> lattice, sites = 4.12 * np.eye(3), np.array([[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]])
     >>> density = promolecule_density(lattice, ("Cs", "Cl"), sites, grid=32)
     >>> decompose(DensityGrid(density, lattice), ("Cs", "Cl")).sites.species
     ('Cl', 'Cs')
     """
     n = density.values.shape[0]
-    origin = np.zeros((1, 3))
-    shapes = np.array([promolecule_density(density.lattice, (e,), origin, n) for e in elements])
-    transforms = np.fft.rfftn(shapes, axes=(1, 2, 3))
-    norms = np.square(shapes).sum((1, 2, 3))
+    transforms = atom_factors(density.lattice, elements, n)
+    weight = np.full(n // 2 + 1, 2.0)  # of the half spectrum: every plane but 0 and Nyquist stands for two
+    weight[0], weight[-1] = 1.0, 2.0 if n % 2 else 1.0
+    norms = (np.square(transforms) @ weight).sum((1, 2)) / n**3
+    parts, shares = _basis(transforms)
     residual = np.fft.rfftn(density.values.astype(float))
     total = np.square(density.values.astype(float)).sum()
     frequencies = [np.fft.fftfreq(n, 1 / n), np.fft.fftfreq(n, 1 / n), np.arange(n // 2 + 1.0)]
@@ -62,14 +66,13 @@ def decompose(density: DensityGrid, elements: tuple[str, ...], max_atoms: int = 
     positions: list[np.ndarray] = []
     waves: list[np.ndarray] = []
     while len(named) < max_atoms and allowed.any():
-        overlap = np.fft.irfftn(residual * transforms.conj(), s=(n, n, n), axes=(1, 2, 3))  # ∫ residual · atom
-        gain = np.where(allowed, 2 * overlap - norms[:, None, None, None], -np.inf).reshape(len(elements), -1)
-        flat = int(np.where(gain > MIN_GAIN * norms[:, None], gain, -np.inf).argmax())
-        which, voxel = divmod(flat, n**3)
-        if not gain[which, voxel] > MIN_GAIN * norms[which]:
+        overlap = np.fft.irfftn(residual * parts, s=(n, n, n), axes=(1, 2, 3))  # ∫ residual · part of an atom
+        best = _greatest_gain(overlap.reshape(len(parts), -1), shares, norms, np.flatnonzero(allowed))
+        if best is None:
             break
+        which, voxel = best
         index = np.array(np.unravel_index(voxel, (n, n, n)))
-        x = (index + summit_offset(overlap[which], index)) / n
+        x = (index + summit_offset(np.tensordot(shares[which], overlap, 1), index)) / n
         phases = [np.exp(-2j * np.pi * f * xi) for f, xi in zip(frequencies, x, strict=True)]
         waves.append(phases[0][:, None, None] * phases[1][:, None] * phases[2])
         residual = residual - transforms[which] * waves[-1]
@@ -79,13 +82,11 @@ def decompose(density: DensityGrid, elements: tuple[str, ...], max_atoms: int = 
 
     # The first atoms were named while their neighbours still overlapped them: name each again with the others gone.
     strength, cost = np.zeros(len(named)), np.zeros((len(named), len(elements)))
-    weight = np.full(n // 2 + 1, 2.0)  # of the half spectrum: every plane but 0 and Nyquist stands for two
-    weight[0], weight[-1] = 1.0, 2.0 if n % 2 else 1.0
+    flat = transforms.reshape(len(elements), -1)
     for _ in range(2):
         for atom, wave in enumerate(waves):
             residual = residual + transforms[named[atom]] * wave
-            shifted = (residual * wave.conj()) * weight
-            overlaps = np.einsum("xyz,exyz->e", shifted, transforms.conj()).real / n**3
+            overlaps = flat @ ((residual * wave.conj()).real * weight).ravel() / n**3
             gains = 2 * overlaps - norms
             named[atom] = int(gains.argmax())
             strength[atom], cost[atom] = overlaps[named[atom]] / norms[named[atom]], gains.max() - gains
@@ -95,6 +96,41 @@ def decompose(density: DensityGrid, elements: tuple[str, ...], max_atoms: int = 
     species = tuple(elements[which] for which in named)
     sites = AtomSites(density.lattice, species, np.array(positions).reshape(-1, 3))
     return Decomposition(sites, elements, strength, cost, float(left / max(total, 1e-12)))
+
+
+def _basis(transforms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Shapes (k, ...) and shares (E, k) of them that the elements' own (E, ...) are sums of: themselves, or a few where
+    the elements are many.
+    """
+    if len(transforms) <= SHAPES:
+        return transforms, np.eye(len(transforms))
+    rows = transforms.reshape(len(transforms), -1)
+    norm = np.linalg.norm(rows, axis=1, keepdims=True)
+    # Singular vectors by way of the small matrix of scalar products: the rows are long.
+    left = np.linalg.eigh((rows / norm) @ (rows / norm).T)[1][:, : -SHAPES - 1 : -1]
+    parts = (left.T @ (rows / norm)).reshape(SHAPES, *transforms.shape[1:])
+    return parts, norm * left
+
+
+def _greatest_gain(
+    overlap: np.ndarray, shares: np.ndarray, norms: np.ndarray, voxels: np.ndarray
+) -> tuple[int, int] | None:
+    """Element and voxel, of those allowed, whose atom lowers Σ(ρ − Σ atoms)² most; None where none does by enough.
+
+    overlap (k, n³) of the residual with each shape, shares (E, k) of them in the elements.
+    """
+    best, most = None, 0.0
+    overlap = overlap if len(voxels) == overlap.shape[1] else overlap[:, voxels]
+    for first in range(0, len(norms), ELEMENTS_AT_ONCE):
+        few = slice(first, first + ELEMENTS_AT_ONCE)
+        gain = 2 * (shares[few] @ overlap) - norms[few, None]
+        where = gain.argmax(1)
+        summit = gain[np.arange(len(where)), where]
+        summit = np.where(summit > MIN_GAIN * norms[few], summit, -np.inf)
+        which = int(summit.argmax())
+        if summit[which] > most:
+            best, most = (first + which, int(voxels[where[which]])), float(summit[which])
+    return best
 
 
 def _nearby_voxels(lattice: np.ndarray, n: int) -> np.ndarray:

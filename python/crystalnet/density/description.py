@@ -7,7 +7,11 @@ apart. Atoms read off its density and named by the pattern say which one it gave
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
+
 import numpy as np
+import torch
 
 from crystalnet.density.cell import holohedry, standard_primitive
 from crystalnet.density.promolecule import promolecule_density
@@ -16,32 +20,93 @@ from crystalnet.records import AtomSites, InputError
 SYMPREC = 0.02  # Å; the atoms were already moved onto their positions
 SAME_PLACE = 0.1  # Å between an atom moved and the canonical one: the rules of both round coordinates
 AGREEMENT = 0.95  # correlation of a density with its atoms' own: a blend of two descriptions is neither
+ALIKE = 0.9  # correlation from which two densities are taken to stand alike
+GAIN = 0.1  # of correlation, by which a move must make a density more like another: less is no other description
 EXACT = 24  # translations between descriptions are multiples of 1/24, unless an axis is polar
 
 
-def in_canonical_description(values: np.ndarray, sites: AtomSites) -> np.ndarray:
+def in_canonical_description(values: np.ndarray, sites: AtomSites) -> np.ndarray | None:
     """A density (n, n, n) turned and shifted as its atoms must be to stand in the canonical description.
 
     sites: all atoms of the density's cell, which is a standard primitive one. The density itself where they already
-    stand so, where their primitive cell is a smaller one, or where it is not like the sum of these atoms.
+    stand so, or where their primitive cell is a smaller one; None where it is not like the sum of these atoms.
     """
+    atoms = promolecule_density(sites.lattice, sites.species, sites.frac_coords, len(values))
+    if _likeness(values, atoms) < AGREEMENT:
+        return None
     move = canonical_operation(sites)
-    if move is None or _correlation(values, sites) < AGREEMENT:
+    return values if move is None else _moved(values, *move)
+
+
+def in_description_of(reference: np.ndarray, values: np.ndarray, lattice: np.ndarray) -> np.ndarray:
+    """A density (n, n, n) turned and shifted to stand as another of its lattice (3, 3) Å does; itself where it does.
+
+    For densities whose atoms are in doubt, so that `in_canonical_description` has nothing to go by.
+    """
+    now = _likeness(reference, values)
+    if now >= ALIKE:
         return values
-    matrix, shift = move
+    operation, voxels = likest_operation(reference, values, holohedry(lattice))
+    exact = len(values) * np.round(EXACT * voxels / len(values)) / EXACT
+    shift = np.where(np.abs(voxels - exact) <= 0.5, exact, voxels) / len(values)
+    moved = _moved(values, np.round(np.linalg.inv(operation)).astype(np.int64), shift)
+    return moved if _likeness(reference, moved) > now + GAIN else values
+
+
+def likest_operation(
+    reference: np.ndarray, values: np.ndarray, operations: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which of the operations (m, 3, 3), and what translation (3,) in voxels, make one map most like another.
+
+    Maps (n, n, n); the moved map is np.roll(turned(values, operation), translation), its correlation the largest.
+    """
+    n = len(reference)
+    operations = np.round(operations).astype(np.int64)
+    factors = torch.fft.rfftn(torch.as_tensor(reference, dtype=torch.float32))
+    own = torch.fft.fftn(torch.as_tensor(values, dtype=torch.float32)).conj().resolve_conj().flatten()
+    best, summit, shift = -math.inf, operations[0], 0
+    for operation, places in zip(operations, _turned_factors(operations.tobytes(), n), strict=True):
+        correlation = torch.fft.irfftn(factors * own[places].view_as(factors), s=(n, n, n)).flatten()
+        highest, where = correlation.max(0)
+        if highest.item() > best:
+            best, summit, shift = highest.item(), operation, int(where)
+    return summit, np.array(np.unravel_index(shift, (n, n, n)))
+
+
+@lru_cache(maxsize=6)  # 48 operations take 25 MB; a run meets the three cubic or the two trigonal lattices
+def _turned_factors(operations: bytes, n: int) -> torch.Tensor:
+    """(m, n·n·(n//2+1)): where each Fourier term of a turned map stands among those of the map.
+
+    A map read at P x has the terms of the map at P⁻ᵀ h, so that one transform of the map serves all operations.
+    """
+    matrices = np.frombuffer(operations, dtype=np.int64).reshape(-1, 3, 3)
+    h = np.indices((n, n, n // 2 + 1)).reshape(3, -1)
+    inverse = np.round(np.linalg.inv(matrices)).astype(np.int64).transpose(0, 2, 1)
+    i, j, k = ((inverse @ h) % n).transpose(1, 0, 2)
+    return torch.from_numpy((i * n + j) * n + k)
+
+
+def turned(values: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """A map (n, n, n) read at P x, P an integer matrix (3, 3)."""
     n = len(values)
-    source = np.round(np.linalg.inv(matrix)).astype(np.int64) @ np.indices((n, n, n)).reshape(3, -1)
-    turned = values[tuple(source % n)].reshape(n, n, n)
+    source = matrix @ np.indices((n, n, n)).reshape(3, -1)
+    read: np.ndarray = values[tuple(source % n)].reshape(n, n, n)
+    return read
+
+
+def _moved(values: np.ndarray, matrix: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """What stood at x put at P x + t, between voxels by Fourier interpolation."""
+    n = len(values)
     f, half = np.fft.fftfreq(n, 1 / n), np.arange(n // 2 + 1)
     wave = [np.exp(-2j * np.pi * h * t) for h, t in zip((f, f, half), shift, strict=True)]
-    terms = np.fft.rfftn(turned) * wave[0][:, None, None] * wave[1][:, None] * wave[2]
+    back = np.round(np.linalg.inv(matrix)).astype(np.int64)
+    terms = np.fft.rfftn(turned(values, back)) * wave[0][:, None, None] * wave[1][:, None] * wave[2]
     moved: np.ndarray = np.maximum(np.fft.irfftn(terms, s=(n, n, n), axes=(0, 1, 2)), 0).astype(values.dtype)
     return moved
 
 
-def _correlation(values: np.ndarray, sites: AtomSites) -> float:
-    atoms = promolecule_density(sites.lattice, sites.species, sites.frac_coords, len(values))
-    return float(np.corrcoef(values.ravel(), atoms.ravel())[0, 1])
+def _likeness(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
 
 
 def canonical_operation(sites: AtomSites) -> tuple[np.ndarray, np.ndarray] | None:

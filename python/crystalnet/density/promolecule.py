@@ -8,6 +8,7 @@ valence_gaussians.json beside this file.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -63,22 +64,34 @@ def promolecule_density(
     """
     h = np.fft.fftfreq(grid, 1 / grid)
     half = np.arange(grid // 2 + 1.0)
-    reciprocal = 2 * np.pi * np.linalg.inv(lattice)  # columns are the reciprocal vectors
-    gx = h[:, None] * reciprocal[:, 0]
-    gy = h[:, None] * reciprocal[:, 1]
-    gz = half[:, None] * reciprocal[:, 2]
-    g_norm = np.linalg.norm(gx[:, None, None, :] + gy[None, :, None, :] + gz[None, None, :, :], axis=-1)
-
+    g = _half_spectrum(lattice, grid)
     total = np.zeros((grid, grid, len(half)), dtype=np.complex128)
     elements = np.array(species)
     for element in sorted(set(species)):
         x = frac_coords[elements == element]
         ex, ey, ez = (np.exp(-2j * np.pi * np.outer(x[:, i], k)) for i, k in enumerate((h, h, half)))
         plane = (ex[:, :, None] * ey[:, None, :]).reshape(len(x), -1)  # (atoms, grid²)
-        total += (plane.T @ ez).reshape(total.shape) * valence_form_factor(element, g_norm)
+        total += (plane.T @ ez).reshape(total.shape) * valence_form_factor(element, g)
     volume = abs(np.linalg.det(lattice))
     density: np.ndarray = np.fft.irfftn(total, s=(grid,) * 3, axes=(0, 1, 2)) * (grid**3 / volume)
     return density
+
+
+def atom_factors(lattice: np.ndarray, elements: Sequence[str], grid: int = GRID) -> np.ndarray:
+    """(E, grid, grid, grid//2 + 1): rfftn of each element's density an atom at the origin; real, as it is even."""
+    g = _half_spectrum(lattice, grid)
+    scale = grid**3 / abs(np.linalg.det(lattice))
+    return np.array([scale * valence_form_factor(element, g) for element in elements])
+
+
+def _half_spectrum(lattice: np.ndarray, grid: int) -> np.ndarray:
+    """|G| (1/Å, with the 2π) of the terms of rfftn on grid³ points."""
+    h = np.fft.fftfreq(grid, 1 / grid)
+    reciprocal = 2 * np.pi * np.linalg.inv(lattice)  # columns are the reciprocal vectors
+    gx, gy = h[:, None] * reciprocal[:, 0], h[:, None] * reciprocal[:, 1]
+    gz = np.arange(grid // 2 + 1.0)[:, None] * reciprocal[:, 2]
+    length: np.ndarray = np.linalg.norm(gx[:, None, None, :] + gy[None, :, None, :] + gz[None, None, :, :], axis=-1)
+    return length
 
 
 def promolecule(structure: Structure, grid: int = GRID) -> np.ndarray:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import csv
 import json
+import operator
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..pool import Map
 from ..records import AtomSites, Candidate, DensityGrid, InputError, Solution
 from ..whole_file import replacing
-from .view import view
+from .view import View, view
 
 BOHR = 0.529177210903  # Å, CODATA 2018
 GIVEN = ("elements", "formula", "wavelength_angstrom", "wavelength_assumed", "system")
@@ -26,15 +29,15 @@ SUMMARY = (
 )
 
 
-def write_solution(solution: Solution, out: Path) -> dict[str, Any]:
+def write_solution(solution: Solution, out: Path, mapped: Map = map) -> dict[str, Any]:
     """Write everything `solve` found into the folder `out`; returns the content of solution.json.
 
     The files are made in a hidden folder inside `out` and moved up when all are complete, solution.json
     last, so a failure leaves the earlier files as they were. Candidates of an earlier run are removed.
-    Raises InputError where `out` cannot be written.
+    mapped: the built-in map, or one over several processes (`pool.helped`). Raises InputError where `out` cannot be
+    written.
     """
     from .figure import write_figure
-    from .page import write_page
 
     content = solution_json(solution)
     views = [view(candidate, solution) for candidate in solution.candidates]
@@ -45,13 +48,9 @@ def write_solution(solution: Solution, out: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"cannot write to the folder {out} ({error.strerror}): choose another with --out") from error
     try:
-        for shown, entry in zip(views, content["candidates"], strict=True):
-            write_cif(shown.candidate, scratch / entry["cif"], title=f"candidate {entry['rank']}")
-            write_cube(shown.grid, shown.atoms, scratch / entry["density"])
-        if len(solution.guesses):
-            _write_guesses(solution, scratch / "density.npz")
-        write_page(solution, content, views, scratch / "report.html")
-        write_figure(solution, views, scratch / "figure.png")
+        figure = partial(write_figure, solution, views, scratch / "figure.png")
+        others = partial(_write_answers, solution, content, views, scratch)
+        list(mapped(operator.call, [figure, others]))
         (scratch / "solution.json").write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         made = {path.name for path in scratch.iterdir()}
         for old in [*out.glob("candidate-*.cif"), *out.glob("candidate-*.cube"), out / "density.npz"]:
@@ -62,6 +61,17 @@ def write_solution(solution: Solution, out: Path) -> dict[str, Any]:
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return content
+
+
+def _write_answers(solution: Solution, content: Mapping[str, Any], views: Sequence[View], folder: Path) -> None:
+    from .page import write_page
+
+    for shown, entry in zip(views, content["candidates"], strict=True):
+        write_cif(shown.candidate, folder / entry["cif"], title=f"candidate {entry['rank']}")
+        write_cube(shown.grid, shown.atoms, folder / entry["density"])
+    if len(solution.guesses):
+        _write_guesses(solution, folder / "density.npz")
+    write_page(solution, content, views, folder / "report.html")
 
 
 def solution_json(solution: Solution) -> dict[str, Any]:

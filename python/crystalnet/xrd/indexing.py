@@ -21,6 +21,7 @@ from itertools import combinations
 
 import numpy as np
 
+from crystalnet.pool import Map
 from crystalnet.records import Cell, InputError, Peaks
 
 #: A cell scoring less (nats, `_rated`), or of lower de Wolff's M, is not returned: "neither fits".
@@ -501,6 +502,11 @@ def _rated(lines: _Lines, system: str, centring: str, state: np.ndarray) -> tupl
     return score - math.log(len(glides)), cell
 
 
+def _searched(lines: _Lines, system: str, centring: str) -> list[tuple[float, Cell]]:
+    """Promising cells of one Bravais lattice with their scores."""
+    return [_rated(lines, system, centring, state) for state in _search(lines, system, centring)]
+
+
 def _rate(lines: _Lines, system: str, centring: str, glide: str, state: np.ndarray) -> tuple[float, Cell]:
     """Score and cell for one set of extinctions."""
     cell = _cell(system, centring, state)
@@ -587,11 +593,14 @@ def _same(one: Cell, other: Cell) -> bool:
     return same and abs(one.a / other.a - 1) < 3e-3 and abs(one.c / other.c - 1) < 3e-3
 
 
-def index_peaks(peaks: Peaks, systems: tuple[str, ...] = ("cubic", "trigonal"), limit: int = 10) -> list[Cell]:
+def index_peaks(
+    peaks: Peaks, systems: tuple[str, ...] = ("cubic", "trigonal"), limit: int = 10, mapped: Map = map
+) -> list[Cell]:
     """Cells that explain the lines, best first; empty where no lattice of these systems does.
 
     systems: of "cubic" and "trigonal" (any lattice on hexagonal axes). limit: most cells returned.
     Larger lattices whose extra lines may be too weak to be seen (see `_hidden`) follow in the list.
+    mapped: the built-in map, or one over several processes.
 
     >>> from crystalnet.xrd.peaks import find_peaks
     >>> from crystalnet.xrd.reader import read_pattern
@@ -599,19 +608,16 @@ def index_peaks(peaks: Peaks, systems: tuple[str, ...] = ("cubic", "trigonal"), 
     >>> cell.centring, round(cell.a, 2)
     ('I', 9.63)
     """
-    return [cell for _, cell in _ranked(peaks, systems, limit)]
+    return [cell for _, cell in _ranked(peaks, systems, limit, mapped)]
 
 
-def _ranked(peaks: Peaks, systems: Sequence[str], limit: int) -> list[tuple[float, Cell]]:
+def _ranked(peaks: Peaks, systems: Sequence[str], limit: int, mapped: Map = map) -> list[tuple[float, Cell]]:
     if len(peaks) < 2:
         return []
     lines = _Lines.of(peaks)
-    rated = [
-        _rated(lines, system, centring, state)
-        for system in systems
-        for centring in LATTICES[system]
-        for state in _search(lines, system, centring)
-    ]
+    lattices = [(system, centring) for system in systems for centring in LATTICES[system]]
+    found = mapped(_searched, [lines] * len(lattices), *zip(*lattices, strict=True))
+    rated = [rate for rates in found for rate in rates]
     rated = _without_repeats(rated, 2 * limit)
     # Where lines are dense, index assignments have several optima close by, and the search of the right centring may
     # have missed its own: look around the best cells once more, with every centring.
