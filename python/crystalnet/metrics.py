@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from crystalnet.density.description import likest_operation, turned
+from crystalnet.alignment import likest_operation, turned
 from crystalnet.ops.ssim import cube_rotations, rotate, ssim3d_rotations
 from crystalnet.symmetry import one_hand
 

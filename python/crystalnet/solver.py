@@ -136,8 +136,12 @@ def solve(
         if answers and (answers[0].confidence or 0.0) >= SURE:
             best = _own_cell(order[0], cells)
     maps = np.zeros((0, GRID, GRID, GRID))
+    rank = np.zeros(0, int)
     if best is not None:
         maps = densities[best] if best == cells[0] else asked(best, guesses)[0]
+        rank = _guess_rank(proposals, len(maps), best)
+        # What the guesses differ by is to be their crystals, not the choice of an origin.
+        maps = np.array([in_description_of(maps[rank.argmin()], values, best.primitive_lattice) for values in maps])
     return Solution(
         pattern=measured,
         peaks=peaks,
@@ -147,7 +151,7 @@ def solve(
         cell=best,
         candidates=answers,
         guesses=maps,
-        guess_rank=_guess_rank(proposals, len(maps), best),
+        guess_rank=rank,
         spread=maps.std(0) if len(maps) else np.zeros((GRID, GRID, GRID)),
         lattice=best.primitive_lattice if best else None,
         seconds=clock.seconds,
@@ -238,8 +242,8 @@ def ask_network(
 ) -> tuple[np.ndarray, list[Proposal]]:
     """What the network makes of a pattern in a cell: densities (guesses, 50, 50, 50) and the crystals read off them.
 
-    symbols, amounts: the elements and, where known, the formula. mean: guess 1 is the latent mean. The densities are
-    put into one description, the crystals are as they were read.
+    symbols, amounts: the elements and, where known, the formula. mean: guess 1 is the latent mean. A density whose
+    atoms explain the lines well is put into the canonical description of these atoms.
     """
     with clock("network"):
         level = "formula" if amounts else "elements" if symbols else "none"
@@ -248,26 +252,11 @@ def ask_network(
         maps = guess_densities(model, *seen, cell.primitive_lattice, told, level, guesses, seed, mean)
     with clock("atoms"):
         proposals = network_proposals(maps, cell, peaks, symbols, amounts, mapped)
-        maps = _in_one_description(maps, proposals, cell)
+        for number in range(len(maps)):
+            own = min((p for p in proposals if p.origin == number), key=lambda p: p.misfit, default=None)
+            if own is not None and own.misfit < WELL_EXPLAINED:
+                maps[number] = in_canonical_description(maps[number], own.sites)
     return maps, proposals
-
-
-def _in_one_description(maps: np.ndarray, proposals: list[Proposal], cell: Cell) -> np.ndarray:
-    """Densities (N, n, n, n) of one pattern as they are compared and averaged: in the canonical description where their
-    own atoms explain the lines well; one unlike the others, in that of the best explained (of the first, if none is).
-    """
-    maps = maps.copy()
-    sure: dict[int, float] = {}
-    for number in range(len(maps)):
-        own = min((p for p in proposals if p.origin == number), key=lambda p: p.misfit, default=None)
-        if own is not None and own.misfit < WELL_EXPLAINED:
-            canonical = in_canonical_description(maps[number], own.sites)
-            if canonical is not None:
-                maps[number], sure[number] = canonical, own.misfit
-    reference = min(sure, key=lambda number: sure[number], default=0)
-    for number in range(len(maps)):
-        maps[number] = in_description_of(maps[reference], maps[number], cell.primitive_lattice)
-    return maps
 
 
 @torch.no_grad()
@@ -309,7 +298,7 @@ def _own_cell(refined: Ranked, cells: list[Cell]) -> Cell:
     return found if abs(found.primitive_volume / volume - 1) < SAME_VOLUME else next(same, found)
 
 
-def _guess_rank(proposals: list[Proposal], n: int, cell: Cell | None) -> np.ndarray:
+def _guess_rank(proposals: list[Proposal], n: int, cell: Cell) -> np.ndarray:
     """Rank (n,) of each guess, 1 the best, by the best proposal that came of it; those that gave none last."""
     best = np.full(n, np.inf)
     for p in proposals:

@@ -17,6 +17,7 @@ from crystalnet.config import SMALL, Config, ModelConfig
 from crystalnet.data import prototypes
 from crystalnet.data.dataset import CrystalDataset
 from crystalnet.data.store import write_store
+from crystalnet.pool import helped
 from crystalnet.records import InputError
 from crystalnet.train import LAST, Report, train
 
@@ -159,6 +160,17 @@ def test_evaluate_writes_the_score_block(commanded, tmp_path: Path) -> None:  # 
 def test_python_interface() -> None:
     assert callable(crystalnet.solve)
     assert crystalnet.solve is crystalnet.solve  # importing the solver does not hide the function
+
+
+def test_a_second_process_changes_no_answer() -> None:
+    asked = {"elements": "Zr,Sb,Pt", "wavelength": "CuKa"}
+    with helped(["crystalnet.ranking"]) as mapped:
+        shared = crystalnet.solve(EXAMPLE, mapped=mapped, **asked)
+    alone = crystalnet.solve(EXAMPLE, **asked)
+    answers = [[(c.formula, c.source, c.fit.rwp, c.confidence) for c in s.candidates] for s in (shared, alone)]
+    assert answers[0] == answers[1]
+    assert shared.cell == alone.cell and np.array_equal(shared.guesses, alone.guesses)
+    assert shared.guess_rank.tolist() == alone.guess_rank.tolist()
 
 
 def test_an_element_left_out_is_missed() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from crystalnet.pool import cpus, workers
+from crystalnet.pool import cpus, helped, workers
 from crystalnet.records import InputError
 
 PIDS = """
@@ -44,6 +44,19 @@ def test_an_error_ends_the_work_at_once() -> None:
     with pytest.raises(ZeroDivisionError), workers(2, threads=1) as mapped:
         list(mapped(eval, ["1 / 0", "__import__('time').sleep(60)"]))
     assert time.monotonic() - started < 20
+
+
+def test_two_processes_share_the_work_and_change_no_result() -> None:
+    tasks = ["(__import__('time').sleep(0.3), __import__('os').getpid())[1]"] * 6
+    with helped(["json"]) as mapped:
+        assert list(mapped(divmod, range(20), [7] * 20)) == [divmod(i, 7) for i in range(20)]
+        assert list(mapped(divmod, [], [])) == []
+        list(mapped(eval, ["1"] * 2))
+        assert len(set(mapped(eval, tasks))) == min(2, cpus())
+        with pytest.raises(ZeroDivisionError):
+            list(mapped(eval, ["1 / 0", "1"]))
+        with pytest.raises(ZeroDivisionError):
+            list(mapped(eval, ["1", "1 / 0"]))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["interrupt", "kill"])

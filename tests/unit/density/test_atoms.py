@@ -7,8 +7,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from crystalnet.density.atoms import decompose, orbits_of
-from crystalnet.density.promolecule import promolecule_density
+from crystalnet.density.atoms import SHAPES, _basis, decompose, orbits_of
+from crystalnet.density.promolecule import atom_factors, element_table, promolecule_density
 from crystalnet.records import AtomSites, Cell, DensityGrid
 
 CELL = Cell("cubic", "F", 5.5, 5.5)
@@ -36,6 +36,24 @@ def test_finds_every_atom(species: tuple[str, ...], coordinates: list[list[float
             for d in [p - position]
         )
         assert distance < 0.06  # Å
+
+
+def test_all_elements_are_sums_of_a_few_shapes() -> None:
+    elements = tuple(element_table())
+    transforms = atom_factors(CELL.primitive_lattice, elements, 24)
+    shapes, shares = _basis(transforms)
+    assert len(shapes) == SHAPES < len(elements)
+    error = np.tensordot(shares, shapes, 1) - transforms
+    flat = error.reshape(len(elements), -1), transforms.reshape(len(elements), -1)
+    assert (np.linalg.norm(flat[0], axis=1) / np.linalg.norm(flat[1], axis=1)).max() < 1e-3
+    # So nothing is lost where any element may be anywhere.
+    density = promolecule_density(CELL.primitive_lattice, ("Na", "Cl"), np.array([[0, 0, 0], [0.5, 0.5, 0.5]]))
+    assert set(decompose(DensityGrid(density, CELL.primitive_lattice), elements).sites.species) == {"Na", "Cl"}
+
+
+def test_factors_are_those_of_an_atom_at_the_origin() -> None:
+    density = promolecule_density(CELL.primitive_lattice, ("Cl",), np.zeros((1, 3)))
+    np.testing.assert_allclose(atom_factors(CELL.primitive_lattice, ("Cl",))[0], np.fft.rfftn(density), atol=1e-6)
 
 
 def test_an_empty_density_holds_no_atoms() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from crystalnet.density.cell import standard_primitive
-from crystalnet.density.description import canonical_operation, in_canonical_description
+from crystalnet.density.description import canonical_operation, in_canonical_description, in_description_of
 from crystalnet.density.promolecule import promolecule_density
 from crystalnet.records import AtomSites, Cell
 
@@ -38,6 +38,24 @@ def test_what_stands_right_is_left_alone() -> None:
     assert canonical_operation(canonical) is None
     values = density_of(canonical)
     assert in_canonical_description(values, canonical) is values
+
+
+@pytest.mark.parametrize("origin", ORIGINS[1:])
+def test_a_density_is_laid_on_another_of_its_lattice(origin: list[float]) -> None:
+    wanted, other = density_of(half_heusler(ORIGINS[0])), density_of(half_heusler(origin))
+    moved = in_description_of(wanted, other, LATTICE)
+    assert np.abs(moved - wanted).max() < 0.02 * wanted.max()
+    assert in_description_of(wanted, moved, LATTICE) is moved
+
+
+def test_a_density_that_no_move_makes_alike_is_left_alone() -> None:
+    wanted = density_of(half_heusler(ORIGINS[0]))
+    other = density_of(AtomSites(LATTICE, ("Li", "Li"), np.array([[0.0, 0, 0], [0.5, 0.5, 0.5]])))
+    assert in_description_of(wanted, np.roll(wanted, 2, 0), LATTICE) is not wanted
+    moved = in_description_of(wanted, other, LATTICE)
+    assert np.corrcoef(moved.ravel(), wanted.ravel())[0, 1] >= np.corrcoef(other.ravel(), wanted.ravel())[0, 1]
+    noise = np.random.default_rng(0).random(wanted.shape)
+    assert in_description_of(wanted, noise, LATTICE) is noise
 
 
 def test_a_multiple_cell_is_left_alone() -> None:
