@@ -13,7 +13,11 @@ from crystalnet.progress import stages
 from crystalnet.records import InputError
 
 NO_CONFIDENT_MATCH = 1
-HELPER = ("crystalnet.ranking", "crystalnet.report.figure", "rietx", "matplotlib.figure")  # what shared work imports
+# What shared work imports, in the order that it is needed in.
+HELPER = (
+    *("crystalnet.ranking", "pymatgen.symmetry.analyzer", "rietx", "crystalnet.report.figure"),
+    *("matplotlib.figure", "matplotlib.backends.backend_agg"),
+)
 
 
 def solve_files(patterns: list[Path], *, out: Path | None, jobs: int, print_json: bool, **options: Any) -> int:

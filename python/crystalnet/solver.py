@@ -101,10 +101,11 @@ def solve(
         measured = replace(measured, radiation=peaks.radiation)
     with clock("indexing"):
         cells = _cells(peaks, system, cell, mapped)
-    models = {name: _model(model, name) for name in sorted({c.system for c in cells})}
 
     def asked(cell: Cell, count: int) -> tuple[np.ndarray, list[Proposal]]:
-        return ask_network(models[cell.system], peaks, cell, symbols, amounts, count, seed, clock=clock, mapped=mapped)
+        return ask_network(
+            _model(model, cell.system), peaks, cell, symbols, amounts, count, seed, clock=clock, mapped=mapped
+        )
 
     def types_in(cell: Cell, symbols: tuple[str, ...]) -> list[Proposal]:
         if candidates == "network" or not symbols:
@@ -147,7 +148,7 @@ def solve(
         peaks=peaks,
         given=given
         | {"wavelength_angstrom": peaks.radiation.wavelength, "wavelength_assumed": measured.radiation.assumed},
-        model=_model_entry(models[best.system] if best else None),
+        model=_model_entry(_model(model, best.system) if best else None),
         cell=best,
         candidates=answers,
         guesses=maps,
