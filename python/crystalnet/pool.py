@@ -70,7 +70,7 @@ def helped(modules: Sequence[str] = ()) -> Iterator[Map]:
 
     modules: what the new process begins to import at once, as it takes seconds. What is mapped must be importable by
     name and comes back in the order of the arguments; how the two share it changes no result. The new process takes
-    tasks from the front, this one from the end.
+    tasks from the front, this one from the end, and all of them should the other die.
     """
     if cpus() < 2:
         yield map
@@ -91,11 +91,18 @@ def helped(modules: Sequence[str] = ()) -> Iterator[Map]:
                         return
                     results[number] = next(through(work, *([argument] for argument in tasks[number])))
 
-            with ThreadPoolExecutor(1) as waits:
+            waits = ThreadPoolExecutor(1)
+            try:
                 other = waits.submit(work_off, waiting.popleft, elsewhere) if len(tasks) > 1 else None
                 work_off(waiting.pop, map)
-                if other:
-                    other.result()
+                with suppress(BrokenProcessPool):
+                    if other:
+                        other.result()
+            finally:  # after an error or Ctrl-C here nobody waits for what the other is at
+                waiting.clear()
+                waits.shutdown(wait=False)
+            for number in set(range(len(tasks))) - set(results):  # what the other died of, or could not begin
+                results[number] = work(*tasks[number])
             return iter([results[number] for number in range(len(tasks))])
 
         yield mapped

@@ -59,6 +59,22 @@ def test_two_processes_share_the_work_and_change_no_result() -> None:
             list(mapped(eval, ["1", "1 / 0"]))
 
 
+def test_an_error_does_not_wait_for_the_second_process() -> None:
+    slow = "__import__('multiprocessing').parent_process() and __import__('time').sleep(60)"
+    started = time.monotonic()
+    with pytest.raises(ZeroDivisionError), helped() as mapped:
+        list(mapped(eval, [slow, slow, "1 / 0"]))
+    assert time.monotonic() - started < 20
+
+
+def test_the_death_of_the_second_process_costs_no_result() -> None:
+    suicide = "__import__('multiprocessing').parent_process() and __import__('os')._exit(1)"
+    with helped() as mapped:
+        for _ in range(2):
+            assert list(mapped(eval, [suicide, suicide])) == [None, None]
+        assert list(mapped(eval, ["1", "2", "3"])) == [1, 2, 3]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["interrupt", "kill"])
 def test_workers_end_with_their_parent(number: signal.Signals) -> None:
     parent = subprocess.Popen(
