@@ -4,7 +4,9 @@
     python tools/results_page.py add scores.json "crystalnet evaluate ..."    # keep its summary in docs/results/
     python tools/results_page.py write                                         # rewrite the tables
 
-A table stands between the lines `<!-- results -->` and `<!-- end of results -->`. Nothing in it is typed by hand.
+Scores of `evaluate --table N` go the same way. A table stands between the lines `<!-- results -->` and
+`<!-- end of results -->`, the paper's between `<!-- table N -->` and `<!-- end of table N -->`. Nothing in them is
+typed by hand.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 SUMMARIES = ROOT / "docs" / "results"
+TABLES = SUMMARIES / "tables"
 BEGIN, END = "<!-- results -->", "<!-- end of results -->"
 LEVELS = ("formula", "elements", "drop-one", "none")
 
@@ -46,11 +49,40 @@ def summaries() -> list[dict[str, Any]]:
 def add(scores: Path, command: str) -> None:
     """Keep an evaluation's summary, without its crystals."""
     document = json.loads(scores.read_text())
+    if "table" in document:
+        _add_table(document, command)
+        return
     kept = {k: v for k, v in document.items() if k not in ("per_crystal", "by", "seconds")}
     kept["failures"], kept["left_out"] = len(document["failures"]), len(document["left_out"])
     kept["by"] = {"size": document["by"]["size"]}
     SUMMARIES.mkdir(exist_ok=True)
     (SUMMARIES / name(document)).write_text(json.dumps(kept | {"command": command}, indent=1) + "\n")
+
+
+def _add_table(document: dict[str, Any], command: str) -> None:
+    shown = ("n", "guesses", "given", "split", "density", "model_sha256", "ssim", "psnr", "structure")
+    runs = {
+        system: {given: {k: run[k] for k in shown} for given, run in levels.items()}
+        for system, levels in document["runs"].items()
+    }
+    TABLES.mkdir(parents=True, exist_ok=True)
+    kept = {"table": document["table"], "command": command, "runs": runs}
+    (TABLES / f"table-{document['table']}.json").write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def paper_tables() -> dict[int, dict[str, Any]]:
+    """The paper's tables that are kept, by number."""
+    documents = (json.loads(path.read_text()) for path in sorted(TABLES.glob("table-*.json")))
+    return {document["table"]: document for document in documents}
+
+
+def paper_table(document: dict[str, Any]) -> str:
+    """One of them as `evaluate` writes it, and how it was made."""
+    from crystalnet.tables import markdown
+    from crystalnet.tables import paper_table as rows_of
+
+    runs = {(system, given): run for system, levels in document["runs"].items() for given, run in levels.items()}
+    return f"{markdown(rows_of(document['table'], None), runs)}\n    {document['command']}"
 
 
 def row(summary: dict[str, Any]) -> str:
@@ -86,10 +118,19 @@ def table() -> str:
 
 
 def rewritten(text: str) -> str:
-    """A page with the table in its place."""
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
-    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+    """A page with every table in its place."""
+    text = _replaced(text, BEGIN, END, table())
+    for number, document in paper_tables().items():
+        begin, end = f"<!-- table {number} -->", f"<!-- end of table {number} -->"
+        if begin in text:
+            text = _replaced(text, begin, end, paper_table(document))
+    return text
+
+
+def _replaced(text: str, begin: str, end: str, inner: str) -> str:
+    before, rest = text.split(begin)
+    _, after = rest.split(end)
+    return f"{before}{begin}\n{inner}\n{end}{after}"
 
 
 def pages() -> list[Path]:

@@ -222,7 +222,7 @@ class Solution:
     candidates: tuple[Candidate, ...]
     guesses: np.ndarray  # (N, 50, 50, 50) network densities in the primitive cell, as drawn: the latent mean first
     guess_rank: np.ndarray  # (N,) rank of each guess by the pattern, 1 the best
-    spread: np.ndarray  # (50, 50, 50) voxel-wise standard deviation over the guesses
+    spread: np.ndarray  # (50, 50, 50) voxel-wise standard deviation of the guesses, laid on that of rank 1
     lattice: np.ndarray | None  # (3, 3) primitive cell of the guesses, Å
     seconds: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()

@@ -137,12 +137,11 @@ def solve(
         if answers and (answers[0].confidence or 0.0) >= SURE:
             best = _own_cell(order[0], cells)
     maps = np.zeros((0, GRID, GRID, GRID))
-    rank = np.zeros(0, int)
+    rank, spread = np.zeros(0, int), np.zeros((GRID, GRID, GRID))
     if best is not None:
         maps = densities[best] if best == cells[0] else asked(best, guesses)[0]
         rank = _guess_rank(proposals, len(maps), best)
-        # What the guesses differ by is to be their crystals, not the choice of an origin.
-        maps = np.array([in_description_of(maps[rank.argmin()], values, best.primitive_lattice) for values in maps])
+        spread = _spread(maps, maps[rank.argmin()], best)
     return Solution(
         pattern=measured,
         peaks=peaks,
@@ -153,7 +152,7 @@ def solve(
         candidates=answers,
         guesses=maps,
         guess_rank=rank,
-        spread=maps.std(0) if len(maps) else np.zeros((GRID, GRID, GRID)),
+        spread=spread,
         lattice=best.primitive_lattice if best else None,
         seconds=clock.seconds,
         warnings=_warnings(measured, peaks, cells, answers, symbols),
@@ -297,6 +296,15 @@ def _own_cell(refined: Ranked, cells: list[Cell]) -> Cell:
     volume = SpacegroupAnalyzer(refined.fit.sites.structure(), SYMPREC).get_primitive_standard_structure().volume
     same = (c for c in cells if c.system == found.system and abs(c.primitive_volume / volume - 1) < SAME_VOLUME)
     return found if abs(found.primitive_volume / volume - 1) < SAME_VOLUME else next(same, found)
+
+
+def _spread(maps: np.ndarray, reference: np.ndarray, cell: Cell) -> np.ndarray:
+    """Standard deviation (n, n, n) of densities (N, n, n, n), each laid on the reference: what they differ by is to be
+    their crystals, not the choice of an origin.
+    """
+    alike = np.array([in_description_of(reference, values, cell.primitive_lattice) for values in maps])
+    deviation: np.ndarray = alike.std(0)
+    return deviation
 
 
 def _guess_rank(proposals: list[Proposal], n: int, cell: Cell) -> np.ndarray:

@@ -25,3 +25,14 @@ def test_scores_are_of_the_shipped_models(results: ModuleType) -> None:
     assert results.summaries()
     for summary in results.summaries():
         assert summary["model_sha256"] == shipped[summary["system"]], f"{results.name(summary)}: of another model"
+    for number, document in results.paper_tables().items():
+        for system, levels in document["runs"].items():
+            for given, run in levels.items():
+                assert run["model_sha256"] == shipped[system], f"table {number}, {system}, {given}: of another model"
+
+
+def test_the_papers_tables_are_shown(results: ModuleType) -> None:
+    page = (results.ROOT / "docs" / "results.md").read_text()
+    assert results.paper_tables()
+    for number, document in results.paper_tables().items():
+        assert results.paper_table(document) in page, f"table {number} is kept and not shown"

@@ -49,9 +49,8 @@ def view(candidate: Candidate, solution: Solution) -> View:
     sites, grid = candidate.conventional, in_cell_of(candidate.conventional, candidate.density)
     spread = None
     if grid is not None and solution.lattice is not None and len(solution.guesses) > 1:
-        # The guesses lie where the candidate does if it was read off them; else the mean guess is laid on its atoms.
-        own = candidate.density if candidate.source == "network" else DensityGrid(solution.guesses[0], solution.lattice)
-        place = placement(sites, own) if np.allclose(own.lattice, solution.lattice) else None
+        # The spread stands where the guess does that the pattern likes best, and is placed as that one would be.
+        place = placement(sites, DensityGrid(solution.guesses[solution.guess_rank.argmin()], solution.lattice))
         spread = None if place is None else DensityGrid(placed(solution.spread, place), sites.lattice)
     return View(candidate, grid or candidate.density, grid is not None, spread)
 
