@@ -7,6 +7,7 @@ what the namings of one geometry share (structure factors, distances), is worked
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -39,6 +40,9 @@ MIN_CONTACT_DECODED = 0.50  # decoded positions are rough; refinement moves them
 VOLUME_PER_ATOM = (3.5, 75.0)  # Å³: diamond has 5.7, solid caesium 115 but no compound of it over 75
 WELL_EXPLAINED = 0.15  # intensity misfit up to which nobody asks for another way of reading atoms, or another cell
 BATCH = 16  # namings compared at a time: enough to hide Python, few enough for the cache
+
+# Where nothing is known of the elements a noble gas may be named, and pymatgen remarks on each of them.
+warnings.filterwarnings("ignore", message="No Pauling electronegativity")
 
 
 @dataclass(frozen=True)
