@@ -38,7 +38,7 @@ def in_canonical_description(values: np.ndarray, sites: AtomSites) -> np.ndarray
 def in_description_of(reference: np.ndarray, values: np.ndarray, lattice: np.ndarray) -> np.ndarray:
     """A density (n, n, n) turned and shifted to stand as another of its lattice (3, 3) Å does; itself where it does.
 
-    For densities whose atoms are in doubt, so that `in_canonical_description` has nothing to go by.
+    It needs no atoms, which may be in doubt, and says nothing of which description is the canonical one.
     """
     now = _likeness(reference, values)
     if now >= ALIKE:

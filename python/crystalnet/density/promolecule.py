@@ -78,7 +78,7 @@ def promolecule_density(
 
 
 def atom_factors(lattice: np.ndarray, elements: Sequence[str], grid: int = GRID) -> np.ndarray:
-    """(E, grid, grid, grid//2 + 1): rfftn of each element's density an atom at the origin; real, as it is even."""
+    """(E, grid, grid, grid//2 + 1): rfftn of the density of one atom at the origin, by element; real, as it is even."""
     g = _half_spectrum(lattice, grid)
     scale = grid**3 / abs(np.linalg.det(lattice))
     return np.array([scale * valence_form_factor(element, g) for element in elements])
