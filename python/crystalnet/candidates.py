@@ -34,12 +34,15 @@ HEAVIEST = 94  # atomic number; where nothing is known of the elements, those be
 TOLERANCES = (0.5, 0.35, 0.2, 0.1)  # Å, of the symmetry search on decoded atoms; the network is good to about 0.1 Å
 MAX_ASSIGNMENTS = 400  # ways to name the atoms of one decoded geometry that are held against the pattern
 PROBE_NUMBERS = (8, 22, 46, 78)  # atomic numbers tried for an element that was not given
+EXCHANGE_NUMBERS = (1, 3, 5, 8, 11, 14, 18, 22, 27, 32, 38, 45, 52, 60, 70, 80, 90)  # a step is 15 to 20% of the power
 LIKELY_ELEMENTS = 6  # tried in place of an orbit's own where all combinations are too many
 MIN_CONTACT = 0.60  # of the covalent radii: below, the proposal is no crystal
 MIN_CONTACT_DECODED = 0.50  # decoded positions are rough; refinement moves them
 VOLUME_PER_ATOM = (3.5, 75.0)  # Å³: diamond has 5.7, solid caesium 115 but no compound of it over 75
 WELL_EXPLAINED = 0.15  # intensity misfit up to which nobody asks for another way of reading atoms, or another cell
 BATCH = 16  # namings compared at a time: enough to hide Python, few enough for the cache
+
+_SYMBOLS = {number: symbol for symbol, number in ATOMIC_NUMBER.items()}
 
 # Where nothing is known of the elements a noble gas may be named, and pymatgen remarks on each of them.
 warnings.filterwarnings("ignore", message="No Pauling electronegativity")
@@ -64,6 +67,21 @@ def misfit(sites: AtomSites, peaks: Peaks, cell: Cell) -> float:
     names, groups = np.unique(sites.species, return_inverse=True)
     screen = _Screen(sites.lattice, cell.zero_shift, peaks)
     return float(screen.misfits(sites.frac_coords, groups, [names.tolist()])[0])
+
+
+def exchanged_misfit(sites: AtomSites, peaks: Peaks, cell: Cell) -> float:
+    """The least misfit with one of the elements exchanged for another, its atoms staying where they are.
+
+    Far below the crystal's own where the user gave a wrong element, or the formula of another compound of the type.
+    """
+    names, groups = np.unique(sites.species, return_inverse=True)
+    screen = _Screen(sites.lattice, cell.zero_shift, peaks)
+    namings = []
+    for place, probe in product(range(len(names)), EXCHANGE_NUMBERS):
+        naming = names.tolist()
+        naming[place] = _SYMBOLS[probe]
+        namings.append(naming)
+    return float(screen.misfits(sites.frac_coords, groups, namings).min())
 
 
 class _Screen:
@@ -226,9 +244,12 @@ def _has_formula(species: Iterable[str], formula: Mapping[str, float]) -> bool:
 
 @dataclass(frozen=True)
 class CatalogueType:
-    """A structure type of the catalogue: its primitive cell and the centring letter of its space group."""
+    """A structure type of the catalogue: its primitive cell, the centring letter of its space group, and its
+    protostructure (AFLOW's label; of the user's data sets the label of the type).
+    """
 
     label: str
+    protostructure: str
     centring: str
     sites: AtomSites
 
@@ -262,7 +283,8 @@ def _catalogue_types(records: Iterable[Record]) -> tuple[CatalogueType, ...]:
         sites = AtomSites(
             np.array(record["lattice"], float), tuple(record["species"]), np.array(record["frac_coords"], float)
         )
-        kinds.append(CatalogueType(record["id"], symbols[record["space_group"]][0], sites))
+        centring = symbols[record["space_group"]][0]
+        kinds.append(CatalogueType(record["id"], record.get("protostructure", record["id"]), centring, sites))
     return tuple(kinds)
 
 
@@ -273,12 +295,13 @@ def catalogue_proposals(
     formula: Mapping[str, float] | None = None,
     hexagonal: bool = True,
     own_types: bool = True,
+    without_type: str | None = None,
 ) -> list[Proposal]:
     """Every known type with the right centring and number of elements, decorated in every way, best first.
 
     "X" among the elements stands for one that was not given. hexagonal: in a primitive cell on hexagonal axes, whose
     metric does not tell the two systems apart, hexagonal types are tried beside the trigonal ones. own_types: those of
-    the user's data sets beside the package's.
+    the user's data sets beside the package's. without_type: the protostructure that the catalogue shall not know.
     """
     found: list[Proposal] = []
     screen = _Screen(cell.primitive_lattice, cell.zero_shift, peaks)
@@ -288,7 +311,9 @@ def catalogue_proposals(
         kinds += [kind for system in systems for kind in own_catalogue(system)]
     for kind in kinds:
         per_atom = cell.primitive_volume / len(kind.sites)
-        if kind.centring != cell.centring or len(set(kind.sites.species)) != len(elements):
+        if kind.protostructure == without_type or kind.centring != cell.centring:
+            continue
+        if len(set(kind.sites.species)) != len(elements):
             continue
         if not VOLUME_PER_ATOM[0] < per_atom < VOLUME_PER_ATOM[1]:
             continue

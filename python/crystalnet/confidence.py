@@ -19,56 +19,66 @@ from crystalnet.records import AtomSites, Cell, Peaks
 from crystalnet.xrd.indexing import line_positions
 
 THRESHOLD = 0.5  # below, "no confident match"
+VOLUME_RANGE = (0.65, 1.75)  # of the expected volume: 98% of 1,100 crystals; beyond, wavelength or elements are wrong
 BINS = 6  # of the reliability diagram: a few hundred answers fill no more
 MANY_TIMES = 3.0  # a rival's score this many times the candidate's says no more
 FEATURES = {
-    "log_rwp": "ln of the profile Rwp",
+    "log_excess": "ln of the profile Rwp without the share of noise",
     "log_misfit": "ln of the misfit of line intensities after refinement",
     "lead": "ln(score of the best other candidate / own score), at most ln 3",
     "log_merit": "ln of the cell's figure of merit (de Wolff M)",
     "explained": "share of the intensity that lies on lines of the cell",
     "lines_per_atom": "ln(lines indexed / independent atoms)",
+    "exchange": "ln(misfit / misfit with one element exchanged for whichever suits best)",
     "agreed": "network and catalogue both propose the crystal",
     "balanced": "charges balance where they should",
     "complete": "no atom of an element that was not given",
     "volume": "|ln(volume / expected volume)|",
+    "contradicted": "volume outside of VOLUME_RANGE",
+    "wavelength": "ln(score with the next best tube / own score), at most 2; 2 where the wavelength was said",
     "formula_given": "the user gave the formula",
 }
 
 
 def evidence(
     *,
-    rwp: float,
+    excess: float,
     misfit: float,
     score: float,
     rival: float | None,
     sites: AtomSites,
+    exchanged: float,
     orbits: int,
     cell: Cell,
     peaks: Peaks,
     sources: set[str],
     volume_ratio: float | None,
     formula_given: bool,
+    wavelength_lead: float,
 ) -> dict[str, float]:
     """FEATURES of one candidate.
 
-    rwp, misfit: after refinement. score, rival: of the candidate and of the best other one (None: there is none).
+    excess, misfit: after refinement; exchanged: the misfit with one element exchanged (`candidates.exchanged_misfit`).
+    score, rival: of the candidate and of the best other one (None: there is none). wavelength_lead: as in FEATURES.
     orbits: independent atoms. sources: which of "network" and "catalogue" propose the crystal.
     """
     most = math.log(MANY_TIMES)
     lead = most if rival is None else math.log(max(rival, 1e-6) / max(score, 1e-6))
     merit = cell.figure_of_merit if math.isfinite(cell.figure_of_merit) else 20.0  # a cell that the user gave
     values = (
-        math.log(max(rwp, 0.01)),
+        math.log(max(excess, 0.01)),
         math.log(max(misfit, 0.01)),
         min(max(lead, -most), most),
         math.log(min(max(merit, 1.0), 1000.0)),
         explained_share(cell, peaks),
         math.log(max(cell.n_indexed, 1) / max(orbits, 1)),
+        math.log(max(misfit, 0.01) / max(min(exchanged, misfit), 0.01)),
         float(len(sources) > 1),
         float(charge_balances(Counter(sites.species))),
         float("X" not in sites.species),
         abs(math.log(volume_ratio)) if volume_ratio else 0.5,
+        float(bool(volume_ratio) and not VOLUME_RANGE[0] < volume_ratio < VOLUME_RANGE[1]),
+        wavelength_lead,
         float(formula_given),
     )
     return dict(zip(FEATURES, values, strict=True))

@@ -31,6 +31,7 @@ FREEDOM = 0.02  # of Rwp for each coordinate that symmetry leaves free: a subgro
 # roots is a second opinion, and the volume a third: of 30 simulated patterns with a right candidate 27 rank it first,
 # 24 without the two (exponents of 0.2 to 0.5 and 0.05 to 0.2 do alike; they were chosen on these patterns).
 SECOND_OPINION, VOLUME = 0.3, 0.15
+VOLUME_BOUNDS = (0.25, 4.0)  # of the expected volume: farther off is as wrong as this
 UNBALANCED = 0.15  # of Rwp, for a halide or oxide whose charges cannot balance
 MISSING_ELEMENT = 0.25  # of Rwp, for an element that was not given: the user knows the sample
 REFINEMENT_SECONDS = 8.0  # of processor time in all; at least the three most promising are refined
@@ -127,8 +128,8 @@ def _fitted(proposal: Proposal, conventional: AtomSites, pattern: Pattern, peaks
 
 
 def _score(fit: Fit, left: float, volume_ratio: float | None, sites: AtomSites) -> float:
-    """Rwp, tempered by the misfit `left` of the line intensities, with penalties for complexity, charges that cannot
-    balance and an unlikely volume; lower is better.
+    """Rwp beyond noise, tempered by the misfit `left` of the line intensities, with penalties for complexity, charges
+    that cannot balance and an unlikely volume; lower is better.
     """
     penalty = COMPLEXITY * math.log(len(sites)) + FREEDOM * _free_coordinates(fit.sites)
     if not charge_balances(Counter(sites.species)):
@@ -136,7 +137,7 @@ def _score(fit: Fit, left: float, volume_ratio: float | None, sites: AtomSites) 
     if "X" in sites.species:
         penalty += MISSING_ELEMENT
     unlikely = 0.5 if volume_ratio is None else abs(math.log(volume_ratio))
-    score: float = fit.rwp * (1 + penalty) * max(left, 0.01) ** SECOND_OPINION * math.exp(VOLUME * unlikely)
+    score: float = fit.excess * (1 + penalty) * max(left, 0.01) ** SECOND_OPINION * math.exp(VOLUME * unlikely)
     return score
 
 
@@ -198,9 +199,9 @@ def _conventional(sites: AtomSites) -> AtomSites | None:
 
 
 def volume_ratio(conventional: AtomSites) -> float | None:
-    """Volume over the expected one; None where an element is not known."""
+    """Volume over the expected one, within VOLUME_BOUNDS; None where an element is not known."""
     if "X" in conventional.species:
         return None
     distance = prototypes.shortest_distances(conventional.lattice, conventional.frac_coords)
-    expected = prototypes.predicted_volume(conventional, distance) / conventional.volume
-    return float(1 / np.clip(expected, *prototypes.SCALING))
+    expected = prototypes.predicted_volume(conventional, distance)
+    return float(np.clip(conventional.volume / expected, *VOLUME_BOUNDS)) if np.isfinite(expected) else None

@@ -6,6 +6,7 @@ Lengths are in Å, angles in degrees, densities in e/Å³; lattices are 3×3 wit
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
 
 class InputError(ValueError):
     """Something the user gave cannot be used. The message is one line: what is wrong and what to do."""
+
+
+def short_reason(error: BaseException) -> str:
+    """The first sentence of a library's complaint, on one line of at most 160 characters."""
+    words = " ".join(str(error).split()) or type(error).__name__
+    sentence = re.split(r"(?<=[^.]{20})\. |; ", words)[0]
+    return sentence if len(sentence) <= 160 else sentence[:157] + "..."
 
 
 @dataclass(frozen=True)
@@ -182,7 +190,9 @@ class Fit:
     """A candidate fitted to the measured profile.
 
     sites: the refined atoms (conventional cell). rwp: fraction, background excluded, √(Σw(y_o−y_c)²/Σw(y_o−y_b)²).
+    r_expected: the Rwp of a perfect model, which has only noise left, √(n/Σw(y_o−y_b)²); 0 where it is not known.
     calculated, background: (n,) on the pattern's 2θ axis. hkl_two_theta: positions of the allowed lines, degrees.
+    failure: why the candidate could not be refined, None where it was. remarks: what was left out, and why.
     """
 
     sites: AtomSites
@@ -191,6 +201,17 @@ class Fit:
     background: np.ndarray
     hkl_two_theta: np.ndarray
     zero_shift: float = 0.0
+    failure: str | None = None
+    remarks: tuple[str, ...] = ()
+    r_expected: float = 0.0
+
+    @property
+    def excess(self) -> float:
+        """Rwp without the share of noise, at least 0.3 of it: esds may be too large.
+
+        A pattern of few counts, or of lines on a high background, has a large Rwp with the right crystal too.
+        """
+        return float(np.sqrt(max(self.rwp**2 - self.r_expected**2, (0.3 * self.rwp) ** 2)))
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from crystalnet.candidates import WELL_EXPLAINED, Proposal, catalogue_proposals, network_proposals
+from crystalnet.candidates import WELL_EXPLAINED, Proposal, catalogue_proposals, exchanged_misfit, network_proposals
 from crystalnet.checkpoint import Model, load_model, shipped_model
-from crystalnet.confidence import THRESHOLD, evidence, probability
+from crystalnet.confidence import THRESHOLD, VOLUME_RANGE, evidence, probability
 from crystalnet.config import SYSTEMS
 from crystalnet.density.description import in_canonical_description, in_description_of
 from crystalnet.density.promolecule import GRID, element_table, promolecule_density
@@ -38,6 +38,8 @@ from crystalnet.records import (
     Solution,
 )
 from crystalnet.settings import settings
+from crystalnet.tube import MOST_LEAD, Tube, likeliest_tube
+from crystalnet.xrd.holohedry import same_metric
 from crystalnet.xrd.indexing import cell_from_option, centrings, index_peaks
 from crystalnet.xrd.peaks import find_peaks
 from crystalnet.xrd.radiation import parse_wavelength
@@ -46,11 +48,16 @@ from crystalnet.xrd.vector import observed_vector
 
 CELLS_TRIED = 4  # indexing's first cell is right nine times in ten; the others cost a second each
 REPORTED = 5  # candidates written
-VOLUME_RANGE = (0.6, 1.75)  # of the predicted volume; the prediction itself is up to 1.6 off (MnS)
+TUBE_CELLS = 2  # tried with each tube where the wavelength was not said
 SAME_VOLUME = 0.02  # cells nearer than this are one cell, refined
 SURE = 0.9  # confidence; below, a crystal in another cell is no reason to leave the likeliest one (SrLiAlF6, Mg3Hg)
 
 Progress = Callable[[str], None]
+Stage = Callable[[str], AbstractContextManager[None]]  # times what is done in it
+
+
+def _unclocked(stage: str) -> AbstractContextManager[None]:
+    return nullcontext()
 
 
 def solve(
@@ -66,6 +73,7 @@ def solve(
     model: str | Path | None = None,
     candidates: str = "all",
     own_types: bool = True,
+    without_type: str | None = None,
     peaks: Peaks | None = None,
     progress: Progress = lambda stage: None,
     mapped: Map = map,
@@ -76,7 +84,8 @@ def solve(
     wavelength: a name (CuKa, MoKa1, ...) or Å. system: auto, cubic or trigonal. cell: "a", "a,c" or "a,alpha=55".
     guesses: latent samples, the first being the mean. candidates: "all" or "network" (no catalogue).
     own_types: the catalogue holds the structure types of the user's data sets too; without them an answer does not
-    depend on what was fetched. peaks: its lines where they are known; else they are picked from it. mapped: the
+    depend on what was fetched. without_type: a protostructure that the catalogue shall not know, to see what an answer
+    of an unknown type is worth. peaks: its lines where they are known; else they are picked from it. mapped: the
     built-in map, or one over several processes (`pool.helped`) for an answer sooner, not another.
     Raises InputError for anything that cannot be used.
 
@@ -96,50 +105,68 @@ def solve(
     with clock("reading"):
         radiation = None if wavelength is None else parse_wavelength(wavelength)
         measured = pattern if isinstance(pattern, Pattern) else _read(Path(pattern), radiation)
+
+    def asked(cell: Cell, peaks: Peaks, count: int, clock: Stage = clock) -> tuple[np.ndarray, list[Proposal]]:
+        return ask_network(
+            _model(model, cell.system), peaks, cell, symbols, amounts, count, seed, clock=clock, mapped=mapped
+        )
+
+    def types_in(cell: Cell, peaks: Peaks, symbols: tuple[str, ...]) -> list[Proposal]:
+        if candidates == "network" or not symbols:
+            return []
+        return catalogue_proposals(cell, peaks, symbols, amounts, system == "auto", own_types, without_type)
+
+    tube = None
+    if measured.radiation.assumed and symbols and peaks is None:
+        with clock("wavelength"):
+            tube = likeliest_tube(
+                measured,
+                lambda lines: _cells(lines, system, cell, mapped)[:TUBE_CELLS],
+                lambda tried, lines: types_in(tried, lines, symbols) + asked(tried, lines, 1, _unclocked)[1],
+                mapped,
+            )
+        measured = replace(measured, radiation=tube.radiation) if tube else measured
     with clock("peaks"):
         peaks = peaks or find_peaks(measured)
         measured = replace(measured, radiation=peaks.radiation)
     with clock("indexing"):
         cells = _cells(peaks, system, cell, mapped)
 
-    def asked(cell: Cell, count: int) -> tuple[np.ndarray, list[Proposal]]:
-        return ask_network(
-            _model(model, cell.system), peaks, cell, symbols, amounts, count, seed, clock=clock, mapped=mapped
-        )
-
-    def types_in(cell: Cell, symbols: tuple[str, ...]) -> list[Proposal]:
-        if candidates == "network" or not symbols:
-            return []
-        return catalogue_proposals(cell, peaks, symbols, amounts, system == "auto", own_types)
-
     densities: dict[Cell, np.ndarray] = {}
     proposals: list[Proposal] = []
+    explains: Cell | None = None
+    least = 1.0
     for tried in cells:
+        # The next cells are for the case that this one is wrong, or has the metric of a higher symmetry.
+        if explains and not (same_metric(tried, explains) and tried.primitive_volume < explains.primitive_volume):
+            continue
         # Samples of the likeliest cell only: a decoding takes longer than all else that is done for a cell.
-        densities[tried], found = asked(tried, 1 if densities else guesses)
-        proposals += found
+        densities[tried], found = asked(tried, peaks, 1 if densities else guesses)
         with clock("catalogue"):
-            proposals += types_in(tried, symbols)
+            found += types_in(tried, peaks, symbols)
+        proposals += found
         least = min((p.misfit for p in proposals), default=1.0)
-        if least < WELL_EXPLAINED:
-            break  # the next cells were for the case that this one is wrong
+        explains = explains or (tried if least < WELL_EXPLAINED else None)
     if cells and symbols and amounts is None:
         with clock("catalogue"):
-            explained = least < WELL_EXPLAINED
-            further = types_in(tried if explained else cells[0], (*symbols, "X"))
+            explained = explains is not None
+            further = types_in(explains or cells[0], peaks, (*symbols, "X"))
             # Where the given elements explain the lines, one more must do so better from the start.
             proposals += [p for p in further if p.misfit < least or not explained]
     with clock("refinement"):
         order = ranked(proposals, measured, peaks, mapped)
     with clock("ranking"):
-        answers = tuple(_candidate(r, order, densities, peaks, amounts is not None) for r in order[:REPORTED])
+        answers = tuple(
+            _candidate(r, order, densities, peaks, amounts is not None, _wavelength_lead(measured, tube))
+            for r in order[:REPORTED]
+        )
         best = cells[0] if cells else None  # a crystal that is in doubt is no reason to leave it
         if answers and (answers[0].confidence or 0.0) >= SURE:
             best = _own_cell(order[0], cells)
     maps = np.zeros((0, GRID, GRID, GRID))
     rank, spread = np.zeros(0, int), np.zeros((GRID, GRID, GRID))
     if best is not None:
-        maps = densities[best] if best == cells[0] else asked(best, guesses)[0]
+        maps = densities[best] if best == cells[0] else asked(best, peaks, guesses)[0]
         rank = _guess_rank(proposals, len(maps), best)
         spread = _spread(maps, maps[rank.argmin()], best)
     return Solution(
@@ -155,7 +182,7 @@ def solve(
         spread=spread,
         lattice=best.primitive_lattice if best else None,
         seconds=clock.seconds,
-        warnings=_warnings(measured, peaks, cells, answers, symbols),
+        warnings=_warnings(measured, peaks, cells, answers, tube),
     )
 
 
@@ -206,11 +233,25 @@ def _read(path: Path, radiation: Radiation | None) -> Pattern:
 
 
 def _cells(peaks: Peaks, system: str, option: str | None, mapped: Map) -> list[Cell]:
-    """Cells to try, best first."""
+    """Cells to try, best first: CELLS_TRIED lattices, of which some may be described in two crystal systems."""
     if option is not None:
         return centrings(peaks, cell_from_option(option, system))
     systems = SYSTEMS if system == "auto" else (system,)
-    return index_peaks(peaks, systems, mapped=mapped)[:CELLS_TRIED]
+    found: list[Cell] = []
+    lattices = 0
+    for cell in index_peaks(peaks, systems, mapped=mapped):
+        lattices += not any(same_metric(cell, other) for other in found)
+        if lattices > CELLS_TRIED:
+            break
+        found.append(cell)
+    return found
+
+
+def _wavelength_lead(measured: Pattern, tube: Tube | None) -> float:
+    """How much the pattern prefers the wavelength to other tubes', in ln of the score; all that counts if it was said."""
+    if not measured.radiation.assumed:
+        return MOST_LEAD
+    return tube.lead if tube else 0.0
 
 
 def _model(file: str | Path | None, system: str) -> Model:
@@ -237,7 +278,7 @@ def ask_network(
     seed: int,
     *,
     mean: bool = True,
-    clock: Callable[[str], AbstractContextManager[None]] = lambda stage: nullcontext(),
+    clock: Stage = _unclocked,
     mapped: Map = map,
 ) -> tuple[np.ndarray, list[Proposal]]:
     """What the network makes of a pattern in a cell: densities (guesses, 50, 50, 50) and the crystals read off them.
@@ -322,6 +363,7 @@ def _candidate(
     densities: Mapping[Cell, np.ndarray],
     peaks: Peaks,
     formula_given: bool,
+    wavelength_lead: float,
 ) -> Candidate:
     """A refined proposal as reported: refined atoms, their symmetry, the density behind them, how far to believe it."""
     from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
@@ -339,17 +381,19 @@ def _candidate(
         lattice = primitive.lattice
     wyckoff = _wyckoff(conventional)
     found = evidence(
-        rwp=fit.rwp,
+        excess=fit.excess,
         misfit=refined.misfit,
         score=refined.score,
         rival=min((other.score for other in ranked if other is not refined), default=None),
         sites=primitive,
+        exchanged=exchanged_misfit(fit.sites, peaks, replace(proposal.cell, zero_shift=fit.zero_shift)),
         orbits=len(wyckoff),
         cell=proposal.cell,
         peaks=peaks,
         sources=set(refined.sources),
         volume_ratio=refined.volume_ratio,
         formula_given=formula_given,
+        wavelength_lead=wavelength_lead,
     )
     return Candidate(
         source=proposal.source,
@@ -395,11 +439,13 @@ def _wyckoff(sites: AtomSites) -> tuple[dict[str, Any], ...]:
 
 
 def _warnings(
-    pattern: Pattern, peaks: Peaks, cells: list[Cell], found: tuple[Candidate, ...], symbols: tuple[str, ...]
+    pattern: Pattern, peaks: Peaks, cells: list[Cell], found: tuple[Candidate, ...], tube: Tube | None
 ) -> tuple[str, ...]:
     """What the user must know before believing the answer, in plain words."""
     said = []
-    if pattern.radiation.assumed:
+    if tube:
+        said.append(tube.remark)
+    elif pattern.radiation.assumed:
         said.append(
             "The wavelength is not in the file and was not given: Cu Kα was assumed. Give --wavelength if wrong."
         )
@@ -410,13 +456,21 @@ def _warnings(
         )
     elif not found:
         said.append("A cell was found, but no arrangement of the atoms that fits it.")
-    elif symbols:
+    else:
         ratio = volume_ratio(found[0].conventional)
         if ratio is not None and not VOLUME_RANGE[0] < ratio < VOLUME_RANGE[1]:
             said.append(
                 f"The cell has {ratio:.2f} times the volume expected for {found[0].formula}:"
                 " check the wavelength and the elements."
             )
+    said += [
+        f"Candidate {rank} ({c.formula}) could not be refined ({c.fit.failure}): its Rwp of {c.fit.rwp:.2f} tells"
+            " nothing."
+        for rank, c in enumerate(found, 1)
+        if c.fit.failure
+    ]
+    remarks = dict.fromkeys(remark for c in found for remark in c.fit.remarks)  # each once, in order
+    said += [f"In the refinement {remark}." for remark in remarks]
     if found and "X" in found[0].conventional.species:
         said.append(
             "The pattern asks for atoms (X) that none of the given elements explains:"

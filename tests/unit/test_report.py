@@ -246,7 +246,7 @@ def test_page_says_how_far_to_believe(tmp_path: Path) -> None:
     from dataclasses import replace
 
     evidence = dict.fromkeys(FEATURES, 0.0) | {
-        "log_rwp": np.log(0.08),
+        "log_excess": np.log(0.08),
         "log_merit": 5.0,
         "balanced": 1.0,
         "volume": 0.7,

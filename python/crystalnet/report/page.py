@@ -56,8 +56,8 @@ class _Reason:
 
 # By the names that `solve` uses. The limits only choose words; the probability is calculated elsewhere.
 WHY = {
-    "log_rwp": _Reason(
-        "Misfit of the whole calculated pattern (R<sub>wp</sub>)",
+    "log_excess": _Reason(
+        "Misfit of the whole calculated pattern, noise aside",
         lambda v: _percent(float(np.exp(v)), 1),
         lambda v: v > np.log(0.4),
         "the calculated pattern differs much from the measured one",
@@ -92,6 +92,12 @@ WHY = {
         lambda v: v < np.log(2),
         "there are few lines for so many atoms",
     ),
+    "exchange": _Reason(
+        "Misfit of the intensities were one element another",
+        lambda v: f"{np.exp(-v):.2f} times this one's",
+        lambda v: v > np.log(2),
+        "the intensities ask for another element",
+    ),
     "agreed": _Reason("Proposed by the network and by the catalogue", _yes),
     "balanced": _Reason(
         "Charges can balance, or need not",
@@ -110,6 +116,18 @@ WHY = {
         lambda v: _percent(float(np.expm1(v)), 0),
         lambda v: v > np.log(1.3),
         "its volume is unusual for such atoms",
+    ),
+    "contradicted": _Reason(
+        "Volume that no such atoms have",
+        _yes,
+        lambda v: v > 0.5,
+        "its volume speaks against the wavelength or the elements",
+    ),
+    "wavelength": _Reason(
+        "Wavelength said, or clear from the sample",
+        lambda v: _yes(v >= 0.5),
+        lambda v: v < 0.5,
+        "the wavelength was assumed, and another fits nearly as well",
     ),
     "formula_given": _Reason("Formula was given", _yes),
 }

@@ -23,9 +23,11 @@ import numpy as np
 
 from crystalnet.pool import Map
 from crystalnet.records import Cell, InputError, Peaks
+from crystalnet.xrd.holohedry import cubic_lattice, same_metric
 
-#: A cell scoring less (nats, `_rated`), or of lower de Wolff's M, is not returned: "neither fits".
-MIN_SCORE, MIN_MERIT = 8.0, 10.0
+#: A cell scoring less (nats, `_rated`), or of lower de Wolff's M, is not returned: "neither fits". Three lines of a
+#: body-centred metal that fit to the last digit are worth 7.5.
+MIN_SCORE, MIN_MERIT = 5.0, 10.0
 #: Most lines used, lowest angles first: further up, lines overlap and every large cell fits them.
 MAX_LINES = 30
 #: Most lines that are asked whether a larger lattice is needed, see `_with_superlattice`.
@@ -52,8 +54,8 @@ KEEP, RATED = 500, 60
 MAX_CHANCE = 0.4
 #: Nats a cell parameter costs: log(range searched / precision reached) = log(10 Å / 0.005 Å).
 PARAMETER_COST = 7.6
-#: Nats a hexagonal cell of cubic shape must gain over the cubic one: a free axis fits systematic errors.
-CUBIC_PREFERENCE = 15.0
+#: Best cells on hexagonal axes whose metric is asked whether a cubic lattice has all their lines.
+HOLOHEDRIES = 6
 #: A primitive cubic cell up to this edge (Å) has room for one or two atoms only, see `_behind_simple_cubic`.
 SIMPLE_CUBIC_EDGE = 3.6
 #: Of the strongest line: what stands behind simple cubic has its first line among the strongest (Ni3Si's is weak).
@@ -582,13 +584,7 @@ def _hidden(cell: Cell) -> list[Cell]:
 
 
 def _same(one: Cell, other: Cell) -> bool:
-    """Equal within 0.3%, or a hexagonal description of the same cubic lattice."""
-    if one.system == "cubic" and other.system == "trigonal":
-        one, other = other, one
-    if one.system == "trigonal" and other.system == "cubic":
-        ratio = {"P": (2**0.5, 3**0.5), "I": (2**0.5, 3**0.5 / 2), "F": (0.5**0.5, 3**0.5)}[other.centring]
-        a, c = other.a * ratio[0], other.a * ratio[1]
-        return one.centring == "R" and abs(one.a / a - 1) < 3e-3 and abs(one.c / c - 1) < 3e-3
+    """Equal within 0.3%."""
     same = one.system == other.system and one.centring == other.centring
     return same and abs(one.a / other.a - 1) < 3e-3 and abs(one.c / other.c - 1) < 3e-3
 
@@ -619,6 +615,10 @@ def _ranked(peaks: Peaks, systems: Sequence[str], limit: int, mapped: Map = map)
     found = mapped(_searched, [lines] * len(lattices), *zip(*lattices, strict=True))
     rated = [rate for rates in found for rate in rates]
     rated = _without_repeats(rated, 2 * limit)
+    if "cubic" in systems:
+        cubic = [found for _, cell in rated[:HOLOHEDRIES] if (found := cubic_lattice(cell))]
+        rated += [_refined(lines, cell) for cell in cubic]
+        rated.sort(key=lambda item: -item[0])
     # Where lines are dense, index assignments have several optima close by, and the search of the right centring may
     # have missed its own: look around the best cells once more, with every centring.
     best = [cell for _, cell in rated[:2]]
@@ -629,8 +629,25 @@ def _ranked(peaks: Peaks, systems: Sequence[str], limit: int, mapped: Map = map)
             state = _refine(lines, larger.system, larger.centring, _state(larger))[0]
             rated.append(_rated(lines, larger.system, larger.centring, state))
     kept = _behind_simple_cubic(lines, _without_repeats(rated, limit))
-    kept = _with_superlattice(_Lines.of(peaks, MANY_LINES, faint=True), kept)
+    kept = _cubic_first(_with_superlattice(_Lines.of(peaks, MANY_LINES, faint=True), kept))
     return [x for x in kept if x[0] >= MIN_SCORE and x[1].figure_of_merit >= MIN_MERIT]
+
+
+def _cubic_first(ranked: list[tuple[float, Cell]]) -> list[tuple[float, Cell]]:
+    """Put a cubic lattice before those on hexagonal axes that have its metric, where it indexes as many lines.
+
+    The lines then speak for the lower symmetry only by what is not seen, which weak superstructure lines are apt to be.
+    """
+    order = list(ranked)
+    for item in ranked:
+        cell = item[1]
+        if cell.system == "cubic":
+            continue
+        cubic = next((o for o in order if o[1].system == "cubic" and same_metric(cell, o[1])), None)
+        if cubic and cubic[1].n_indexed >= cell.n_indexed and order.index(cubic) > order.index(item):
+            order.remove(cubic)
+            order.insert(order.index(item), (max(item[0], cubic[0]), cubic[1]))
+    return order
 
 
 def _with_superlattice(lines: _Lines, ranked: list[tuple[float, Cell]]) -> list[tuple[float, Cell]]:
@@ -713,17 +730,13 @@ def _strength_at(lines: _Lines, cell: Cell, number: int) -> float:
 
 def _without_repeats(rated: Sequence[tuple[float, Cell]], limit: int) -> list[tuple[float, Cell]]:
     """The best distinct cells, best first."""
-
-    def rank(item: tuple[float, Cell]) -> float:
-        return item[0] + (CUBIC_PREFERENCE if item[1].system == "cubic" else 0.0)
-
     kept: list[tuple[float, Cell]] = []
-    for score, cell in sorted(rated, key=rank, reverse=True):
+    for score, cell in sorted(rated, key=lambda item: -item[0]):
         if not any(_same(cell, other) for _, other in kept):
             kept.append((score, cell))
-        if len(kept) == 2 * limit:  # room for what the preference has put too far up
+        if len(kept) == limit:
             break
-    return sorted(kept, key=lambda item: -item[0])[:limit]
+    return kept
 
 
 # --------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ MIN_AREA = 0.004  # of the strongest line: below, impurities and ghosts outnumbe
 MAX_D_SPACING = 40.0  # Å: below the angle of such a line is the direct beam, not a small-molecule or mineral cell
 MIN_POINTS = 30  # above the direct beam
 BACKGROUND_POINTS = 3000  # enough for a smooth curve; arPLS on 48,000 points would take seconds
+STIFFNESS = 30.0  # of that curve: a third and three times as much serve alike
 PER_FWHM = 8  # points per FWHM of the detection grid
 SHAPE_ERROR = 0.05  # of a line's height: what a pseudo-Voigt may miss of a real profile, so not a line of its own
 PROFILE_ERROR = 0.02  # of the intensity, added to the esd in fits: strong lines must not outvote the weak
@@ -80,7 +81,11 @@ def _too_few(pattern: Pattern, n: int) -> InputError:
 
 
 def _background(two_theta: np.ndarray, intensity: np.ndarray) -> np.ndarray:
-    """(n,) smooth curve under the lines: pybaselines' pspline_arpls (Baek et al., Analyst 140, 250, 2015)."""
+    """(n,) smooth curve under the lines: pybaselines' pspline_arpls (Baek et al., Analyst 140, 250, 2015).
+
+    On the logarithm of the intensity: where the direct beam or air scatter falls off exponentially the curve is a
+    straight line there, and what the method takes for a line is measured by the level it stands on.
+    """
     from pybaselines import Baseline
 
     n = len(two_theta)
@@ -91,9 +96,11 @@ def _background(two_theta: np.ndarray, intensity: np.ndarray) -> np.ndarray:
     used = count > 0
     x = np.bincount(index, two_theta, bins)[used] / count[used]
     y = np.bincount(index, intensity, bins)[used] / count[used]
+    # Lowest value, less the scatter between neighbours: the logarithm needs positive numbers, not much above zero.
+    least = float(y.min()) - max(float(np.median(np.abs(np.diff(y)))), 1e-9 * float(np.ptp(y)), 1e-300)
     knots = int(np.clip(np.ptp(two_theta), 30, 150))  # 1° apart: bends with air scatter and glass humps
-    curve, _ = Baseline(x).pspline_arpls(y, lam=100.0, num_knots=knots, max_iter=60, tol=1e-3)
-    return np.asarray(np.interp(two_theta, x, curve))
+    curve, _ = Baseline(x).pspline_arpls(np.log(y - least), lam=STIFFNESS, num_knots=knots, max_iter=60, tol=1e-3)
+    return np.asarray(np.interp(two_theta, x, np.exp(curve) + least))
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from crystalnet.ops.reflections import Reflections, reflections
-from crystalnet.records import AtomSites, Fit, Pattern, Peaks, Radiation
+from crystalnet.records import AtomSites, Fit, Pattern, Peaks, Radiation, short_reason
 from crystalnet.xrd.profile import atomic_numbers, polarisation_ratio
 
 if TYPE_CHECKING:
     from rietx import Instrument, Phase
+    from rietx.schemas.instrument import Dispersion
 
 POINTS_PER_FWHM = 6  # five are enough to refine a line; more only cost time
 D_MIN = 0.7  # Å; shorter spacings multiply the reflections (as 1/d³) and hardly tell candidates apart
@@ -30,7 +33,7 @@ SHIFT_SIGMA, SHIFT_COST = 0.15, 0.01  # a coordinate this far (Å) from its star
 B_START, B_MIN, B_MAX = 0.5, -0.5, 6.0  # Å²; absorption and texture ask for slightly negative values
 STAND_IN = "Si"  # scatters for an unexplained site "X", with a free occupancy
 SYMMETRY_TOLERANCE = 0.01  # Å
-DISPERSION_BAND = (0.18, 4.1)  # Å; where anomalous scattering is tabulated (3 to 70 keV)
+NEUTRAL = (0.0, 0.0)  # f′, f″ of an atom that scatters as f₀ alone
 
 # Paths freed stage by stage, each stage keeping what the one before freed (McCusker et al., 1999). A zero
 # shift and no specimen displacement: in a laboratory's range they are one parameter. Measured on 32 patterns:
@@ -64,7 +67,8 @@ def refine(
     calling thread, so that a busy machine gives the same answer as an idle one.
     Rwp = √(Σw(y_o−y_c)²/Σw(y_o−background)²), w = 1/σ², over all measured points.
     Never raises for a bad candidate: one that cannot be fitted comes back as given, with the background as
-    its calculated profile and Rwp 1.
+    its calculated profile, Rwp 1 and the reason in `Fit.failure`. What was done otherwise than asked for (an element
+    that scatters without dispersion, coordinates that could not be refined) stands in `Fit.remarks`.
     Rietveld, J. Appl. Cryst. 2, 65 (1969); McCusker et al., ibid. 32, 36 (1999).
     """
     deadline = _Deadline(max_seconds)
@@ -76,10 +80,9 @@ def refine(
             fit.profile(deadline)
             if free_coordinates:
                 fit.coordinates(deadline)
-            best = _better(best, fit.result())
-    except Exception:  # an absurd candidate can break the library anywhere; what counts is its Rwp
-        pass
-    return best
+            return _better(best, fit.result())
+    except Exception as error:  # an absurd candidate can break the library anywhere: the others go on
+        return replace(best, failure=short_reason(error))
 
 
 def intensity_misfit(peaks: Peaks, lines: Reflections, *, zero_shift: float = 0.0) -> float:
@@ -161,7 +164,8 @@ def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _better(old: Fit, new: Fit) -> Fit:
-    return new if new.rwp < old.rwp else old  # a nan is not better
+    """The new one where it explains more than the background alone; a nan does not."""
+    return new if new.rwp < old.rwp else replace(old, failure="no fit is better than the background alone")
 
 
 class _Crystal:
@@ -245,6 +249,9 @@ class _Rietveld:
         self.weight_sum = float(((intensity / sigma) ** 2).sum())
         self.data = PatternData(two_theta=two_theta.tolist(), intensity=intensity.tolist(), sigma=sigma.tolist())
         instrument = _instrument(peaks, zero_shift, two_theta, background)
+        corrections, self.remarks = dispersion(crystal.species, peaks.radiation)
+        source = instrument.source.model_copy(update={"dispersion": corrections})
+        instrument = instrument.model_copy(update={"source": source})
         self.model = Refinement(Structure(phases=[_phase(crystal)]), instrument, history=False)
         self.rwp = np.inf  # the library's own, background included: to weigh restraints and to compare stages
         unexplained = [f"phases.0.atoms.{i}.occ" for i, symbol in enumerate(crystal.species) if symbol == "X"]
@@ -263,8 +270,9 @@ class _Rietveld:
             self._free_coordinates(deadline)
             shift = (self._positions() - self.crystal.positions) @ self.crystal.sites.lattice
             kept = self.rwp < before[1] and np.linalg.norm(shift, axis=1).max() <= MAX_SHIFT
-        except Exception:  # as in `refine`, and the profile's fit stands
+        except Exception as error:  # as in `refine`, and the profile's fit stands
             kept = False
+            self.remarks += (f"the coordinates could not be refined ({short_reason(error)})",)
         if not kept:
             self.model, self.rwp = before
 
@@ -307,6 +315,8 @@ class _Rietveld:
             background=background,
             hkl_two_theta=_line_positions(sites, self.peaks) + zero,
             zero_shift=zero,
+            remarks=self.remarks,
+            r_expected=float(1 / np.sqrt(np.mean(((self.pattern.intensity - background) / self.pattern.sigma) ** 2))),
         )
 
     def _run(self, stages: dict[str, tuple[str, ...]], deadline: _Deadline) -> None:
@@ -374,12 +384,35 @@ def _phase(crystal: _Crystal) -> Phase:
     )
 
 
+def dispersion(species: Iterable[str], radiation: Radiation) -> tuple[Dispersion, tuple[str, ...]]:
+    """Anomalous scattering of the elements at the lines of a source, and a remark on each that has none tabulated.
+
+    The tables (Cromer & Liberman, J. Chem. Phys. 53, 1891, 1970; as rietx has them) cannot be interpolated where an
+    absorption edge lies in the interval around the wavelength (Eu and Ho at Cu Kα, Ru at Ag Kα), and end at 3 and
+    70 keV: there an element scatters as f₀ alone, which misses its line intensities by some per cent.
+    """
+    from rietx.crystallography.dispersion import resolve
+    from rietx.schemas.instrument import Dispersion
+
+    wavelengths = tuple(wavelength for wavelength, _ in radiation.lines)
+    refused = {}
+    for symbol in sorted({STAND_IN if s == "X" else s for s in species}):
+        try:
+            resolve([symbol], wavelengths)
+        except (KeyError, ValueError) as error:
+            refused[symbol] = short_reason(error)
+    remarks = tuple(
+        f"{symbol} scatters without its anomalous part (f₀ alone) at {radiation.wavelength:.4f} Å: {reason}"
+        for symbol, reason in refused.items()
+    )
+    return Dispersion(overrides=dict.fromkeys(refused, NEUTRAL)), remarks
+
+
 def _instrument(peaks: Peaks, zero_shift: float, two_theta: np.ndarray, background: np.ndarray) -> Instrument:
     from rietx import Instrument, Parameter
     from rietx.schemas.instrument import (
         BackgroundChebyshev,
         BackgroundFixedPlusChebyshev,
-        Dispersion,
         EmissionLine,
         Geometry,
         ProfileTCHZ,
@@ -387,7 +420,6 @@ def _instrument(peaks: Peaks, zero_shift: float, two_theta: np.ndarray, backgrou
     )
 
     radiation = peaks.radiation
-    low, high = DISPERSION_BAND
     source = Source(
         lines=[
             EmissionLine(
@@ -397,7 +429,6 @@ def _instrument(peaks: Peaks, zero_shift: float, two_theta: np.ndarray, backgrou
             for wavelength, weight in radiation.lines
         ],
         polarization=Parameter(value=1 / (1 + radiation.polarisation), min=0.0, max=1.0),  # σ-polarised part
-        dispersion=Dispersion() if low < radiation.wavelength < high else None,
     )
     fwhm = float(np.median(peaks.fwhm))
     knots = np.unique(np.linspace(0, len(two_theta) - 1, BACKGROUND_POINTS).astype(int))
