@@ -200,7 +200,8 @@ def collect(data: Path, out: Path, count: int, share: str) -> None:
         except (InputError, ValueError) as error:
             answer: dict[str, Any] = {"refused": str(error), "candidates": []}
         else:
-            answer = {"seconds": sum(found.seconds.values()), "candidates": list(_judged(found, truth, structure_scores))}
+            judged = list(_judged(found, truth, structure_scores))
+            answer = {"seconds": sum(found.seconds.values()), "candidates": judged}
         head = {"seed": seed, "formula": record["formula"], "system": record["system"]} | asked.conditions
         with out.open("a") as file:
             file.write(json.dumps(head | answer) + "\n")

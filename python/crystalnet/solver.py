@@ -122,7 +122,10 @@ def solve(
             tube = likeliest_tube(
                 measured,
                 lambda lines: _cells(lines, system, cell, mapped)[:TUBE_CELLS],
-                lambda tried, lines: types_in(tried, lines, symbols) + asked(tried, lines, 1, _unclocked)[1],
+                (
+                    lambda tried, lines: types_in(tried, lines, symbols),
+                    lambda tried, lines: asked(tried, lines, 1, _unclocked)[1],
+                ),
                 mapped,
             )
         measured = replace(measured, radiation=tube.radiation) if tube else measured
@@ -138,7 +141,7 @@ def solve(
     least = 1.0
     for tried in cells:
         # The next cells are for the case that this one is wrong, or has the metric of a higher symmetry.
-        if explains and not (same_metric(tried, explains) and tried.primitive_volume < explains.primitive_volume):
+        if explains and not _rivals(tried, explains):
             continue
         # Samples of the likeliest cell only: a decoding takes longer than all else that is done for a cell.
         densities[tried], found = asked(tried, peaks, 1 if densities else guesses)
@@ -247,8 +250,14 @@ def _cells(peaks: Peaks, system: str, option: str | None, mapped: Map) -> list[C
     return found
 
 
+def _rivals(tried: Cell, explains: Cell) -> bool:
+    """Whether a cell is worth trying beside one that explains the lines: cubic, or smaller, and of the same metric."""
+    smaller = tried.primitive_volume < (1 - SAME_VOLUME) * explains.primitive_volume
+    return same_metric(tried, explains) and (smaller or tried.system == "cubic")
+
+
 def _wavelength_lead(measured: Pattern, tube: Tube | None) -> float:
-    """How much the pattern prefers the wavelength to other tubes', in ln of the score; all that counts if it was said."""
+    """By how much the pattern prefers the wavelength to other tubes', in ln of the score; the most if it was said."""
     if not measured.radiation.assumed:
         return MOST_LEAD
     return tube.lead if tube else 0.0

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from crystalnet.records import Cell, InputError, Peaks, Radiation
+from crystalnet.xrd.holohedry import cubic_lattice, same_metric
 from crystalnet.xrd.indexing import MAX_LINES, cell_from_option, centrings, index_peaks, refine_cell
 
 CU = 1.540593
@@ -130,12 +131,62 @@ def test_other_wavelengths(wavelength, top):
     assert_is(index_peaks(peaks)[0], "trigonal", "R", 4.957, 13.59, 0.005)
 
 
-def test_cubic_is_preferred_to_its_rhombohedral_description():
+def test_cubic_comes_before_its_rhombohedral_description():
     for centring, a in (("P", 3.9), ("F", 5.4)):
         cells = index_peaks(lines_of(cubic(a), centring, top=110))
         assert cells[0].system == "cubic"
-        volume = pytest.approx(cells[0].primitive_volume, rel=0.005)
-        assert not [cell for cell in cells if cell.centring == "R" and cell.primitive_volume == volume]
+
+
+
+def lines_at(numbers: list[int], edge: float) -> Peaks:
+    """Equally strong lines of a cube at these h²+k²+l²."""
+    two_theta = 2 * np.degrees(np.arcsin(CU / 2 / (edge / np.sqrt(numbers))))
+    two_theta += np.random.default_rng(0).normal(0, 0.004, len(numbers))
+    return peaks_at(two_theta, np.ones(len(numbers)), top=100)
+
+
+@pytest.mark.parametrize("edge", [9.8, 10.805])
+def test_a_pyrochlore_is_cubic_though_a_rhombohedral_lattice_has_its_lines(edge):
+    # Of fluorite with half the edge, and odd ones, as they are seen. c/a = √24 has all of them and fewer others.
+    numbers = [3, 11, 12, 16, 19, 27, 32, 35, 44, 48, 51, 64, 67, 76, 80, 83, 96, 99]
+    cells = index_peaks(lines_at(numbers, edge))
+    assert_is(cells[0], "cubic", "F", edge, edge)
+    assert [c for c in cells[1:] if c.system == "trigonal" and c.c / c.a == pytest.approx(24**0.5, rel=1e-3)]
+
+
+def test_three_lines_of_a_metal_are_enough():
+    cells = index_peaks(lines_at([2, 4, 6], 2.866))
+    assert_is(cells[0], "cubic", "I", 2.866, 2.866)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "centring", "cubic_centring", "times"),
+    [(6**0.5, "R", "F", 1), (1.5**0.5, "R", "P", 1), (0.375**0.5, "R", "I", 1), (24**0.5, "R", "F", 4)],
+)
+def test_a_cubic_metric_is_known_in_rhombohedral_axes(ratio, centring, cubic_centring, times):
+    cell = Cell("trigonal", centring, 4.0, 4.0 * ratio)
+    cubic_cell = cubic_lattice(cell)
+    assert cubic_cell is not None and cubic_cell.centring == cubic_centring
+    assert cubic_cell.primitive_volume == pytest.approx(times * cell.primitive_volume)
+    assert same_metric(cell, cubic_cell) and same_metric(cubic_cell, cell)
+    # Every line of the lattice is one of the cubic lattice's.
+    hexagonal_q, cubic_q = (
+        {
+            round(float(q), 6)
+            for h, k, m in product(range(-4, 5), repeat=3)
+            if allowed(found.centring, h, k, m)
+            and 0 < (q := np.sum((np.linalg.inv(found.conventional_lattice) @ [h, k, m]) ** 2)) < 0.2
+        }
+        for found in (cell, cubic_cell)
+    )
+    far = {round(float(n) / cubic_cell.a**2, 6) for n in range(1, 200)}
+    assert hexagonal_q <= far and cubic_q <= far
+
+
+@pytest.mark.parametrize("ratio", [2.73, 1.1, 4.8])
+def test_other_metrics_are_not_cubic(ratio):
+    assert cubic_lattice(Cell("trigonal", "R", 4.0, 4.0 * ratio)) is None
+    assert cubic_lattice(Cell("trigonal", "P", 4.0, 4.0 * ratio)) is None
 
 
 def test_a_real_rhombohedral_distortion_is_kept():
