@@ -474,7 +474,7 @@ def _warnings(
             )
     said += [
         f"Candidate {rank} ({c.formula}) could not be refined ({c.fit.failure}): its Rwp of {c.fit.rwp:.2f} tells"
-            " nothing."
+        " nothing."
         for rank, c in enumerate(found, 1)
         if c.fit.failure
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import warnings
+from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 
@@ -11,14 +12,16 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from crystalnet.candidates import _Screen, catalogue, catalogue_proposals, misfit
+from crystalnet.candidates import _Screen, catalogue, catalogue_proposals, exchanged_misfit, misfit
 from crystalnet.data.files import fetch_files
 from crystalnet.data.prototypes import closest_contacts, covalent_radius, embedded_types
 from crystalnet.data.splits import Splits
 from crystalnet.elements import ATOMIC_NUMBER
 from crystalnet.ops.reflections import reflections
 from crystalnet.records import AtomSites, Cell, InputError, Peaks, Radiation
-from crystalnet.xrd.profile import polarisation_ratio
+from crystalnet.xrd.peaks import find_peaks
+from crystalnet.xrd.profile import polarisation_ratio, simulate_profile
+from crystalnet.xrd.radiation import parse_wavelength
 from crystalnet.xrd.refine import intensity_misfit
 
 CU = Radiation(((1.540593, 1.0), (1.544427, 0.5)))
@@ -150,3 +153,16 @@ def test_radii_are_pymatgens() -> None:
 
     assert {e: covalent_radius(e) for e in CovalentRadius.radius} == CovalentRadius.radius
     assert covalent_radius("X") == 1.6
+
+
+@pytest.mark.parametrize(("given", "true"), [("Si", "Sn"), ("Pb", "Si"), ("Ge", "C")])
+def test_a_wrong_element_is_seen_by_what_would_suit_better(given: str, true: str) -> None:
+    """Mg2Sn's lines with Mg2Si's formula: another element in the same places explains them, and the right one all."""
+    metal = np.array([[0.25, 0.25, 0.25], [0.75, 0.75, 0.75], [0.0, 0, 0]])
+    cell = Cell("cubic", "F", 6.75, 6.75)
+    crystal = AtomSites(cell.primitive_lattice, ("Mg", "Mg", true), metal)
+    pattern = simulate_profile(crystal, parse_wavelength("MoKa"), np.arange(5, 60, 0.01))
+    peaks = find_peaks(pattern)
+    wrong = replace(crystal, species=("Mg", "Mg", given))
+    assert misfit(wrong, peaks, cell) > 2.5 * exchanged_misfit(wrong, peaks, cell)
+    assert misfit(crystal, peaks, cell) < 1.3 * max(exchanged_misfit(crystal, peaks, cell), 0.01)

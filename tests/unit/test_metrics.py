@@ -48,6 +48,13 @@ def test_each_protocol_takes_what_is_its_own(quartz: np.ndarray) -> None:
     assert scores["ssim"]["single"] == map_scores(quartz, shifted)["ssim"] < 0.7
 
 
+@pytest.mark.parametrize(("larger", "right"), [(1.08, True), (0.92, True), (1.12, False), (0.88, False), (1.4, False)])
+def test_a_match_has_the_volume_within_ten_per_cent(larger: float, right: bool) -> None:
+    scaled = SALT.copy()
+    scaled.scale_lattice(larger * SALT.volume)
+    assert structure_scores(SALT, [scaled], [225])["match_top1"] is right
+
+
 def test_structures() -> None:
     right = structure_scores(SALT, [SALT.get_primitive_structure()], [225])
     assert right["match_top1"] and right["strict_top1"] and right["exact_top1"] and right["rmsd"] < 1e-6

@@ -3,12 +3,15 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from pymatgen.core import Lattice, Structure
 
 from crystalnet.candidates import Proposal
-from crystalnet.ranking import Ranked, _would_end_in
+from crystalnet.ranking import SECOND_OPINION, VOLUME, Ranked, _score, _would_end_in
 from crystalnet.records import AtomSites, Cell, Fit
 from crystalnet.solver import _own_cell
+
+SALT = [[0, 0, 0], [0.5, 0.5, 0.5]]
 
 
 def refined(sites: AtomSites, cell: Cell) -> Ranked:
@@ -24,6 +27,20 @@ def test_a_crystal_found_in_a_multiple_cell_is_reported_with_its_own():
     assert _own_cell(refined(selenium, double), [double, small]) is small
     assert _own_cell(refined(salt, double), [double, small]) is double
     assert _own_cell(refined(selenium, double), [double]) is double
+
+
+def test_the_score_asks_profile_lines_and_volume():
+    """Lower for a better profile, better line intensities and a likelier volume; higher for what needs excuses."""
+    salt = AtomSites.from_structure(Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], SALT))
+    fit = refined(salt, Cell("cubic", "F", 5.64, 5.64)).fit
+    plain = _score(fit, 0.1, 1.0, salt)
+    assert _score(replace(fit, rwp=0.2), 0.1, 1.0, salt) == pytest.approx(2 * plain)
+    assert _score(fit, 0.2, 1.0, salt) == pytest.approx(2**SECOND_OPINION * plain)
+    assert _score(fit, 0.1, 1.5, salt) == pytest.approx(1.5**VOLUME * plain)
+    assert _score(fit, 0.1, 1 / 1.5, salt) == pytest.approx(1.5**VOLUME * plain)
+    assert _score(fit, 0.1, 1.0, replace(salt, species=("X",) + salt.species[1:])) > 1.2 * plain
+    unbalanced = replace(salt, species=("Na",) * 6 + ("Cl",) * 2)
+    assert _score(fit, 0.1, 1.0, unbalanced) > 1.1 * plain
 
 
 def pyrite(x: float, species: tuple[str, str] = ("Fe", "S")) -> AtomSites:

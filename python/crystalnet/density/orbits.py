@@ -48,6 +48,8 @@ def symmetries_of(density: DensityGrid) -> list[MapSymmetry]:
     """
     operations = np.round(holohedry(density.lattice)).astype(np.int64)
     h, terms = _terms(density)
+    whole = _whole_orbits(operations.tobytes(), h.tobytes())
+    h, terms = h[whole], terms[whole]
     n = _points(h)
     flat = terms.copy()
     flat[0] = 0.0  # the mean agrees with everything
@@ -235,14 +237,27 @@ def _map(h: np.ndarray, terms: np.ndarray, n: int) -> np.ndarray:
     return values
 
 
-@lru_cache(maxsize=2)  # the guesses of a cell come one after the other
-def _turned(operations: bytes, h: bytes) -> np.ndarray:
-    """(m, K): which term of a map each term of the map read at P x is; it stands at P⁻ᵀ h."""
+def _images(operations: bytes, h: bytes) -> list[np.ndarray]:
+    """Indices (K, 3) of each term of a map read at P x, for every operation P: P⁻ᵀ h."""
     matrices = np.frombuffer(operations, np.int64).reshape(-1, 3, 3)
     indices = np.frombuffer(h, np.int64).reshape(-1, 3)
-    number = {row.tobytes(): i for i, row in enumerate(indices)}
-    moved = [indices @ np.round(np.linalg.inv(p)).astype(np.int64) for p in matrices]
-    return np.array([[number[row.tobytes()] for row in m] for m in moved])
+    return [indices @ np.round(np.linalg.inv(p)).astype(np.int64) for p in matrices]
+
+
+@lru_cache(maxsize=2)  # the guesses of a cell come one after the other
+def _whole_orbits(operations: bytes, h: bytes) -> np.ndarray:
+    """(K,) whether all images of a term are there. Where a metric has a symmetry only nearly, equivalent terms differ
+    in length, and the limit of length parts them.
+    """
+    known = {row.tobytes() for row in np.frombuffer(h, np.int64).reshape(-1, 3)}
+    return np.all([[row.tobytes() in known for row in image] for image in _images(operations, h)], axis=0)
+
+
+@lru_cache(maxsize=2)
+def _turned(operations: bytes, h: bytes) -> np.ndarray:
+    """(m, K): which term of a map each term of the map read at P x is; it stands at P⁻ᵀ h."""
+    number = {row.tobytes(): i for i, row in enumerate(np.frombuffer(h, np.int64).reshape(-1, 3))}
+    return np.array([[number[row.tobytes()] for row in image] for image in _images(operations, h)])
 
 
 def _closed(rotations: np.ndarray, kept: np.ndarray) -> np.ndarray:

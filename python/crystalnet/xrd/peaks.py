@@ -96,8 +96,8 @@ def _background(two_theta: np.ndarray, intensity: np.ndarray) -> np.ndarray:
     used = count > 0
     x = np.bincount(index, two_theta, bins)[used] / count[used]
     y = np.bincount(index, intensity, bins)[used] / count[used]
-    # Lowest value, less the scatter between neighbours: the logarithm needs positive numbers, not much above zero.
-    least = float(y.min()) - max(float(np.median(np.abs(np.diff(y)))), 1e-9 * float(np.ptp(y)), 1e-300)
+    # The logarithm needs positive numbers: from 0, or from the lowest value less the scatter between neighbours.
+    least = min(0.0, float(y.min()) - max(float(np.median(np.abs(np.diff(y)))), 1e-9 * float(np.ptp(y)), 1e-300))
     knots = int(np.clip(np.ptp(two_theta), 30, 150))  # 1° apart: bends with air scatter and glass humps
     curve, _ = Baseline(x).pspline_arpls(np.log(y - least), lam=STIFFNESS, num_knots=knots, max_iter=60, tol=1e-3)
     return np.asarray(np.interp(two_theta, x, np.exp(curve) + least))

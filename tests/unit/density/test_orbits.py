@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from crystalnet.density.cell import holohedry
 from crystalnet.density.orbits import decompose_orbits, symmetries_of
 from crystalnet.density.promolecule import promolecule_density
 from crystalnet.records import AtomSites, Cell, DensityGrid
@@ -60,3 +61,12 @@ def test_an_empty_density_has_no_orbits() -> None:
     empty = DensityGrid(np.zeros((50, 50, 50)), HEUSLER.lattice)
     (strict, *_) = symmetries_of(density_of(HEUSLER))
     assert decompose_orbits(empty, ("Li", "Pd"), strict) == []
+
+
+@pytest.mark.parametrize(("a", "ratio"), [(10.309, 0.49976), (11.759, 0.49982), (9.24, 1.0006)])
+def test_a_metric_that_is_nearly_of_higher_symmetry_breaks_nothing(a: float, ratio: float) -> None:
+    """Rhombohedral axes of nearly cubic shape: equivalent terms on either side of the limit of length."""
+    lattice = Cell("trigonal", "R", a, a * 6**0.5 * ratio).primitive_lattice
+    assert len(holohedry(lattice)) == 48
+    values = np.random.default_rng(0).normal(size=(50, 50, 50))
+    assert isinstance(symmetries_of(DensityGrid(values, lattice)), list)

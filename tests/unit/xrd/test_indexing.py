@@ -137,7 +137,6 @@ def test_cubic_comes_before_its_rhombohedral_description():
         assert cells[0].system == "cubic"
 
 
-
 def lines_at(numbers: list[int], edge: float) -> Peaks:
     """Equally strong lines of a cube at these h²+k²+l²."""
     two_theta = 2 * np.degrees(np.arcsin(CU / 2 / (edge / np.sqrt(numbers))))

@@ -83,6 +83,29 @@ def test_noise_and_background_are_no_lines():
         find_peaks(replace(flat, intensity=glass, sigma=np.sqrt(glass)))
 
 
+@pytest.mark.parametrize(
+    "scatter",
+    [
+        lambda x: 5000 * np.exp(-(x - 5) / 3),
+        lambda x: 50_000 * np.exp(-(x - 5) / 2),
+        lambda x: 800 * np.exp(-(((x - 22) / 6) ** 2)),
+        lambda x: 3000 - 30 * x,
+    ],
+    ids=["air scatter", "direct beam", "glass", "slope"],
+)
+def test_the_background_follows_what_is_smooth(scatter):
+    x = np.arange(5, 90, 0.02)
+    smooth = 50 + scatter(x)
+    lines = sum(
+        h * np.exp(-4 * np.log(2) * ((x - c) / 0.12) ** 2)
+        for c, h in ((22.7, 80), (32.4, 1000), (39.9, 250), (46.4, 500), (57.8, 400), (67.8, 300), (77.1, 150))
+    )
+    counts = np.random.default_rng(0).poisson(smooth + lines).astype(float)
+    peaks = find_peaks(Pattern(x, counts, np.sqrt(np.maximum(counts, 1)), Radiation(((1.5406, 1.0),))))
+    off = (peaks.background - smooth) / np.sqrt(smooth)
+    assert np.sqrt(np.mean(off**2)) < 0.5 and np.abs(off).max() < 5
+
+
 def test_weak_lines_are_kept_where_the_noise_allows():
     pattern, truth = synthetic(parse_wavelength("CuKa1"), peak=100_000)
     assert len(find_peaks(pattern)) == len(truth)

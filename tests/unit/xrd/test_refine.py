@@ -10,8 +10,9 @@ import pytest
 
 from crystalnet.ops.reflections import Reflections, reflections
 from crystalnet.records import AtomSites, Pattern, Peaks, Radiation
+from crystalnet.xrd.peaks import find_peaks
 from crystalnet.xrd.profile import atomic_numbers, polarisation_ratio, simulate_profile
-from crystalnet.xrd.refine import intensity_misfit, refine, weighted_profile_r
+from crystalnet.xrd.refine import dispersion, intensity_misfit, refine, weighted_profile_r
 
 CU = Radiation(((1.540593, 1.0), (1.544427, 0.5)))
 FACE_CENTRED = np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
@@ -108,6 +109,56 @@ def test_hopeless_candidates_come_back_with_a_large_rwp(measured: tuple[Pattern,
     assert 0.9 < fit.rwp <= 1.0
     assert len(fit.calculated) == len(fit.background) == len(pattern.two_theta)
     assert len(fit.sites) == len(sites)
+    assert (fit.failure is not None) == (fit.rwp == 1.0)  # it says so where nothing was refined
+
+
+@pytest.mark.parametrize(
+    ("cation", "anion", "a", "source"),
+    [
+        ("Eu", "O", 5.144, CU),
+        ("Ho", "N", 4.87, CU),
+        ("Eu", "S", 5.97, Radiation(((1.788996, 1.0), (1.792835, 0.5)))),
+        ("Ru", "O", 4.9, Radiation(((0.559422, 1.0), (0.563813, 0.5)))),
+        ("Ca", "F", 5.462, Radiation(((0.15, 1.0),))),
+    ],
+)
+def test_an_element_without_tabulated_dispersion_scatters_and_is_named(cation, anion, a, source) -> None:
+    two_theta = np.arange(12.0, 100.0, 0.02) * source.wavelength / 1.5406
+    pattern = simulate_profile(fluorite(cation, anion, a), source, two_theta, fwhm=0.1 * source.wavelength)
+    fit = refine(pattern, find_peaks(pattern), fluorite(cation, anion, a))
+    assert fit.failure is None and fit.rwp < 0.25
+    assert any(remark.startswith(f"{cation} scatters without its anomalous part") for remark in fit.remarks)
+
+
+def test_dispersion_is_taken_where_it_is_tabulated() -> None:
+    corrections, remarks = dispersion(("Ca", "F", "X"), CU)
+    assert not corrections.overrides and not remarks
+
+
+def test_a_fault_of_the_library_is_told(measured: tuple[Pattern, Peaks], monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: object, **options: object) -> None:
+        raise RuntimeError("the minimiser has lost its way. More on this in the manual.")
+
+    monkeypatch.setattr("crystalnet.xrd.refine._Rietveld._free_coordinates", broken)
+    fit = refine(*measured, fluorite())
+    assert fit.failure is None and fit.rwp < 0.9
+    assert fit.remarks == ("the coordinates could not be refined (the minimiser has lost its way)",)
+    monkeypatch.setattr("crystalnet.xrd.refine._Rietveld.profile", broken)
+    fit = refine(*measured, fluorite())
+    assert fit.failure == "the minimiser has lost its way" and fit.rwp == 1.0
+
+
+def test_noise_is_no_misfit(measured: tuple[Pattern, Peaks]) -> None:
+    """Few counts on a high background: Rwp is large with the right crystal, what exceeds the noise is not."""
+    rng = np.random.default_rng(3)
+    clean = simulate_profile(fluorite(), CU, np.arange(15.0, 90.0, 0.02))
+    counts = rng.poisson(2000 * clean.intensity / clean.intensity.max() + 20_000).astype(float)
+    pattern = Pattern(clean.two_theta, counts, np.sqrt(counts), CU)
+    peaks = observed(fluorite(), pattern)
+    right, wrong = refine(pattern, peaks, fluorite()), refine(pattern, peaks, fluorite("Ca", "Sr"))
+    assert right.rwp > 0.4 and right.rwp == pytest.approx(right.r_expected, rel=0.05)
+    assert right.excess < 0.4 * right.rwp
+    assert wrong.excess > 1.5 * right.excess
 
 
 def test_without_time_the_candidate_comes_back_as_given(measured: tuple[Pattern, Peaks]) -> None:

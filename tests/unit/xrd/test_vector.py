@@ -44,3 +44,19 @@ def test_copper_lines_become_the_molybdenum_vector(shift: float) -> None:
     assert vector == pytest.approx(expected / expected.max(), abs=2e-3)
     assert 0.2 < mask.mean() < 0.4  # copper to 140° is 51° at molybdenum
     assert mask[vector > 0].all()
+
+
+def test_the_polarisation_of_the_source_is_taken_off() -> None:
+    """Equal crystals give equal vectors whatever polarised the beam that measured them."""
+    numbers = np.array([ATOMIC_NUMBER[site.specie.symbol] for site in FLUORITE])
+    lines = reflections(FLUORITE.lattice.matrix, FLUORITE.frac_coords, numbers, 1.540593, 140.0)
+    vectors = []
+    for polarisation in (1.0, 0.0, 0.8):
+        source = Radiation(((1.540593, 1.0),), polarisation=polarisation)
+        cosine = np.cos(np.radians(lines.two_theta)) ** 2
+        area = lines.intensity / (1 + cosine) * (1 + polarisation * cosine)
+        nothing = np.zeros(0)
+        peaks = Peaks(lines.two_theta, lines.d_spacing, area, np.full(len(area), 0.1), nothing, 10.0, 140.0, source)
+        vectors.append(observed_vector(peaks)[0])
+    assert vectors[1] == pytest.approx(vectors[0], abs=1e-5) and vectors[2] == pytest.approx(vectors[0], abs=1e-5)
+    assert vectors[0] == pytest.approx(pattern_vector(FLUORITE) * (vectors[0] > 0), abs=2e-3)

@@ -1,0 +1,52 @@
+"""Which tube: simulated patterns whose wavelength nobody said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from pymatgen.core import Lattice, Structure
+
+from crystalnet.candidates import Proposal, catalogue_proposals
+from crystalnet.records import AtomSites, Cell, Pattern, Peaks
+from crystalnet.tube import MOST_LEAD, Tube, likeliest_tube
+from crystalnet.xrd.indexing import index_peaks
+from crystalnet.xrd.profile import simulate_profile
+from crystalnet.xrd.radiation import TUBES, assumed_cu, doublet
+
+CUPRITE = Structure.from_spacegroup("Pn-3m", Lattice.cubic(4.27), ["O", "Cu"], [[0.25, 0.25, 0.25], [0, 0, 0]])
+
+
+def unsaid(anode: str, structure: Structure = CUPRITE) -> Pattern:
+    """A laboratory pattern with this tube, taken for copper's; 20° to 100° there."""
+    source = doublet(*TUBES[anode])
+    two_theta = np.arange(20.0, 100.0, 0.02) * min(source.wavelength / 1.5406, 1.4)
+    made = simulate_profile(AtomSites.from_structure(structure), source, two_theta, measured_like=True, seed=4)
+    return replace(made, radiation=assumed_cu())
+
+
+def found(pattern: Pattern, elements: tuple[str, ...] = ("Cu", "O")) -> Tube | None:
+    def types(cell: Cell, peaks: Peaks) -> list[Proposal]:
+        return catalogue_proposals(cell, peaks, elements, own_types=False)
+
+    return likeliest_tube(pattern, lambda peaks: index_peaks(peaks, ("cubic",))[:2], (types,))
+
+
+@pytest.mark.parametrize("anode", ["Cu", "Co", "Mo"])
+def test_the_tube_is_the_one_with_which_the_sample_makes_sense(anode: str) -> None:
+    tube = found(unsaid(anode))
+    assert tube is not None and tube.anode == anode
+    assert tube.radiation.assumed and tube.radiation.wavelength == TUBES[anode][0]
+    assert 0 < tube.lead <= MOST_LEAD and tube.volumes[0][0] == anode
+    assert f"{anode} Kα suits the sample" in tube.remark and "--wavelength" in tube.remark
+
+
+def test_a_tube_that_leads_by_little_is_said_to() -> None:
+    tube = Tube("Cu", assumed_cu(), 0.1, (("Cu", 1.0), ("Co", None)))
+    assert "another does nearly as well" in tube.remark and "Cu 1.00" in tube.remark
+    assert "another" not in replace(tube, lead=1.0).remark
+
+
+def test_where_nothing_fits_no_tube_is_named() -> None:
+    assert likeliest_tube(unsaid("Cu"), lambda peaks: [], ()) is None
