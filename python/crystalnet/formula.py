@@ -22,7 +22,13 @@ from math import isfinite
 from crystalnet.elements import ATOMIC_NUMBER, SYMBOLS
 from crystalnet.records import InputError
 
-MULTIPLES = (2, 3, 4, 6, 8)  # of ordered vacancies and mixed valence (Fe0.875S is Fe7S8); fifths and tenths are solutions
+MULTIPLES = (
+    2,
+    3,
+    4,
+    6,
+    8,
+)  # of ordered vacancies and mixed valence (Fe0.875S is Fe7S8); fifths and tenths are solutions
 LARGEST_AMOUNT = 1e4  # no crystal's formula has more of an element; keeps a typing error from becoming a number
 LONGEST = 300  # characters; no formula is longer
 ISOTOPES = {"D": "H", "T": "H"}  # the same to X-rays
@@ -67,9 +73,7 @@ def _elements_of(word: str, alone: bool) -> list[str]:
         return [symbol]
     split = _split_symbols(letters) if len(letters) == 2 else None
     if symbol and alone and split and not (compound and letters != word):
-        raise InputError(
-            f"--elements: {word!r} can be {symbol} or {','.join(split)}; write {symbol}, or {','.join(split)} with a comma"
-        )
+        raise InputError(f"--elements: {word!r} can be {symbol} or {','.join(split)}; write one of the two so")
     if compound:
         return compound
     if symbol:
@@ -118,7 +122,7 @@ def parse_formula(text: str) -> dict[str, float]:
 
 
 def _rounding(amount: float) -> float:
-    """What the amount may differ from the number meant: half a unit of its last digit, for 0.33 and 0.667 are thirds."""
+    """By how much a rounded amount may miss the one meant: half its last digit, for 0.33 and 0.667 are thirds."""
     digits = len(f"{amount:.6f}".rstrip("0").partition(".")[2])
     return 0.5001 * 10.0**-digits if digits >= 2 else 1e-9
 
@@ -215,7 +219,9 @@ def _refuse_open_amounts(text: str, shown: str) -> None:
     named: dict[str, None] = {}
 
     def noted(match: re.Match[str]) -> str:
-        symbol = match[0] if _is_element(match[0]) and match[0] != "Cn" else match[0][0]  # Srx is Sr and x; Cn is C and n
+        symbol = (
+            match[0] if _is_element(match[0]) and match[0] != "Cn" else match[0][0]
+        )  # Srx is Sr and x; Cn is C and n
         named[ISOTOPES.get(symbol, symbol)] = None
         return (" " if _is_element(symbol) else "?") + match[0][len(symbol) :]
 
