@@ -57,6 +57,7 @@ CELL = tuple(
     f"_cell_{name}" for name in ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma")
 )
 PLACE = tuple(f"_atom_site_fract_{axis}" for axis in "xyz")
+SITE = tuple(f"_atom_site_{name}" for name in ("label", "type_symbol", "occupancy", "calc_flag"))
 
 Block = dict[str, list[str]]
 
@@ -242,9 +243,12 @@ def _lattice(block: Block) -> np.ndarray:
 
 def _sites(block: Block, notes: list[str]) -> list[_Site]:
     """The atoms listed, with occupancy; those of no place, occupancy 0 or marked as dummies are left out."""
-    if PLACE[0] not in block:
+    if not any(tag in block for tag in PLACE):
         raise InputError("gives Cartesian coordinates only; write fractional ones (_atom_site_fract_x)")
-    n = len(block[PLACE[0]])
+    columns = {tag: block[tag] for tag in (*PLACE, *SITE) if tag in block}
+    if any(tag not in columns for tag in PLACE) or len({len(column) for column in columns.values()}) > 1:
+        raise InputError("its table of atoms is not whole; give x, y and z of each atom in one loop")
+    n = len(columns[PLACE[0]])
     labels = block.get("_atom_site_label") or block.get("_atom_site_type_symbol") or [""] * n
     types = block.get("_atom_site_type_symbol") or ["."] * n
     occupancies = block.get("_atom_site_occupancy") or ["."] * n
@@ -380,7 +384,10 @@ def _listed(block: Block, notes: list[str]) -> _Setting | None:
     for text in written:
         plain = ",".join(re.sub(r"^\s*\d+\s+(?=\S)", "", text).replace("'", "").replace('"', "").split(",")[:3])
         try:
-            operations.append(gemmi.Op("".join(plain.split())))
+            operation = gemmi.Op("".join(plain.split()))
+            if abs(operation.det_rot()) != gemmi.Op.DEN**3:
+                raise ValueError("no rotation")
+            operations.append(operation)
         except (RuntimeError, ValueError):
             raise InputError(f"the symmetry operation {text.strip()[:40]!r} cannot be read") from None
     distinct = {operation.wrap().triplet() for operation in operations} | {"x,y,z"}

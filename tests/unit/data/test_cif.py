@@ -138,7 +138,7 @@ def test_every_setting_by_its_full_symbol(tmp_path: Path) -> None:
         if "/e" in kind.international_full or "e" in kind.international.split("=")[0].split()[1:]:
             continue  # e glides: one symbol for two settings
         rotations = spglib.get_symmetry_from_database(hall)["rotations"]
-        some = Lattice.from_parameters(18.3, 21.9, 26.7, 81, 97, 104).matrix
+        some = Lattice.from_parameters(38.3, 45.9, 53.7, 81, 97, 104).matrix
         metric = np.mean([r.T @ some @ some.T @ r for r in rotations], axis=0)
         lattice = Lattice(np.linalg.cholesky(metric))
         x = np.array([0.117, 0.323, 0.071])
@@ -392,6 +392,16 @@ def test_sites_that_are_none(rows: list[str], said: str, tmp_path: Path) -> None
     with pytest.raises(InputError) as refused:
         read(tmp_path, perovskite("label type_symbol fract_x fract_y fract_z", rows))
     assert said in str(refused.value)
+
+
+@pytest.mark.parametrize("lost", ["_atom_site_fract_y", "_cell_length_b", "_atom_site_label"])
+def test_columns_that_lack(lost: str, tmp_path: Path) -> None:
+    text = text_of(PEROVSKITE.lattice, [("Sr", np.zeros(3))], symbol_line("P m -3 m")).replace(lost, "_other")
+    if lost == "_atom_site_label":
+        assert len(quietly(tmp_path, text)) == 1  # the type symbol is enough
+    else:
+        with pytest.raises(InputError, match="not whole|no _cell_length_b"):
+            read(tmp_path, text)
 
 
 # --- files ----------------------------------------------------------------------------------------------------------
