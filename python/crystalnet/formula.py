@@ -307,7 +307,7 @@ def _joins(left: str, subscript: str, number: str, right: str, option: str) -> b
 
 def _coefficient(part: str) -> tuple[float, str]:
     """The number before a compound, 1 where there is none, and the compound."""
-    found = re.match(r"\(?(\d+(?:\.\d+)?|\.\d+)(?:/(\d+))?\)?(?=[A-Z(\[{])", part)
+    found = re.match(r"\(?(\d+(?:\.\d+)?|\.\d+)(?:/([1-9]\d*))?\)?(?=[A-Z(\[{])", part)
     if not found or (found[0].startswith("(") != found[0].endswith(")")):
         return 1.0, part
     return float(found[1]) / float(found[2] or 1), part[found.end() :]

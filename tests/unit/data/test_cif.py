@@ -143,7 +143,7 @@ def test_every_setting_by_its_full_symbol(tmp_path: Path) -> None:
         lattice = Lattice(np.linalg.cholesky(metric))
         x = np.array([0.117, 0.323, 0.071])
         ending = f":{kind.choice[0]}" if kind.choice[:1] in ("1", "2", "H", "R") else ""
-        found = quietly(tmp_path, text_of(lattice, [("La", x)], symbol_line(kind.international_full + ending)))
+        found = quietly(tmp_path, text_of(lattice, [("F", x)], symbol_line(kind.international_full + ending)))
         images = expanded(x, hall)
         apart = found.lattice.get_all_distances(found.frac_coords, images)
         if len(found) != len(images) or apart.min(1).max() > 0.01:
