@@ -82,6 +82,7 @@ def test_the_rule_of_the_dot_on_decimals(metal: str, whole: int, decimals: int, 
     amounts = parse_formula(f"{metal}{whole}.{decimals}{other}O4")
     assert amounts == {metal: float(f"{whole}.{decimals}"), other: 1, "O": 4}
     assert parse_formula(f"{other}{metal}O{whole + 2}.{decimals}")["O"] == float(f"{whole + 2}.{decimals}")
+    assert parse_formula(f"{metal}O1.5{other}2O5")["O"] == 6.5  # nobody writes a subscript 1
 
 
 @pytest.mark.parametrize(
