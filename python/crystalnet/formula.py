@@ -22,13 +22,8 @@ from math import isfinite
 from crystalnet.elements import ATOMIC_NUMBER, SYMBOLS
 from crystalnet.records import InputError
 
-MULTIPLES = (
-    2,
-    3,
-    4,
-    6,
-    8,
-)  # of ordered vacancies and mixed valence (Fe0.875S is Fe7S8); fifths and tenths are solutions
+# Ordered vacancies and mixed valence (Fe0.875S is Fe7S8); fifths and tenths are mostly solid solutions.
+MULTIPLES = (2, 3, 4, 6, 8)
 LARGEST_AMOUNT = 1e4  # no crystal's formula has more of an element; keeps a typing error from becoming a number
 LONGEST = 300  # characters; no formula is longer
 ISOTOPES = {"D": "H", "T": "H"}  # the same to X-rays
