@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import warnings
 from typing import Any
 
 import typer
@@ -32,6 +33,7 @@ def main() -> None:
     """Run a command. Exit codes: 0 done, 1 no confident candidate, 2 bad usage, input or disk, 130 interrupted."""
     from crystalnet.records import InputError
 
+    warnings.showwarning = _say
     misuse: type[Any] = typer.BadParameter.__mro__[2]  # the base of all complaints; typer 0.26 has no name for it
     try:
         sys.exit(app(standalone_mode=False) or 0)  # a command's typer.Exit comes back as its code
@@ -50,3 +52,9 @@ def main() -> None:
         sys.exit(130)
     finally:
         gc.freeze()  # the end of a process would look through all it holds once more, for most of a second
+
+
+def _say(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+    """A warning as a line on stderr; those meant for programmers are left out."""
+    if not issubclass(category, (DeprecationWarning, PendingDeprecationWarning)):
+        print(f"crystalnet: {' '.join(str(message).split())}", file=sys.stderr)

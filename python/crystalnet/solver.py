@@ -22,7 +22,8 @@ from crystalnet.config import SYSTEMS
 from crystalnet.density.description import in_canonical_description, in_description_of
 from crystalnet.density.promolecule import GRID, element_table, promolecule_density
 from crystalnet.elements import ATOMIC_NUMBER
-from crystalnet.model.inputs import LEVELS, composition_vector, parse_elements, parse_formula
+from crystalnet.formula import parse_elements, parse_formula
+from crystalnet.model.inputs import LEVELS, composition_vector
 from crystalnet.ops.reflections import form_factor_table
 from crystalnet.pool import Map
 from crystalnet.ranking import SYMPREC, Ranked, ranked, volume_ratio

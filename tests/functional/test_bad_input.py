@@ -18,6 +18,10 @@ def _rows(columns: Callable[[np.ndarray], str], n: int = 500) -> str:
     return "\n".join(columns(x) for x in np.linspace(10, 90, n))
 
 
+CIF_HEAD = "data_x\n" + "".join(f"_cell_length_{edge} 20\n" for edge in "abc")
+CIF_ATOM = "loop_\n_atom_site_label\n" + "".join(f"_atom_site_fract_{axis}\n" for axis in "xyz")
+CIF_ATOM += "_atom_site_occupancy\n{}\n"
+
 FILES = {
     "empty.xy": "",
     "binary.xy": bytes(range(256)) * 40,
@@ -29,6 +33,9 @@ FILES = {
     "negative_axis.xy": _rows(lambda x: f"{-x:.3f} {100 + x:.1f}"),
     "noise.xy": _rows(lambda x: f"{x:.3f} {1000 + 30 * np.sin(1e6 * x):.1f}"),
     "junk.cif": "data_junk\n_cell_length_a what\n",
+    "open.cif": CIF_HEAD + "_symmetry_space_group_name_H-M 'F d -3 m'\n" + CIF_ATOM.format("La1 0.117 0.323 0.071 1"),
+    "disordered.cif": CIF_HEAD + "_symmetry_space_group_name_H-M 'P m -3 m'\n" + CIF_ATOM.format("La1 0 0 0 0.5"),
+    "formula.cif": CIF_HEAD + "_chemical_formula_sum 'La B6'\n" + CIF_ATOM.format("La1 0 0 0 1"),
     "junk.safetensors": b"not a model" * 10,
     "junk.jsonl": "{}\n",
     "broken.jsonl": '{"lattice": [[1,0,0\n',
@@ -49,6 +56,10 @@ PATTERN_CASES = {
     "unknown element": (["GOOD", "--elements", "Zr,Qq"], "Qq"),
     "no elements": (["GOOD", "--elements", ","], "--elements"),
     "no formula": (["GOOD", "--formula", "Zr3(("], "--formula"),
+    "elements in doubt": (["GOOD", "--elements", "co"], "Co or C,O"),
+    "an amount left open": (["GOOD", "--formula", "Li1-xCoO2"], "--elements Li,Co,O"),
+    "a solid solution": (["GOOD", "--formula", "La0.7Sr0.3MnO3"], "LaMnO3"),
+    "a dot in doubt": (["GOOD", "--formula", "Fe2O3.3SO3"], "decimal point"),
     "formula against elements": (["GOOD", "--elements", "Zr,Sb", "--formula", "Zr3Sb4Pt3"], "different elements"),
     "unknown tube": (["GOOD", "--wavelength", "XxKa"], "wavelength"),
     "wavelength out of range": (["GOOD", "--wavelength", "154.06"], "wavelength"),
@@ -86,6 +97,13 @@ COMMAND_CASES = {
     "evaluate broken records": (["evaluate", "broken.jsonl"], "line 1"),
     "evaluate with unknown givens": (["evaluate", "junk.jsonl", "--given", "everything"], "--given"),
     "density of junk": (["density", "junk.cif"], "junk.cif"),
+    "density of an open setting": (["density", "open.cif"], "F d -3 m:1 or F d -3 m:2"),
+    "a disordered simulation": (["simulate", "disordered.cif"], "partially occupied"),
+    "a simulation against its formula": (["simulate", "formula.cif"], "B of its formula has no site"),
+    "fetch of an open setting": (
+        ["fetch", "--source", "files", "--system", "cubic", "--out", "o", "open.cif"],
+        "F d -3 m:1",
+    ),
     "density as an unknown file": (["density", "CIF", "--out", "x.bmp"], "x.bmp"),
     "density of an unknown cell": (["density", "CIF", "--cell", "super"], "--cell"),
     "simulate a missing file": (["simulate", "absent.cif"], "absent.cif"),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crystalnet import __version__
+from crystalnet.data.cif import LACKING, MIN_DISTANCE, ReadCrystal, is_cif, read_cif
 from crystalnet.data.further_types import FurtherTypes
 from crystalnet.data.records_file import Record, read_records, structure_of
 from crystalnet.data.splits import Splits, may_train
@@ -21,28 +21,53 @@ from crystalnet.symmetry import one_hand
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-MIN_DISTANCE = 0.5  # Å: shorter than any bond (H2: 0.74)
-
 
 def read_structure(path: Path) -> Structure:
-    """One structure of a file that pymatgen reads. InputError where it does not, or where sites are disordered."""
-    from pymatgen.core import Structure
+    """The one structure of a file: a CIF (`crystalnet.data.cif`), or whatever else pymatgen reads.
 
+    Warns (UserWarning) of what had to be decided in reading, and of what pymatgen warns of. InputError where the file
+    cannot be read, holds several crystals or disordered ones, or elements of no known valence density.
+    """
+    found = _read_file(path)
+    if len(found) > 1:
+        names = ", ".join(crystal.name for crystal in found[:6])
+        raise InputError(f"{path}: holds {len(found)} crystals ({names}); give a file of one of them")
+    for note in found[0].notes:
+        warnings.warn(f"{path.name}: {note}", stacklevel=2)
+    return found[0].structure
+
+
+def _read_file(path: Path) -> list[ReadCrystal]:
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        found = read_cif(path) if is_cif(path) else [_read_other(path)]
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    for crystal in found:
+        unknown = sorted({site.specie.symbol for site in crystal.structure} - set(element_table()))
+        if unknown:
+            raise InputError(f"{path}: no valence density is known for {', '.join(unknown)}")
+    return found
+
+
+def _read_other(path: Path) -> ReadCrystal:
+    """By pymatgen; InputError, which lacks the file's name, where it does not read it."""
+    from pymatgen.core import Structure
+
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
             structure = Structure.from_file(path)
     except Exception as error:  # pymatgen raises whatever its parsers meet
         reason = " ".join(str(error).split())[:120]
-        raise InputError(f"{path}: cannot be read as a crystal structure ({reason})") from None
+        raise InputError(f"cannot be read as a crystal structure ({reason})") from None
     if not structure.is_ordered:
-        raise InputError(f"{path}: has partially occupied sites; give an ordered structure")
-    unknown = sorted({site.specie.symbol for site in structure} - set(element_table()))
-    if unknown:
-        raise InputError(f"{path}: no valence density is known for {', '.join(unknown)}")
-    return structure
+        raise InputError("has partially occupied sites; give an ordered structure")
+    said = [" ".join(str(w.message).split()) for w in caught if issubclass(w.category, UserWarning)]
+    if any("cannot be determined" in text for text in said):
+        raise InputError("names no elements; write their symbols into the file")  # pymatgen takes H, He, Li ...
+    return ReadCrystal("", structure, tuple(dict.fromkeys(said)))
 
 
 def fetch_files(
@@ -85,7 +110,7 @@ def _records(
 
     seen: set[tuple[str, int]] = set()
     found = list(_structures(paths, failures))
-    for done, (name, structure, symprec) in enumerate(found, 1):
+    for done, (name, structure, symprec, notes) in enumerate(found, 1):
         progress(done, len(found))
         try:
             _check_atoms(structure)
@@ -97,6 +122,8 @@ def _records(
         formula, number = primitive.composition.reduced_formula, one_hand(analyser.get_space_group_number())
         if analyser.get_crystal_system() != system:
             continue
+        for note in notes:
+            warnings.warn(f"{name}: {note}", stacklevel=2)
         if not may_train(formula):
             failures.append({"id": name, "reason": f"{formula} is reserved for judging"})
         elif (formula, number) in seen:
@@ -127,8 +154,10 @@ def _check_atoms(structure: Structure) -> None:
         raise InputError(f"atoms overlap ({close.min():.2f} Å apart)")
 
 
-def _structures(paths: tuple[Path, ...], failures: list[dict[str, str]]) -> Iterator[tuple[str, Structure, float]]:
-    """Name, structure and symmetry tolerance (Å) of every crystal."""
+def _structures(
+    paths: tuple[Path, ...], failures: list[dict[str, str]]
+) -> Iterator[tuple[str, Structure, float, tuple[str, ...]]]:
+    """Name, structure, symmetry tolerance (Å) and warnings of every crystal."""
     for path in paths:
         if not path.exists():
             raise InputError(f"{path}: no such file or folder")
@@ -139,17 +168,21 @@ def _structures(paths: tuple[Path, ...], failures: list[dict[str, str]]) -> Iter
                 if file.name.endswith((".jsonl", ".jsonl.gz")):
                     yield from _structures_of_records(file, failures)
                 else:
-                    structure = read_structure(file)
-                    if lacking := _atoms_lacking(file):
-                        raise InputError(f"{file}: {lacking}")
-                    yield file.name, structure, SYMPREC
+                    crystals = _read_file(file)
+                    for crystal in crystals:
+                        name = file.name if len(crystals) == 1 else f"{file.name}:{crystal.name}"
+                        if crystal.lacking:
+                            raise InputError(f"{file}: {', '.join(crystal.lacking)} {LACKING}")
+                        yield name, crystal.structure, SYMPREC, crystal.notes
             except InputError as error:
                 if not path.is_dir():
                     raise
                 failures.append({"id": file.name, "reason": str(error).removeprefix(f"{file}: ")})
 
 
-def _structures_of_records(file: Path, failures: list[dict[str, str]]) -> Iterator[tuple[str, Structure, float]]:
+def _structures_of_records(
+    file: Path, failures: list[dict[str, str]]
+) -> Iterator[tuple[str, Structure, float, tuple[str, ...]]]:
     for number, record in enumerate(read_records(file), 1):
         name = str(record.get("id", f"{file.name}:{number}"))
         try:
@@ -159,24 +192,4 @@ def _structures_of_records(file: Path, failures: list[dict[str, str]]) -> Iterat
         except Exception as error:  # pymatgen raises whatever a record makes it meet
             failures.append({"id": name, "reason": " ".join(str(error).split())[:120]})
         else:
-            yield name, structure, SYMPREC_RELAXED if record.get("dft_relaxed") else SYMPREC
-
-
-def _atoms_lacking(path: Path) -> str | None:
-    """What a CIF's formula has and its site list lacks; None where nothing, or where it states no formula."""
-    if path.suffix.lower() != ".cif":
-        return None
-    from pymatgen.core import Composition
-    from pymatgen.io.cif import CifFile
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        block = next(iter(CifFile.from_file(path).data.values())).data
-        try:
-            stated = {e.symbol for e in Composition(str(block["_chemical_formula_sum"]).replace(" ", ""))}
-        except (KeyError, ValueError):
-            return None
-    listed = block.get("_atom_site_type_symbol") or block.get("_atom_site_label") or []
-    present = {match[0] for label in listed if (match := re.match("[A-Z][a-z]?", str(label)))}
-    lacking = sorted(stated - present - {label[0] for label in present})
-    return f"{', '.join(lacking)} of its formula has no site" if lacking else None
+            yield name, structure, SYMPREC_RELAXED if record.get("dft_relaxed") else SYMPREC, ()
