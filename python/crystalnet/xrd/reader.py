@@ -14,7 +14,7 @@ import numpy as np
 
 from crystalnet.records import InputError, Pattern, Radiation
 from crystalnet.xrd.formats import FORMATS, other_by_content, other_by_name, refusal
-from crystalnet.xrd.radiation import assumed_cu
+from crystalnet.xrd.radiation import WAVELENGTH_RANGE, assumed_cu
 from crystalnet.xrd.scans import Axis, Listed, Scan, chosen
 from crystalnet.xrd.text_table import EXPORT, MIN_POINTS, read_table
 from crystalnet.xrd.vendor import BINARY, TEXT_TABLES, known_format, read_vendor, without_kalpha2
@@ -28,6 +28,7 @@ BEAM_START, BEAM_END = 5.0, 15.0  # degrees: where its maximum and its foot may 
 SPIKE = 10.0  # times its neighbours: a line has flanks
 MOST_SPIKES = 5  # more are lines, measured in coarse steps
 Q_END = 32.0  # 1/Å or Å: an unnamed axis that ends below may be Q or d; a laboratory 2θ scan does not
+Q_ANGLE = 40.0  # degrees 2θ for the end of a q axis without wavelength: as at the beamlines that measure on q
 Q_START = 1.5  # and begins here at the latest: a 2θ scan begins behind the beam stop
 
 
@@ -65,6 +66,8 @@ def read_pattern(
                 remarks += _asked(path.name, taken, told is None)
             elif axis != "auto":
                 taken = _renamed(taken, axis)
+            if told is None and taken.axis.quantity in ("q", "d"):
+                told = _any_radiation(taken)
             return _pattern(path, taken, told or assumed_cu(), remarks)
     except InputError:
         raise
@@ -226,6 +229,17 @@ def _asked(name: str, scan: Scan, assumed: bool) -> tuple[str, ...]:
     return (f"{what[0].upper()}{what[1:]} if it is. It was read as 2θ.",)
 
 
+def _any_radiation(scan: Scan) -> Radiation:
+    """One line that brings the whole of a q or d axis to below Q_ANGLE: lattice and atoms do not depend on it."""
+    x = scan.x[np.isfinite(scan.x) & (scan.x > 0)] * scan.axis.factor
+    if not len(x):
+        return assumed_cu()
+    largest = x.max() if scan.axis.quantity == "q" else 2 * np.pi / x.min()
+    wavelength = float(4 * np.pi * np.sin(np.radians(Q_ANGLE / 2)) / largest)
+    low, high = WAVELENGTH_RANGE
+    return Radiation(((float(np.clip(wavelength, low, high)), 1.0),), polarisation=0.0)
+
+
 def _widens(x: np.ndarray) -> bool:
     """Do the steps grow along the axis, as those of d do?"""
     half = len(x) // 2
@@ -248,8 +262,8 @@ def _pattern(path: Path, scan: Scan, radiation: Radiation, remarks: tuple[str, .
     two_theta, y, sigma = _sorted_unique(two_theta[positive], y[positive], sigma[positive])
     if len(y) < MIN_POINTS and finite.sum() >= MIN_POINTS and scan.axis.quantity != "2theta":
         raise InputError(
-            f"{name}: its first column is to be {scan.axis.quantity}, of which {len(y)} points are in reach of"
-            f" {radiation.wavelength:g} Å; check the header, --axis and --wavelength"
+            f"{name}: its header (or --axis) names a column {scan.axis.quantity}, of which {len(y)} points are in reach of"
+            f" {radiation.wavelength:g} Å; check these and --wavelength"
         )
     if len(y) < MIN_POINTS:
         points = "1 point" if len(y) == 1 else f"{len(y)} points"

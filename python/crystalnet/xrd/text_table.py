@@ -251,7 +251,7 @@ def read_table(name: str, text: str, wanted: str = "auto") -> list[Listed]:
     x_column, axis = _abscissa(rows, wanted)
     named = axis is not None
     axis = axis or TWO_THETA
-    if _plain(" ".join(rows.names)).find("gr") >= 0 and "g(r)" in " ".join(rows.names).lower():
+    if any(label.lower().replace(" ", "").startswith("g(r)") for label in rows.names):
         raise InputError(f"{name}: holds a pair distribution function G(r), not a powder pattern; give the scan itself")
     x = rows.table[:, x_column]
     y_column, sigma = _ordinate(rows, x_column)
@@ -290,7 +290,9 @@ def _rows(name: str, text: str, lines: list[str]) -> _Rows:
     several = [kind for kind in seen if sum(kind) > 1]
     last = next(kind for kind in reversed(kinds) if any(kind))
     kind = max(several or seen, key=lambda k: (seen[k], all(k), k == last))
-    if not several or (sum(kind) and seen[kind] < max(seen.values()) / 20):
+    if not several or seen[kind] < max(seen.values()) / 20:
+        if max(seen, key=lambda k: seen[k]) != (True,):
+            raise InputError(f"{name}: holds no columns of numbers; {EXPORT}")
         raise InputError(f"{name}: has one column; a pattern needs 2θ and intensity")
     if all(kind):  # fixed columns may run together
         for i, line in enumerate(lines):
