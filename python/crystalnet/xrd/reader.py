@@ -235,6 +235,8 @@ def _any_radiation(scan: Scan) -> Radiation:
     if not len(x):
         return assumed_cu()
     largest = x.max() if scan.axis.quantity == "q" else 2 * np.pi / x.min()
+    if largest > Q_END:  # no beamline measures it: the axis is something else
+        return assumed_cu()
     wavelength = float(4 * np.pi * np.sin(np.radians(Q_ANGLE / 2)) / largest)
     low, high = WAVELENGTH_RANGE
     return Radiation(((float(np.clip(wavelength, low, high)), 1.0),), polarisation=0.0)
@@ -296,7 +298,7 @@ def _two_theta(name: str, x: np.ndarray, axis: Axis, wavelength: float) -> np.nd
             )
         return x
     if axis.quantity not in ("q", "d"):
-        raise InputError(f"{name}: its first column is {axis.quantity}; give an X-ray pattern on a 2θ, d or q axis")
+        raise InputError(f"{name}: its abscissa is {axis.quantity}; give an X-ray pattern on a 2θ, d or q axis")
     with np.errstate(divide="ignore", invalid="ignore"):
         d = x if axis.quantity == "d" else 2 * np.pi / x
         sine = wavelength / (2 * d)

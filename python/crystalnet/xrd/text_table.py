@@ -174,10 +174,11 @@ _AXES: tuple[tuple[re.Pattern[str], Axis], ...] = (
     (re.compile(_D + r"(?:/?(?:in)?(?:a|angstroms?))?"), Axis("d")),
     (re.compile(r"(?:r|radius|radial|radialdistance)/?mm"), Axis("radius")),
     (re.compile(r"(?:r|radius|radial|radialdistance)/?m"), Axis("radius", 1000.0)),
-    (re.compile(r"(?:r|radius|radialdistance|distance)/?(?:px|pix|pixels?)|pixels?|channels?"), Axis("pixel")),
-    (re.compile(r"(?:photon)?energy/?(?:kev|ev)?|kev"), Axis("energy")),
-    (re.compile(r"tof|timeofflight(?:us|microseconds?)?"), Axis("tof")),
-    (re.compile(r"chi/?(?:deg|°)?|azimuth(?:alangle)?/?(?:deg|°)?"), Axis("azimuth")),
+    (re.compile(r"(?:r|radius|radialdistance|distance)/?(?:px|pix|pixels?)|pixels?|channels?"), Axis("a pixel number")),
+    (re.compile(r"(?:photon)?energy/?(?:kev|ev)?|kev"), Axis("an energy")),
+    (re.compile(r"r/?(?:a|nm)?"), Axis("a distance r, as of a pair distribution function")),
+    (re.compile(r"tof|timeofflight(?:us|microseconds?)?"), Axis("a time of flight")),
+    (re.compile(r"chi/?(?:deg|°)?|azimuth(?:alangle)?/?(?:deg|°)?"), Axis("an azimuth")),
 )
 _INTENSITY = ("int", "count", "cps", "cts", "obs", "meas", "signal", "det", "psd", "mean", "value", "yobs", "ymeas")
 _INTENSITY += ("iobs", "imeas", "i(", "totalcounts", "rawcounts", "y/", "i/")
@@ -251,8 +252,6 @@ def read_table(name: str, text: str, wanted: str = "auto") -> list[Listed]:
     x_column, axis = _abscissa(rows, wanted)
     named = axis is not None
     axis = axis or TWO_THETA
-    if any(label.lower().replace(" ", "").startswith("g(r)") for label in rows.names):
-        raise InputError(f"{name}: holds a pair distribution function G(r), not a powder pattern; give the scan itself")
     x = rows.table[:, x_column]
     y_column, sigma = _ordinate(rows, x_column)
     if axis.quantity == "radius":
@@ -375,9 +374,9 @@ def _abscissa(rows: _Rows, wanted: str) -> tuple[int, Axis | None]:
     plain = [_plain(label) for label in rows.names]
     if "x" in plain and axes[plain.index("x")] is None:  # GSAS-II: x is 2θ, Q a further column
         return plain.index("x"), TWO_THETA if len(plain) > 2 else None
-    for quantities in (("2theta",), ("q", "d", "radius"), ("pixel", "energy", "tof", "azimuth")):
+    for kinds in (("2theta",), ("q", "d", "radius"), {axis.quantity for axis in axes if axis is not None}):
         for column, axis in enumerate(axes):
-            if axis is not None and axis.quantity in quantities:
+            if axis is not None and axis.quantity in kinds:
                 return column, axis
     if rows.names:
         return _unnamed(rows), None
