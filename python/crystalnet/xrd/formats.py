@@ -71,7 +71,7 @@ def _check_drive(name: str, drive: str) -> None:
         raise InputError(f"{name}: scans {drive}, not 2θ; give the θ-2θ scan")
 
 
-def _stepped(name: str, start: float | None, step: float | None, values: Sequence[float]) -> np.ndarray:
+def _stepped(name: str, start: float | None, step: float | None, values: Sequence[float] | np.ndarray) -> np.ndarray:
     if start is None or not step or step < 0:
         raise InputError(f"{name}: a range gives counts without its start or step; {EXPORT}")
     return np.asarray(start + step * np.arange(len(values)))
@@ -108,7 +108,7 @@ def _rigaku_text(name: str, lines: list[str]) -> list[Listed]:
     if not groups:
         raise InputError(f"{name}: this Rigaku text export holds no counts; export it again")
     radiation = _rigaku_radiation(lines, groups[0][0])
-    scans = []
+    scans: list[Listed] = []
     for fields, values in groups:
         _check_drive(name, fields.get("SCAN_AXIS", ""))
         start, stop, step = (_value(fields, key) for key in ("START", "STOP", "STEP"))
@@ -248,7 +248,7 @@ def _uxd(name: str, lines: list[str]) -> list[Listed]:
     if _value(fields, "WL2") is not None:
         told["wavelength_alpha2"] = str(_value(fields, "WL2"))
     radiation = radiation_of_fields(told)
-    scans = []
+    scans: list[Listed] = []
     for i, (marker, own, rows) in enumerate(ranges):
         scans.append(_uxd_range(name, i + 1, marker, own, rows, radiation))
     return scans
@@ -307,9 +307,13 @@ def _pdcif(name: str, lines: list[str]) -> list[Listed]:
     import gemmi
 
     text = "\n".join(lines)
+    try:
+        document = gemmi.cif.read_string(text)
+    except Exception as error:  # its message names positions in a string that the user does not see
+        raise InputError(f"{name}: breaks the rules of CIF; check its loops and quotes, or {EXPORT}") from error
     radiation = radiation_of_cif(name, text)
-    scans = []
-    for block in gemmi.cif.read_string(text):
+    scans: list[Listed] = []
+    for block in document:
         tag, y = next(((t, v) for t in _CIF_Y if (v := _column(block, t)) is not None), ("", None))
         if y is None or len(y) < 2:
             continue

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -191,7 +192,11 @@ def _scans(path: Path, raw: bytes, axis: str) -> list[Listed]:
     scans = read_vendor(path, known)
     if known != "xrdml":
         return scans
-    return [replace(one, load=lambda one=one: without_kalpha2(one.load(), text)) for one in scans]
+    return [replace(one, load=partial(_panalytical, one, text)) for one in scans]
+
+
+def _panalytical(one: Listed, text: str) -> Scan:
+    return without_kalpha2(one.load(), text)
 
 
 def _table(path: Path, text: str, axis: str) -> list[Listed]:
@@ -264,8 +269,8 @@ def _pattern(path: Path, scan: Scan, radiation: Radiation, remarks: tuple[str, .
     two_theta, y, sigma = _sorted_unique(two_theta[positive], y[positive], sigma[positive])
     if len(y) < MIN_POINTS and finite.sum() >= MIN_POINTS and scan.axis.quantity != "2theta":
         raise InputError(
-            f"{name}: its header (or --axis) names a column {scan.axis.quantity}, of which {len(y)} points are in reach of"
-            f" {radiation.wavelength:g} Å; check these and --wavelength"
+            f"{name}: its header or --axis names a column {scan.axis.quantity}, of which {len(y)} points are in reach"
+            f" of {radiation.wavelength:g} Å; check these and --wavelength"
         )
     if len(y) < MIN_POINTS:
         points = "1 point" if len(y) == 1 else f"{len(y)} points"

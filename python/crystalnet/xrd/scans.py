@@ -73,11 +73,11 @@ class Listed:
         return f"{self.number}: {self.low:.5g} to {self.high:.5g}, step {self.step:.3g}, {self.points} points{what}"
 
 
-def listed(number: int, scan: Scan, label: str = "") -> Listed:
+def listed(number: int, scan: Scan, label: str = "", condition: str = "") -> Listed:
     """A scan that is already read."""
     finite = scan.x[np.isfinite(scan.x)]
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
-    return Listed(number, low, high, len(scan.x), lambda: scan, label)
+    return Listed(number, low, high, len(scan.x), lambda: scan, label, condition)
 
 
 def chosen(name: str, scans: Sequence[Listed], number: int | None) -> tuple[Scan, tuple[str, ...]]:
@@ -143,7 +143,7 @@ def _repeated(first: Scan, second: Scan) -> bool:
     if first.seconds and second.seconds and abs(first.seconds / second.seconds - 1) > 0.01:
         return False
     one, other = float(np.nansum(first.intensity)), float(np.nansum(second.intensity))
-    return abs(one - other) <= LIKE * max(abs(one), abs(other)) + 5 * np.sqrt(abs(one) + abs(other))
+    return bool(abs(one - other) <= LIKE * max(abs(one), abs(other)) + 5 * np.sqrt(abs(one) + abs(other)))
 
 
 def _sum(total: Scan, scan: Scan) -> Scan:

@@ -180,8 +180,10 @@ _AXES: tuple[tuple[re.Pattern[str], Axis], ...] = (
     (re.compile(r"tof|timeofflight(?:us|microseconds?)?"), Axis("a time of flight")),
     (re.compile(r"chi/?(?:deg|°)?|azimuth(?:alangle)?/?(?:deg|°)?"), Axis("an azimuth")),
 )
-_INTENSITY = ("int", "count", "cps", "cts", "obs", "meas", "signal", "det", "psd", "mean", "value", "yobs", "ymeas")
-_INTENSITY += ("iobs", "imeas", "i(", "totalcounts", "rawcounts", "y/", "i/")
+_INTENSITY = (
+    *("int", "count", "cps", "cts", "obs", "meas", "signal", "det", "psd", "mean", "value", "yobs", "ymeas"),
+    *("iobs", "imeas", "totalcounts", "rawcounts", "y/", "i/"),
+)
 _CALCULATED = ("calc", "bkg", "bck", "back", "diff", "fit", "mon", "time", "resid", "width", "model")
 _SIGMA = re.compile(r"sig|esd|err|std|unc|dev\b|σ|^su$|^s\.u|^e\.s\.d|^dy$|^di$|^ey$|^ei$")
 _WEIGHT = re.compile(r"^(?:w|wt|weights?|lsweight)$")
