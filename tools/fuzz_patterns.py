@@ -525,7 +525,9 @@ def outcome(path: Path, until: str, wavelength: float | None, options: dict[str,
                     said["cells"] = len(index_peaks(peaks, ("cubic", "trigonal")))
     except InputError as error:
         message = str(error)
-        said |= {"outcome": "refused" if message and "\n" not in message else "fault", "message": message}
+        # What no reader has foreseen is refused so: a fault of ours behind a polite line.
+        unforeseen = not message or "\n" in message or "cannot be read as a powder pattern" in message
+        said |= {"outcome": "fault" if unforeseen else "refused", "message": message}
     except TooSlow:
         said |= {"outcome": "too slow", "message": "".join(traceback.format_exc()[-1500:])}
     except Exception:

@@ -510,15 +510,18 @@ def _xydata_factors(lines: list[str]) -> tuple[float, float]:
 
 
 def _start_step_stop(name: str, lines: list[str]) -> Scan | None:
-    """Intensities in rows under a line "start step stop" (FullProf INSTRM=0, DBWS, LHPM, RIET7), which titles may
-    stand above and a title may end."""
+    """Intensities in rows under their range: "start step stop" (FullProf INSTRM=0, DBWS, LHPM, RIET7), "start stop
+    step", "start step count" or "count start step", on one line or on three, which titles may stand above and behind.
+    """
     for k, line in enumerate(lines[:HEADER_LINES]):
-        head = _leading(line)
-        if len(head) < 3 or not np.all(np.isfinite(head[:3])):
-            continue
-        found = _block(name, lines, k, head)
-        if found is not None:
-            return replace(found, radiation=radiation_of_header(lines[: k + 1]))
+        head, first = _leading(line), k + 1
+        if len(head) == 1:
+            three = [_leading(one) for one in lines[k : k + 3]]
+            head, first = [v for one in three for v in one], k + 3
+        if len(head) >= 3 and np.all(np.isfinite(head)):
+            found = _block(name, lines[first:], head)
+            if found is not None:
+                return replace(found, radiation=radiation_of_header(lines[:first]))
     return None
 
 
@@ -533,35 +536,39 @@ def _leading(line: str) -> list[float]:
     return values
 
 
-def _block(name: str, lines: list[str], k: int, head: list[float]) -> Scan | None:
-    start, middle, last = head[:3]
-    orders = [(start, middle, last), (start, last, middle)]  # start step stop; start stop step
-    orders = [(a, s, b) for a, s, b in orders if 0 < s < (b - a) / (MIN_POINTS - 2) and -180 < a and b <= 180]
-    if not orders:
+def _ranges(head: Sequence[float]) -> list[tuple[float, float, int]]:
+    """(start, step, count) of every reading of three neighbouring numbers that is a range of 2θ."""
+    found = []
+    for a, b, c in zip(head, head[1:], head[2:], strict=False):
+        for low, step, high in ((a, b, c), (a, c, b), (a, b, a + (c - 1) * b), (b, c, b + (a - 1) * c)):
+            if 0 < step and -180 < low < high <= 180 and (high - low) / step > MIN_POINTS - 2:
+                found.append((low, step, round((high - low) / step) + 1))
+    return found
+
+
+def _block(name: str, lines: list[str], head: list[float]) -> Scan | None:
+    ranges, refused = _ranges(head), ""
+    if not ranges:
         return None
     for parse in (numbers, _run_together, lambda line: _fixed(line, 8)):
         values: list[float] = []
         widths: Counter[int] = Counter()
-        for line in lines[k + 1 :]:
+        for line in lines:
             row = parse(line)
             if row is None:
                 break
             widths[len(row)] += 1
             values += row
-        if not widths:
-            continue
-        width = widths.most_common(1)[0][0]
-        for low, step, high in orders:
-            expected = round((high - low) / step) + 1
+        width = max(widths, key=lambda w: widths[w], default=1)
+        for low, step, count in ranges:
             # The last row may be filled up with zeros; the stop may be meant without its point.
-            if expected - 1 <= len(values) <= expected + max(width - 1, 1):
-                intensity = np.array(values[:expected])
+            if count - 1 <= len(values) <= count + max(width - 1, 1):
+                intensity = np.array(values[:count])
                 return Scan(low + step * np.arange(len(intensity)), intensity)
-    low, step, high = orders[0]
-    expected = round((high - low) / step) + 1
-    if width >= 5 and widths[width] > 0.8 * sum(widths.values()) and len(head) == 3:
-        raise InputError(
-            f"{name}: its header says {low:g} to {high:g} in steps of {step:g}, which are {expected} points, and"
-            f" {len(values)} follow; export the scan again, as two columns of text (.xy)"
-        )
+        if not refused and len(head) == 3 and width >= 5 and widths[width] > 0.8 * sum(widths.values()):
+            low, step, count = ranges[0]
+            said = f"{low:g} to {low + step * (count - 1):g} in steps of {step:g}, which are {count} points, and"
+            refused = f"{name}: its header says {said} {len(values)} follow; {EXPORT}"
+    if refused:
+        raise InputError(refused)
     return None
