@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crystalnet.records import InputError
+from crystalnet.xrd.formats import FORMATS as TEXT_FORMATS
 from crystalnet.xrd.formats import OTHERS
 from crystalnet.xrd.radiation import parse_wavelength
 from crystalnet.xrd.reader import read_pattern
@@ -184,6 +186,11 @@ def test_what_is_not_read_is_named(name, tmp_path):
     with pytest.raises(InputError, match=said) as refusal:
         read_pattern(written(tmp_path, name, content))
     assert "\n" not in str(refusal.value) and len(str(refusal.value)) < 300
+
+
+def test_the_page_of_formats_lists_every_one():
+    page = (Path(__file__).parents[3] / "docs" / "formats.md").read_text()
+    assert all(f"| {form.name} | {form.carries} |" in page for form in TEXT_FORMATS)
 
 
 def test_every_other_kind_says_what_to_do():
