@@ -31,12 +31,16 @@ class Format:
 
 @dataclass(frozen=True)
 class Other:
-    """A kind of file that is not read: what it is, what to do with it, and how it begins or is named."""
+    """A kind of file that is not read: what it is, what to do with it, and how it begins or is named.
+
+    sure: no text of another kind begins so; else only binary files are taken for it.
+    """
 
     what: str
     instead: str
     magic: tuple[bytes, ...] = ()
     endings: tuple[str, ...] = ()
+    sure: bool = False
 
 
 # --- keys and values ---------------------------------------------------------------------------------------------
@@ -414,18 +418,21 @@ OTHERS: tuple[Other, ...] = (
     Other("a GIF image", EXPORT, (b"GIF8",)),
     Other("a bitmap image", EXPORT, (b"BM",), (".bmp",)),
     Other("a TIFF image", _INTEGRATE, (b"II*\x00", b"MM\x00*"), (".tif", ".tiff")),
-    Other("a CBF detector image", _INTEGRATE, (b"###CBF",), (".cbf",)),
-    Other("an EDF detector image", _INTEGRATE, (b"{\nEDF_", b"{\nHeaderID", b"{\r\nEDF_", b"\n{\r\nEDF_"), (".edf",)),
+    Other("a CBF detector image", _INTEGRATE, (b"###CBF",), (".cbf",), sure=True),
     Other(
-        "a detector image",
+        "an EDF detector image",
         _INTEGRATE,
-        (b"{\nHEADER_BYTES", b"FORMAT :"),
-        (".img", ".mccd", ".gfrm", ".sfrm", ".mar3450"),
+        (b"{\nEDF_", b"{\nHeaderID", b"{\r\nEDF_", b"\n{\r\nEDF_"),
+        (".edf",),
+        sure=True,
     ),
-    Other("a PDF document", EXPORT, (b"%PDF-",), (".pdf",)),
+    Other("an SMV detector image", _INTEGRATE, (b"{\nHEADER_BYTES",), (".img",), sure=True),
+    Other("a detector image", _INTEGRATE, (b"FORMAT :",), (".mccd", ".gfrm", ".sfrm", ".mar3450")),
+    Other("a PDF document", EXPORT, (b"%PDF-",), (".pdf",), sure=True),
     Other("a gzip archive", "unpack it first", (b"\x1f\x8b",), (".gz", ".tgz")),
     Other("a 7z archive", "unpack it first", (b"7z\xbc\xaf",), (".7z",)),
     Other("an xz or bzip2 archive", "unpack it first", (b"\xfd7zXZ", b"BZh"), (".xz", ".bz2")),
+    Other("a zip archive", "unpack it first", (), (".zip",)),
     Other("a RAR archive", "unpack it first", (b"Rar!",), (".rar",)),
     Other("a program", EXPORT, (b"\x7fELF", b"MZ")),
     Other(

@@ -172,11 +172,8 @@ def _scans(path: Path, raw: bytes, axis: str) -> list[Listed]:
     text = _text(raw)
     content = other_by_content(raw)
     known = known_format(path)
-    if content is not None and (text is None or _is_binary(raw) or content.magic[0] in (b"%PDF-", b"{\nEDF_")):
-        if known not in BINARY:  # "BM..." and "RAW ..." as text are text
-            raise refusal(path.name, content)
-    if text is not None and raw.startswith((b"###CBF", b"{\nHEADER", b"{\nHeaderID", b"{\r\nEDF_")) and content:
-        raise refusal(path.name, content)
+    if content is not None and known not in BINARY and (content.sure or text is None or _is_binary(raw)):
+        raise refusal(path.name, content)  # "BM..." and "RAW ..." as text are text
     if text is None:
         if raw.startswith(b"PK\x03\x04") and b"[Content_Types].xml" in raw[:4096]:
             raise InputError(f"{path.name}: is an Office document; export the sheet as CSV")
