@@ -43,6 +43,8 @@ class Other:
     sure: bool = False
 
 
+ROUNDED_STEP = 0.01  # relative: "0.02" for 0.0198 is rounded, not wrong
+
 # --- keys and values ---------------------------------------------------------------------------------------------
 
 
@@ -75,10 +77,34 @@ def _check_drive(name: str, drive: str) -> None:
         raise InputError(f"{name}: scans {drive}, not 2θ; give the θ-2θ scan")
 
 
-def _stepped(name: str, start: float | None, step: float | None, values: Sequence[float] | np.ndarray) -> np.ndarray:
+def _positions(
+    name: str,
+    start: float | None,
+    step: float | None,
+    count: int,
+    stop: float | None = None,
+    may_be_aborted: bool = True,
+) -> np.ndarray:
+    """(count,) angles from a start, a step and, where it is told, a stop.
+
+    The limits and the count are believed before the step, which is often rounded; a stop that is one step off means
+    the end, not the last point; a scan may have been aborted before it. Raises InputError where they contradict one
+    another.
+    """
+    if start is not None and stop is not None and stop > start and count > 1:
+        points = (stop - start) / step + 1 if step and step > 0 else count
+        more = points - count
+        one_off = abs(abs(more) - 1) < 0.02
+        if abs(more) < 0.5 or (not one_off and abs(more) < ROUNDED_STEP * count):
+            return np.linspace(start, stop, count)
+        if not one_off and not (may_be_aborted and more > 0):
+            raise InputError(
+                f"{name}: its range {start:g} to {stop:g} in steps of {step:g} has {points:.0f} points, and {count}"
+                f" intensities follow; {EXPORT}"
+            )
     if start is None or not step or step < 0:
         raise InputError(f"{name}: a range gives counts without its start or step; {EXPORT}")
-    return np.asarray(start + step * np.arange(len(values)))
+    return np.asarray(start + step * np.arange(count))
 
 
 # --- Rigaku .asc -------------------------------------------------------------------------------------------------
@@ -122,9 +148,7 @@ def _rigaku_text(name: str, lines: list[str]) -> list[Listed]:
             x, y = y[::2], y[1::2]
         else:
             y = y[: int(count)] if count is not None and 0 < count < len(y) else y
-            if step is None and start is not None and stop is not None and len(y) > 1:
-                step = (stop - start) / (len(y) - 1)
-            x = _stepped(name, start, step, y)
+            x = _positions(name, start, step, len(y), stop)
         if fields.get("XUNIT", "").lower().startswith("rad"):
             x = np.degrees(x)
         scan = Scan(x, y, radiation=radiation, seconds=_value(fields, "SEC_COUNT"))
@@ -167,7 +191,7 @@ def _sietronics(name: str, lines: list[str]) -> list[Listed]:
         if row is None:
             break
         values += row
-    x = _stepped(name, start, step, values)
+    x = _positions(name, start, step, len(values), stop)
     told = {"anode": head[3]} if len(head) > 3 else {}
     if len(head) > 4 and number(head[4]) is not None:
         told["wavelength"] = head[4]
@@ -207,7 +231,8 @@ def _jade(name: str, lines: list[str]) -> list[Listed]:
     if values and values[-1] == -1:
         values.pop()
     radiation = radiation_of_fields({"anode": words[3], "wavelength": words[4]})
-    return [listed(1, Scan(_stepped(name, start, step, values), np.array(values), None, radiation, seconds=seconds))]
+    x = _positions(name, start, step, len(values), number(words[5]))
+    return [listed(1, Scan(x, np.array(values), None, radiation, seconds=seconds))]
 
 
 # --- Bruker .uxd -------------------------------------------------------------------------------------------------
@@ -269,7 +294,7 @@ def _uxd_range(
     else:
         y = np.array([value for row in rows for value in row])
         start, step = _value(fields, "START", "2THETA"), _value(fields, "STEPSIZE")
-        x = _stepped(name, start, step, y) if len(y) else np.zeros(0)
+        x = _positions(name, start, step, len(y)) if len(y) else np.zeros(0)
     sigma = None
     if "CPS" in marker and seconds:
         sigma = np.sqrt(np.maximum(y * seconds, 1.0)) / seconds
@@ -357,18 +382,9 @@ def _cif_abscissa(name: str, block: object, count: int) -> tuple[np.ndarray, Axi
             gemmi.cif.as_number(block.find_value(f"_pd_{kind}_2theta_range_{end}") or "?")
             for end in ("min", "max", "inc")
         )
-        if np.isfinite(low) and np.isfinite(high) and high > low:
-            points = count if not np.isfinite(step) or step <= 0 else (high - low) / step + 1
-            if abs(points - count) < 0.5:  # the limits are rounded, the count is not
-                return np.linspace(low, high, count), TWO_THETA
-            if abs(points - count) < 2:
-                return low + step * np.arange(count), TWO_THETA
-            raise InputError(
-                f"{name}: its range {low:g} to {high:g} in steps of {step:g} has {points:.0f} points, and {count}"
-                " intensities stand in the loop; give their 2θ in the loop"
-            )
-        if np.isfinite(low) and np.isfinite(step) and step > 0:
-            return low + step * np.arange(count), TWO_THETA
+        if np.isfinite(low) and (np.isfinite(high) or np.isfinite(step)):
+            known = [float(v) if np.isfinite(v) else None for v in (step, high)]
+            return _positions(name, float(low), known[0], count, known[1], False), TWO_THETA
     return None
 
 

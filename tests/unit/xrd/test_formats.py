@@ -46,7 +46,7 @@ def uxd(first: str, equals: str, marker: str = "_2THETACOUNTS", rows: str = XY) 
     return first + "".join(f"_{k}{equals}{v}\n" for k, v in (keys | {"START": 10.0}).items()) + f"{marker}\n{rows}\n"
 
 
-def pdcif(low: float, high: float, step: object, y: np.ndarray, name: str = "scan", kind: str = "meas") -> str:
+def pdcif(low: object, high: object, step: object, y: np.ndarray, name: str = "scan", kind: str = "meas") -> str:
     rows = "\n".join(f"{v:.0f}" for v in y)
     ranges = "".join(f"_pd_{kind}_2theta_range_{end} {v}\n" for end, v in (("min", low), ("max", high), ("inc", step)))
     head = f"data_{name}\n_diffrn_radiation_wavelength 1.5406\n{ranges}"
@@ -94,6 +94,12 @@ FORMATS = {
     "quoted_commas.csv": table(",", *([f'"{v:.4f}"'.replace(".", ",") for v in column] for column in (X, Y))),
     "range.cif": pdcif(10, 59.95, 0.05, Y),
     "rounded_range.cif": pdcif(10, 59.95001, 0.05, Y, kind="proc"),
+    "rounded_step.cif": pdcif(10, 59.95, 0.0498, Y),
+    "no_step.cif": pdcif(10, 59.95, "?", Y),
+    "no_stop.cif": pdcif(10, "?", 0.05, Y),
+    "end_not_last_point.cif": pdcif(10, 60.0, 0.05, Y),
+    "rounded_step.cpi": "SIETRONICS XRD SCAN\n10\n59.95\n0.0499\nCu\n1.54056\n1-1-1900\n1\nt\nSCANDATA\n" + block(Y, 1),
+    "aborted.asc": rigaku((10, 90, Y)),
     "carriage.xy": XY.replace("\n", "\r"),
     "BM.xy": "BM 17, second grinding\n" + XY,
     "GIF8.xy": "GIF8 sample\n" + XY,
