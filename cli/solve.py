@@ -15,6 +15,12 @@ def solve(
     wavelength: Annotated[
         str | None, typer.Option(help="CuKa, CuKa1, MoKa, ... or Å; else the file's, else Cu Kα with a warning.")
     ] = None,
+    scan: Annotated[
+        int | None, typer.Option(min=1, help="Number of the scan in a file of several; default the longest.")
+    ] = None,
+    axis: Annotated[
+        str, typer.Option(help="What the first column is where the file does not say: auto, two-theta, q or d.")
+    ] = "auto",
     system: Annotated[str, typer.Option(help="auto, cubic or trigonal.")] = "auto",
     cell: Annotated[
         str | None, typer.Option(help="Known cell: a | a,c (hexagonal axes) | a,alpha=55 (rhombohedral), Å.")
@@ -38,6 +44,8 @@ def solve(
         elements=elements,
         formula=formula,
         wavelength=wavelength,
+        scan=scan,
+        axis=axis,
         system=system,
         cell=cell,
         guesses=guesses,

@@ -54,6 +54,7 @@ class Pattern:
     """A measured (or simulated) profile on an ascending 2θ axis.
 
     two_theta, intensity, sigma: (n,) float64; 2θ in degrees, sigma the esd of the intensity.
+    remarks: what was decided in reading that the user must know, one sentence or two each.
     """
 
     two_theta: np.ndarray
@@ -61,6 +62,7 @@ class Pattern:
     sigma: np.ndarray
     radiation: Radiation
     file: str | None = None
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

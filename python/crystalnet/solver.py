@@ -73,6 +73,8 @@ def solve(
     seed: int = 0,
     model: str | Path | None = None,
     candidates: str = "all",
+    scan: int | None = None,
+    axis: str = "auto",
     own_types: bool = True,
     without_type: str | None = None,
     peaks: Peaks | None = None,
@@ -83,6 +85,7 @@ def solve(
 
     pattern: file, or a Pattern already read. elements: "Zr,Sb,Pt" or a sequence; formula: "Zr3Sb4Pt3"; both optional.
     wavelength: a name (CuKa, MoKa1, ...) or Å. system: auto, cubic or trigonal. cell: "a", "a,c" or "a,alpha=55".
+    scan: number of the scan in a file of several; axis: two-theta, q or d where the file does not say.
     guesses: latent samples, the first being the mean. candidates: "all" or "network" (no catalogue).
     own_types: the catalogue holds the structure types of the user's data sets too; without them an answer does not
     depend on what was fetched. without_type: a protostructure that the catalogue shall not know, to see what an answer
@@ -105,7 +108,7 @@ def solve(
 
     with clock("reading"):
         radiation = None if wavelength is None else parse_wavelength(wavelength)
-        measured = pattern if isinstance(pattern, Pattern) else _read(Path(pattern), radiation)
+        measured = pattern if isinstance(pattern, Pattern) else _read(Path(pattern), radiation, scan, axis)
 
     def asked(cell: Cell, peaks: Peaks, count: int, clock: Stage = clock) -> tuple[np.ndarray, list[Proposal]]:
         return ask_network(
@@ -229,11 +232,15 @@ def _check_system(system: str) -> str:
     return system
 
 
-def _read(path: Path, radiation: Radiation | None) -> Pattern:
+def _read(path: Path, radiation: Radiation | None, scan: int | None, axis: str) -> Pattern:
     """The file, with the wavelength given, else its own, else that of the user's diffractometer, else Cu Kα assumed."""
-    measured = read_pattern(path, radiation)
+    measured = read_pattern(path, radiation, scan=scan, axis=axis)
     own = settings().wavelength
-    return read_pattern(path, parse_wavelength(own)) if measured.radiation.assumed and own else measured
+    return (
+        read_pattern(path, parse_wavelength(own), scan=scan, axis=axis)
+        if measured.radiation.assumed and own
+        else measured
+    )
 
 
 def _cells(peaks: Peaks, system: str, option: str | None, mapped: Map) -> list[Cell]:
@@ -452,7 +459,7 @@ def _warnings(
     pattern: Pattern, peaks: Peaks, cells: list[Cell], found: tuple[Candidate, ...], tube: Tube | None
 ) -> tuple[str, ...]:
     """What the user must know before believing the answer, in plain words."""
-    said = []
+    said = list(pattern.remarks)
     if tube:
         said.append(tube.remark)
     elif pattern.radiation.assumed:

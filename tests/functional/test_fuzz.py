@@ -20,7 +20,7 @@ QUICK = (
     *("not_numbers", "nan_angles", "same_angle", "descending", "few_points", "flat", "scaled"),
     *("noise_only", "coarse", "cropped", "gaps", "spikes", "another_axis", "saturated", "one_line"),
     *("truncated", "swapped_columns", "decimal_commas", "unicode_comments"),
-    *("odd_header", "other_line_ends", "wrong_ending", "empty", "binary", "raw_floats"),
+    *("odd_header", "other_line_ends", "wrong_ending", "empty", "binary", "raw_floats", "header", "csv"),
 )
 
 
@@ -58,6 +58,24 @@ def test_whole_solves(fuzz: ModuleType, rule: str, elements: str, until: str, sc
     said = fuzz.outcome(damage(fuzz, rule, scan, tmp_path), until, 1.540593, options)
     assert said["outcome"] in ("answer", "refused"), said["message"]
     assert said["seconds"] < fuzz.SECONDS and said["megabytes"] < fuzz.MEGABYTES
+
+
+@pytest.mark.parametrize("number", range(3, 43, 4))
+def test_structures(fuzz: ModuleType, number: int, scan: Any, tmp_path: Path) -> None:
+    rule, _, ending, raw = fuzz.damaged(number, [scan], 0, [EXAMPLE.with_suffix(".cif").read_text()])
+    assert rule == fuzz.STRUCTURE
+    (tmp_path / f"a{ending}").write_bytes(raw)
+    said = fuzz.outcome(tmp_path / f"a{ending}", "density", None, {})
+    assert said["outcome"] in ("answer", "refused"), said["message"]
+
+
+@pytest.mark.parametrize("number", [n for n in range(60) if n % 4 in (1, 2)])
+def test_headers_and_tables(fuzz: ModuleType, number: int, scan: Any, tmp_path: Path) -> None:
+    rule, _, ending, raw = fuzz.damaged(number, [scan], 1, [EXAMPLE.with_suffix(".cif").read_text()])
+    (tmp_path / f"a{ending}").write_bytes(raw)
+    said = fuzz.outcome(tmp_path / f"a{ending}", "reading", None, {})
+    assert said["outcome"] in ("answer", "refused"), said["message"]
+    assert said["seconds"] < 5 and "cannot be read as" not in said.get("message", ""), rule
 
 
 def test_same_seed_same_file(fuzz: ModuleType, scan: Any) -> None:

@@ -27,7 +27,7 @@ from crystalnet.xrd.holohedry import cubic_lattice, same_metric
 
 #: A cell scoring less (nats, `_rated`), or of lower de Wolff's M, is not returned: "neither fits". Three lines of a
 #: body-centred metal that fit to the last digit are worth 7.5.
-MIN_SCORE, MIN_MERIT = 5.0, 10.0
+MIN_SCORE, MIN_MERIT = 5.0, 5.0
 #: Most lines used, lowest angles first: further up, lines overlap and every large cell fits them.
 MAX_LINES = 30
 #: Most lines that are asked whether a larger lattice is needed, see `_with_superlattice`.

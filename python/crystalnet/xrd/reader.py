@@ -1,65 +1,49 @@
 """Measured pattern files to `Pattern`: one door for every format, nothing but `InputError` comes out of it.
 
-Vendor and exchange formats go through libraries: rietx, which also knows esds and wavelengths, geddes for the
-variants rietx declines, gemmi for the wavelengths of a pdCIF. Plain columns of text are parsed here, because both
-libraries silently misread some (a q or d axis, an index column, a fit column taken as an esd) and decline others
-(semicolons, decimal commas, Fortran D exponents, unsorted or repeated angles).
+`formats` says which text formats there are and what other files are, `vendor` reads what the libraries know,
+`text_table` columns of numbers, `scans` chooses among several. Here the chosen scan becomes a Pattern.
 """
 
 from __future__ import annotations
 
-import re
 import warnings
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from crystalnet.records import InputError, Pattern, Radiation
-from crystalnet.xrd.radiation import TUBES, WAVELENGTH_RANGE, assumed_cu, doublet, parse_wavelength
+from crystalnet.xrd.formats import FORMATS, other_by_content, other_by_name, refusal
+from crystalnet.xrd.radiation import WAVELENGTH_RANGE, assumed_cu
+from crystalnet.xrd.scans import Axis, Listed, Scan, chosen
+from crystalnet.xrd.text_table import EXPORT, MIN_POINTS, read_table
+from crystalnet.xrd.vendor import BINARY, TEXT_TABLES, known_format, read_vendor, without_kalpha2
 
 MAX_BYTES = 200_000_000  # a long scan is 5 MB; an area-detector image is not a pattern
-MIN_POINTS = 50  # fewer is a peak list, not a profile
 MIN_SPAN = 5.0  # degrees 2θ: less cannot hold the lines that indexing needs
 LEAST_MAXIMUM = 1e-30  # of the intensities, and the inverse the largest: further off their squares are 0 or infinite
-
-_NOT_PATTERNS: tuple[tuple[bytes, str], ...] = (
-    (b"\x89PNG", "a PNG image"),
-    (b"\xff\xd8\xff", "a JPEG image"),
-    (b"GIF8", "a GIF image"),
-    (b"BM", "a bitmap image"),
-    (b"II*\x00", "a TIFF image"),
-    (b"MM\x00*", "a TIFF image"),
-    (b"%PDF", "a PDF document"),
-    (b"\x1f\x8b", "a gzip archive (unpack it first)"),
-    (b"7z\xbc\xaf", "a 7z archive (unpack it first)"),
-    (b"\x7fELF", "a program"),
-    (b"\x89HDF", "an HDF5 file (export the scan as text)"),
-    (b"\xd0\xcf\x11\xe0", "an Office document (export it as CSV)"),
-)
-_EXPORT = "export the 2θ scan as two columns of text (.xy)"
+AXES = ("auto", "two-theta", "q", "d")
+BEAM = 10.0  # times the strongest line: more, falling from the first angles, is the direct beam
+BEAM_START, BEAM_END = 5.0, 15.0  # degrees: where its maximum and its foot may lie at the latest
+SPIKE = 10.0  # times its neighbours: a line has flanks
+MOST_SPIKES = 5  # more are lines, measured in coarse steps
+Q_END = 32.0  # 1/Å or Å: an unnamed axis that ends below may be Q or d; a laboratory 2θ scan does not
+Q_ANGLE = 40.0  # degrees 2θ for the end of a q axis without wavelength: as at the beamlines that measure on q
+Q_START = 1.5  # and begins here at the latest: a 2θ scan begins behind the beam stop
 
 
-@dataclass(frozen=True)
-class _Scan:
-    """What a file says: x (n,) with its axis, intensity (n,), esd (n,) or None, radiation or None."""
-
-    x: np.ndarray
-    intensity: np.ndarray
-    sigma: np.ndarray | None = None
-    radiation: Radiation | None = None
-    axis: str = "2theta"
-
-
-def read_pattern(path: str | Path, radiation: Radiation | None = None) -> Pattern:
+def read_pattern(
+    path: str | Path, radiation: Radiation | None = None, *, scan: int | None = None, axis: str = "auto"
+) -> Pattern:
     """The measured pattern in a file, 2θ ascending in degrees, with esds and radiation.
 
-    Formats: two or more columns of text (.xy .xye .dat .csv .txt .chi; any separator, comments, headers; axes 2θ, d
-    or q by the column's name; a third column as the esd where it can be one), PANalytical .xrdml .udf, Rigaku .ras
-    .rasx, Bruker .raw .brml .uxd, GSAS .gsas .gsa .fxye, pdCIF.
+    Formats: two or more columns of text (.xy .xye .dat .csv .txt .chi; any separator, comments, headers; axes 2θ, θ, d
+    or q by the column's name; a third column as the esd where it can be one), those of `formats.FORMATS`, PANalytical
+    .xrdml .udf, Rigaku .ras .rasx, Bruker .raw .brml, Philips .rd .sd, GSAS .gsas .gsa .fxye.
     radiation: overrides the file's; where neither says, Cu Kα is assumed (`pattern.radiation.assumed`).
+    scan: number of the scan in a file of several, 1 the first; else the longest, its repeats added (`remarks` say so).
+    axis: what the first column is ("two-theta", "q", "d"), where the file does not say ("auto").
     sigma: the file's esds, else √counts (`counting_esd` for intensities that are not counts).
 
     Raises InputError, one line naming the file, whatever the file holds.
@@ -71,17 +55,26 @@ def read_pattern(path: str | Path, radiation: Radiation | None = None) -> Patter
     1.540593
     """
     path = Path(path)
+    if axis not in AXES:
+        raise InputError(f"--axis {axis!r}: choose one of {', '.join(AXES)}")
     raw = _bytes(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the libraries' remarks on oddities; what matters is checked below
-            scan = _scan(path, raw)
-            return _pattern(path, scan, radiation or scan.radiation or assumed_cu())
+            taken, remarks = chosen(path.name, _scans(path, raw, axis), scan)
+            told = radiation or taken.radiation
+            if axis == "auto" and not taken.axis_named:
+                remarks += _asked(path.name, taken, told is None)
+            elif axis != "auto":
+                taken = _renamed(taken, axis)
+            if told is None and taken.axis.quantity in ("q", "d"):
+                told = _any_radiation(taken)
+            return _pattern(path, taken, told or assumed_cu(), remarks)
     except InputError:
         raise
     # Vendor formats are parsed from untrusted bytes: zlib.error, struct.error, RecursionError and more leak out.
     except (Exception, MemoryError) as error:
-        raise InputError(f"{path.name}: cannot be read as a powder pattern ({_short(error)}); {_EXPORT}") from error
+        raise InputError(f"{path.name}: cannot be read as a powder pattern; {EXPORT}") from error
 
 
 def counting_esd(intensity: np.ndarray) -> np.ndarray:
@@ -97,7 +90,10 @@ def counting_esd(intensity: np.ndarray) -> np.ndarray:
     if whole and (few or 0.5 < _scatter(intensity, 1)[1] < 2):
         return np.asarray(np.sqrt(np.maximum(intensity, 1.0)))
     floor, gain = _scatter(intensity, 3)
-    least = (1e-5 * float(np.max(np.abs(intensity)))) ** 2  # no detector beats this; simulated patterns would
+    # No detector beats this; simulated patterns would. A maximum of one point is a fault of the detector, not a line.
+    from scipy.ndimage import median_filter
+
+    least = (1e-5 * float(np.max(np.abs(median_filter(intensity, 3))))) ** 2
     if np.median(intensity) > 5 * np.sqrt(floor):
         variance = gain * np.maximum(intensity, np.quantile(intensity, 0.01))
     else:  # the scale of the counts went with the background: let the strong points be known to 1%, or as the gain says
@@ -118,9 +114,6 @@ def _scatter(intensity: np.ndarray, lag: int) -> tuple[float, float]:
     return float(np.median(squared[quiet])) / chi2_median, gain
 
 
-# --- the file as bytes -------------------------------------------------------------------------------------------
-
-
 def _bytes(path: Path) -> bytes:
     name = path.name or str(path)
     try:
@@ -129,20 +122,17 @@ def _bytes(path: Path) -> bytes:
         if not path.exists():
             raise InputError(f"{path}: no such file")
         if not path.is_file():
-            raise InputError(f"{name}: is not a regular file; {_EXPORT}")
+            raise InputError(f"{name}: is not a regular file; {EXPORT}")
         size = path.stat().st_size
         if size == 0:
             raise InputError(f"{name}: the file is empty")
         if size > MAX_BYTES:
-            raise InputError(f"{name}: {size / 1e6:.0f} MB is too large for a powder pattern; {_EXPORT}")
+            raise InputError(f"{name}: {size / 1e6:.0f} MB is too large for a powder pattern; {EXPORT}")
         raw = path.read_bytes()
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{name}: cannot be opened ({_short(error)})") from error
-    for magic, what in _NOT_PATTERNS:
-        if raw.startswith(magic):
-            raise InputError(f"{name}: is {what}, not a powder pattern; {_EXPORT}")
     return raw
 
 
@@ -150,293 +140,139 @@ def _text(raw: bytes) -> str | None:
     """The file as text, None for binary."""
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         return raw.decode("utf-16", errors="replace")
+    head = raw[:4096]
     if b"\x00" in raw[:65536]:
+        for nul, codec in ((1, "utf-16-le"), (0, "utf-16-be")):  # a Windows export without its byte-order mark
+            if len(head) > 3 and not any(head[nul::2]) and all(head[1 - nul :: 2]):
+                return raw.decode(codec, errors="replace")
         return None
     try:
-        return raw.decode("utf-8-sig")
+        return raw.decode("utf-8-sig").replace("\u2212", "-")
     except UnicodeDecodeError:
         return raw.decode("cp1252", errors="replace")  # degree and µ signs of Windows exports
 
 
+def _is_binary(raw: bytes) -> bool:
+    """Control characters where text has none."""
+    head = raw[:65536]
+    return b"\x00" in head or sum(c < 32 and c not in b"\t\n\r\x0b\x0c\x1a" for c in head) > len(head) / 100
+
+
 def _short(error: BaseException) -> str:
-    """The first sentence of a library's complaint, on one line."""
+    """What the operating system says, on one line."""
     words = " ".join(str(error).split()) or type(error).__name__
-    sentence = re.split(r"(?<=[^.]{20})\. |; ", words)[0]
-    return sentence if len(sentence) <= 160 else sentence[:157] + "..."
+    return words if len(words) <= 160 else words[:157] + "..."
 
 
-# --- formats -----------------------------------------------------------------------------------------------------
+# --- the scans in it ---------------------------------------------------------------------------------------------
 
 
-def _scan(path: Path, raw: bytes) -> _Scan:
-    from rietx.io.readers import identify_format
-
+def _scans(path: Path, raw: bytes, axis: str) -> list[Listed]:
+    """What the file holds, by the first of the formats that recognises it."""
     text = _text(raw)
-    try:
-        known = identify_format(path).name
-    except Exception:  # nothing of rietx claims it; plain text may still be a table, binary may still be geddes'
-        known = None
-    if text is not None and known in (None, "xy", "chi"):
-        return _table(path.name, text)
-    scan = _library(path)
+    content = other_by_content(raw)
+    known = known_format(path)
+    if content is not None and known not in BINARY and (content.sure or text is None or _is_binary(raw)):
+        raise refusal(path.name, content)  # "BM..." and "RAW ..." as text are text
     if text is None:
-        return scan
-    if known == "pdcif" or path.suffix.lower() == ".cif":
-        return replace(scan, radiation=_cif_radiation(path.name, text) or scan.radiation)
-    if re.search(r'usedWavelength[^>]*intended="K-?Alpha ?1"', text, re.IGNORECASE) and scan.radiation:
-        return replace(scan, radiation=replace(scan.radiation, lines=scan.radiation.lines[:1], kalpha2_known=True))
-    return scan
+        if raw.startswith(b"PK\x03\x04") and b"[Content_Types].xml" in raw[:4096]:
+            raise InputError(f"{path.name}: is an Office document; export the sheet as CSV")
+        return read_vendor(path, known)
+    lines = text.splitlines()
+    for form in FORMATS:
+        if form.recognises(lines):
+            return form.read(path.name, [line for line in lines if line.strip()])
+    if path.suffix.lower() == ".cif":
+        raise InputError(f"{path.name}: holds no powder pattern (a structure is read by `simulate`); {EXPORT}")
+    if known is None or known in (*TEXT_TABLES, *BINARY, "pdcif", "uxd", "raw_unknown"):
+        return _table(path, text, axis)
+    scans = read_vendor(path, known)
+    if known != "xrdml":
+        return scans
+    return [replace(one, load=partial(_panalytical, one, text)) for one in scans]
 
 
-def _library(path: Path) -> _Scan:
-    """rietx, which brings esds and wavelength; geddes for what it declines."""
-    import geddes
-    from rietx import read_pattern as rietx_read
+def _panalytical(one: Listed, text: str) -> Scan:
+    return without_kalpha2(one.load(), text)
 
+
+def _table(path: Path, text: str, axis: str) -> list[Listed]:
     try:
-        data = rietx_read(path)
-    except Exception as rietx_error:
-        try:
-            pattern = geddes.read(str(path))
-        except Exception:
-            raise rietx_error from None  # its messages say more
-        return _Scan(np.asarray(pattern.x, float), np.asarray(pattern.y, float))
-    if data.axis == "tof":
-        raise InputError(
-            f"{path.name}: holds a neutron time-of-flight pattern; give an X-ray pattern on a 2θ, d or q axis"
-        )
-    sigma = None if data.sigma is None else np.asarray(data.sigma, float)
-    return _Scan(data.tt(), data.y(), sigma, _header_radiation(data.metadata))
+        return read_table(path.name, text, axis)
+    except InputError:
+        if (other := other_by_name(path)) is not None:
+            raise refusal(path.name, other) from None
+        raise
 
 
-def _header_radiation(header: dict[str, str]) -> Radiation | None:
-    """From the fields vendors write. Their Kα2 is often the tube's, whatever the optics: the data decide."""
-    wavelength, second = _number(header.get("wavelength")), _number(header.get("wavelength_alpha2"))
+def _renamed(scan: Scan, axis: str) -> Scan:
+    """The scan with the axis that the user names, in the unit that the file names."""
+    quantity = {"two-theta": "2theta", "q": "q", "d": "d"}[axis]
+    return scan if scan.axis.quantity == quantity else replace(scan, axis=Axis(quantity))
+
+
+def _asked(name: str, scan: Scan, assumed: bool) -> tuple[str, ...]:
+    """A remark where an unnamed first column may be Q or d; a refusal where no wavelength speaks for 2θ either."""
+    x = scan.x[np.isfinite(scan.x)]
+    if len(x) < MIN_POINTS or x.max() > Q_END or x.max() <= 0:
+        return ()
+    change = np.abs(np.diff(np.sort(x)))
+    change = change[change > 0]
+    uneven = len(change) > 2 and np.quantile(change, 0.95) > 2 * np.quantile(change, 0.05)
+    if not uneven and not (0 <= x.min() < Q_START):
+        return ()
+    kind, unit = ("d", "Å") if uneven and _widens(np.sort(x)) else ("Q", "1/Å")
+    what = (
+        f"the first column runs from {x.min():.3g} to {x.max():.3g} and has no name: it may be {kind} in {unit};"
+        f" give --axis {kind.lower()}"
+    )
+    if assumed:
+        raise InputError(f"{name}: {what}, or --axis two-theta with --wavelength")
+    return (f"{what[0].upper()}{what[1:]} if it is. It was read as 2θ.",)
+
+
+def _any_radiation(scan: Scan) -> Radiation:
+    """One line that brings the whole of a q or d axis to below Q_ANGLE: lattice and atoms do not depend on it."""
+    x = scan.x[np.isfinite(scan.x) & (scan.x > 0)] * scan.axis.factor
+    if not len(x):
+        return assumed_cu()
+    largest = x.max() if scan.axis.quantity == "q" else 2 * np.pi / x.min()
+    if largest > Q_END:  # no beamline measures it: the axis is something else
+        return assumed_cu()
+    wavelength = float(4 * np.pi * np.sin(np.radians(Q_ANGLE / 2)) / largest)
     low, high = WAVELENGTH_RANGE
-    if wavelength is not None and low <= wavelength <= high:
-        if second == 0:  # the file says that the doublet was not used
-            return replace(parse_wavelength(wavelength), lines=((wavelength, 1.0),), kalpha2_known=True)
-        if second is not None and wavelength < second < 1.01 * wavelength:
-            return doublet(wavelength, second, known=False)
-        return parse_wavelength(wavelength)
-    anode = header.get("anode", "").strip().capitalize()
-    return doublet(*TUBES[anode], known=False) if anode in TUBES else None
+    return Radiation(((float(np.clip(wavelength, low, high)), 1.0),), polarisation=0.0)
 
 
-def _cif_radiation(name: str, text: str) -> Radiation | None:
-    import gemmi
-
-    for block in gemmi.cif.read_string(text):
-        if any("neutron" in str(block.find_value(tag)).lower() for tag in ("_diffrn_radiation_probe",)):
-            raise InputError(f"{name}: holds neutron data; give an X-ray pattern")
-        for prefix in ("_diffrn_radiation_wavelength", "_diffrn_radiation_wavelength.value"):
-            values = [gemmi.cif.as_number(v) for v in block.find_values(prefix)]
-            values = [v for v in values if WAVELENGTH_RANGE[0] <= v <= WAVELENGTH_RANGE[1]]
-            if not values:
-                continue
-            if len(values) == 1:
-                return parse_wavelength(values[0])
-            weights = [gemmi.cif.as_number(v) for v in block.find_values("_diffrn_radiation_wavelength_wt")]
-            if len(weights) != len(values) or not all(w > 0 for w in weights):
-                weights = [2.0, 1.0] + [0.0] * (len(values) - 2)
-            lines = sorted(zip(values, weights, strict=True), key=lambda line: -line[1])
-            # Authors list the tube's doublet behind a Kα1 monochromator too: the data decide.
-            return Radiation(tuple((v, w / lines[0][1]) for v, w in lines if w > 0), kalpha2_known=False)
-    return None
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return float(text) if text is not None else None
-    except ValueError:
-        return None
-
-
-# --- columns of text ---------------------------------------------------------------------------------------------
-
-_FLOAT = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[-+]?nan|[-+]?inf(?:inity)?"
-_ROW = re.compile(rf"\s*(?:{_FLOAT})(?:\s+(?:{_FLOAT}))*\s*", re.IGNORECASE)
-_COMMENT = "#!%'/;*\"\\"
-_AXES: tuple[tuple[str, re.Pattern[str]], ...] = (
-    (
-        "2theta",
-        re.compile(r"2[\s_*-]*(?:theta|θ|ϑ|th)|two[\s_-]*theta|t+w?o?th(?:eta)?\b|ttheta|°\s*2|angle|2th_deg", re.I),
-    ),
-    ("q/nm", re.compile(r"q[\s_]*[\[(]?\s*(?:nm|1/nm)", re.I)),
-    ("q", re.compile(r"q(?:[\s_]*[\[(]?\s*(?:a|å|1/a|1/å|ang).*)?$|momentum\s*transfer|scattering\s*vector", re.I)),
-    ("d", re.compile(r"d(?:[\s_-]*spacings?|[\s_-]*values?)?(?:[\s_]*[\[(]?\s*(?:a|å|ang).*)?$", re.I)),
-)
-_INTENSITY = re.compile(r"i(?:nt|_?obs|meas|\b)|y(?:obs|_?meas|\b)|counts?|cps|obs|meas|signal|detector", re.I)
-_SIGMA = re.compile(r"sig|esd|e\.s\.d|err|std|s\.?u\.?\b|unc|σ|dy\b|di\b", re.I)
-
-
-def _table(name: str, text: str) -> _Scan:
-    """Columns of numbers in whatever dialect, with the axis and the esd found by name or by plausibility."""
-    lines = [line for line in text.splitlines() if line.strip()]
-    rows, header, split = _dialect(lines)
-    if not rows:
-        if len(text) and sum(c.isprintable() or c.isspace() for c in text) < 0.9 * len(text):
-            raise InputError(f"{name}: is binary data in no format known here; {_EXPORT}")
-        raise InputError(f"{name}: holds no columns of numbers; {_EXPORT}")
-    widths = Counter(len(row) for row in rows)
-    width = max(widths, key=lambda w: (widths[w], w == len(rows[-1])))
-    stepped = _start_step_stop(rows)
-    if stepped is not None:
-        return replace(stepped, radiation=_text_radiation(header))
-    if width == 1:
-        raise InputError(f"{name}: has one column; a pattern needs 2θ and intensity")
-    table = np.array([row for row in rows if len(row) == width], dtype=float)
-    if len(table) > 1 and table[0, 0] in (len(table) - 1, len(rows) - 1):  # the count line of .chi and its kin
-        table = table[1:]
-    names = _column_names(header, split, width)
-    x_column, axis = _axis(names, header)
-    if not names and width > 2 and _is_counter(table[:, 0]):
-        x_column = 1
-    rest = [*range(x_column + 1, width), *range(x_column)]
-    y_column = next((c for c in rest if names and _INTENSITY.match(names[c])), rest[0])
-    sigma_column = next((c for c in rest if names and c != y_column and _SIGMA.search(names[c])), None)
-    if sigma_column is None and not names and y_column + 1 < width:
-        column = table[:, y_column + 1]
-        if _is_esd(table[:, y_column], column):
-            sigma_column = y_column + 1
-    sigma = table[:, sigma_column] if sigma_column is not None else None
-    return _Scan(table[:, x_column], table[:, y_column], sigma, _text_radiation(header), axis)
-
-
-def _dialect(lines: list[str]) -> tuple[list[list[float]], list[str], Callable[[str], list[str]]]:
-    """(rows of numbers, the other lines, how to split a line of names)."""
-    # "10,5 200,3" has decimal commas, "10.5,200" and "10,200" separators: a comma is decimal only where something
-    # else separates and no point appears.
-    sample = "\n".join(lines[len(lines) // 2 :][:200])
-    decimal_commas = "." not in sample and bool(re.search(r"\d,\d+[ \t;|]+[-+]?\d", sample))
-
-    def numbers(line: str) -> str:
-        if decimal_commas:
-            line = re.sub(r"[;\t|\"]|,(?=\s|$)", " ", line).replace(",", ".")
-        else:
-            line = re.sub(r"[,;\t|\"]", " ", line)
-        return re.sub(r"(?<=[\d.])[dD](?=[-+]?\d)", "e", line)  # Fortran's double precision
-
-    def names(line: str) -> list[str]:
-        body = line.strip().lstrip(_COMMENT).strip()
-        separator = r"[;\t|]" if decimal_commas else r"[,;\t|]"
-        return [c.strip(' "') for c in re.split(separator if re.search(separator, body) else r"\s+", body)]
-
-    rows, others = [], []
-    for line in lines:
-        candidate = numbers(line)
-        if _ROW.fullmatch(candidate):
-            rows.append([float(value) for value in candidate.split()])
-        else:
-            others.append(line)
-    return rows, others, names
-
-
-def _start_step_stop(rows: list[list[float]]) -> _Scan | None:
-    """Intensities in rows under a line "start step stop" (FullProf INSTRM=0, DBWS, LHPM)."""
-    if len(rows) < 3 or len(rows[0]) < 3:
-        return None
-    start, step, stop = rows[0][:3]
-    intensity = np.array([value for row in rows[1:] for value in row])
-    if not (step > 0 and stop > start) or abs((stop - start) / step + 1 - len(intensity)) > 1:
-        return None
-    return _Scan(start + step * np.arange(len(intensity)), intensity)
-
-
-def _column_names(header: list[str], split: Callable[[str], list[str]], width: int) -> list[str]:
-    """The names above the columns, [] where the header has none."""
-    for line in reversed(header[-5:]):
-        for cells in (split(line), re.split(r"\s{2,}|\t", line.strip().lstrip(_COMMENT).strip())):
-            named = [c for c in cells if c]
-            if len(named) == width and any(p.match(c) for c in named for _, p in _AXES):
-                return named
-    return []
-
-
-def _axis(names: list[str], header: list[str]) -> tuple[int, str]:
-    """(column, "2theta" | "d" | "q" | "q/nm"): 2θ wherever it is named, else the first of the others, else 2θ."""
-    for axis, pattern in _AXES:
-        for column, label in enumerate(names):
-            if pattern.match(label):
-                return column, axis
-    if not names:
-        for line in header[-5:]:  # a label on a line of its own (.chi), or "X-axis unit: q (1/A)"
-            label = re.sub(r"^.*\b(?:x[-\s]?axis|x)\b[^:=]*[:=]", "", line.strip().lstrip(_COMMENT)).strip()
-            for axis, pattern in _AXES:
-                if len(label) < 60 and pattern.match(label):
-                    return 0, axis
-    return 0, "2theta"
-
-
-def _is_counter(column: np.ndarray) -> bool:
-    """0, 1, 2, ... or 1, 2, 3, ...: a row number, not an angle (no scan has a step of exactly 1°)."""
-    return len(column) >= MIN_POINTS and column[0] in (0, 1) and bool(np.all(np.diff(column) == 1))
-
-
-def _is_esd(intensity: np.ndarray, column: np.ndarray) -> bool:
-    """Can this column be the esd of the intensity? It must be positive, of the size of the scatter between
-    neighbouring points, and grow slower than the intensity (a calculated pattern grows with it)."""
-    good = np.isfinite(intensity) & np.isfinite(column)
-    intensity, column = intensity[good], column[good]
-    if len(column) < MIN_POINTS or np.any(column < 0) or np.mean(column > 0) < 0.9:
-        return False
-    scatter = np.median(np.abs(intensity[1:-1] - (intensity[:-2] + intensity[2:]) / 2)) / 0.6745 / np.sqrt(1.5)
-    ratio = np.median(column) / scatter if scatter > 0 else np.inf
-    if not 0.2 <= ratio <= 5:
-        return False
-    both = (intensity > 0) & (column > 0)
-    log_i, log_s = np.log(intensity[both]), np.log(column[both])
-    return len(log_i) < 2 or np.ptp(log_i) < 0.1 or float(np.polyfit(log_i, log_s, 1)[0]) < 0.8
-
-
-_WAVELENGTH = re.compile(
-    r"(?:wave\s*-?length|lambda|λ)[^\d\n]{0,30}?(\d*[.,]\d+(?:e-?\d+)?)\s*\]?\s*(nm|m)?\b", re.IGNORECASE
-)
-_TUBE = re.compile(r"\b(Cu|Mo|Co|Fe|Cr|Ag)[\s_-]*K[\s_-]*(?:a(?:lpha)?|α)[\s_-]*(1(?!\s*[+,/&]|2))?", re.IGNORECASE)
-_ANODE = re.compile(r"anode[^\n,:=]*[\s,:=]+(Cu|Mo|Co|Fe|Cr|Ag)\b", re.IGNORECASE)
-
-
-def _text_radiation(header: list[str]) -> Radiation | None:
-    """The wavelength, the tube's line or the anode named in comments."""
-    text = "\n".join(header)
-    values = []
-    for number, unit in _WAVELENGTH.findall(text):
-        value = float(number.replace(",", "."))
-        value *= 10 if unit.lower() == "nm" else 1e10 if unit.lower() == "m" or value < 1e-8 else 1
-        if WAVELENGTH_RANGE[0] <= value <= WAVELENGTH_RANGE[1]:
-            values.append(value)
-    if values:
-        second = next((v for v in values if values[0] < v < 1.01 * values[0]), None)
-        return parse_wavelength(values[0]) if second is None else doublet(values[0], second, known=False)
-    if named := _TUBE.search(text):
-        return parse_wavelength(named[1] + "Ka" + (named[2] or ""))
-    if named := _ANODE.search(text):
-        return doublet(*TUBES[named[1].capitalize()], known=False)
-    return None
+def _widens(x: np.ndarray) -> bool:
+    """Do the steps grow along the axis, as those of d do?"""
+    half = len(x) // 2
+    return bool(np.median(np.diff(x[half:])) > 1.5 * np.median(np.diff(x[: half + 1])))
 
 
 # --- from a scan to a Pattern ------------------------------------------------------------------------------------
 
 
-def _pattern(path: Path, scan: _Scan, radiation: Radiation) -> Pattern:
+def _pattern(path: Path, scan: Scan, radiation: Radiation, remarks: tuple[str, ...]) -> Pattern:
     name = path.name
     x, y = np.asarray(scan.x, float), np.asarray(scan.intensity, float)
     sigma = scan.sigma if scan.sigma is not None else np.full(len(x), np.nan)
     finite = np.isfinite(x) & np.isfinite(y)
     if len(x) and not finite.any():
-        raise InputError(f"{name}: every point is NaN; {_EXPORT}")
+        raise InputError(f"{name}: every point is NaN; {EXPORT}")
     two_theta = _two_theta(name, x[finite], scan.axis, radiation.wavelength)
     y, sigma = y[finite], sigma[finite]
     positive = two_theta > 0  # scans through the beam start below 0; d or q beyond reach are NaN here
     two_theta, y, sigma = _sorted_unique(two_theta[positive], y[positive], sigma[positive])
-    if len(y) < MIN_POINTS and finite.sum() >= MIN_POINTS and scan.axis != "2theta":
+    if len(y) < MIN_POINTS and finite.sum() >= MIN_POINTS and scan.axis.quantity != "2theta":
         raise InputError(
-            f"{name}: its header names a column {scan.axis[0]}, of which {len(y)} points are in reach of"
-            f" {radiation.wavelength:g} Å; check the header and --wavelength"
+            f"{name}: its header or --axis names a column {scan.axis.quantity}, of which {len(y)} points are in reach"
+            f" of {radiation.wavelength:g} Å; check these and --wavelength"
         )
     if len(y) < MIN_POINTS:
         points = "1 point" if len(y) == 1 else f"{len(y)} points"
         raise InputError(f"{name}: only {points} with 2θ > 0; give a profile of at least {MIN_POINTS}, not a peak list")
+    two_theta, y, sigma, left_out = _without_faults(two_theta, y, sigma)
     span = two_theta[-1] - two_theta[0]
     if span < MIN_SPAN:
         raise InputError(
@@ -449,12 +285,13 @@ def _pattern(path: Path, scan: _Scan, radiation: Radiation) -> Pattern:
     known = np.isfinite(sigma) & (sigma > 0)
     # A few zero esds (empty channels) would weigh infinitely: they get the typical one. Mostly zero: not esds.
     sigma = np.where(known, sigma, np.median(sigma[known])) if known.mean() > 0.5 else counting_esd(y)
-    return Pattern(two_theta, y, sigma, radiation, file=str(path))
+    return Pattern(two_theta, y, sigma, radiation, file=str(path), remarks=remarks + left_out)
 
 
-def _two_theta(name: str, x: np.ndarray, axis: str, wavelength: float) -> np.ndarray:
+def _two_theta(name: str, x: np.ndarray, axis: Axis, wavelength: float) -> np.ndarray:
     """Degrees 2θ (NaN out of reach of the wavelength) of a 2θ, d or q axis."""
-    if axis == "2theta":
+    x = x * axis.factor
+    if axis.quantity == "2theta":
         if x.size and x.max() <= 0:
             raise InputError(f"{name}: 2θ runs from {x.min():g} to {x.max():g}; it must be positive degrees")
         if x.size and x.max() > 180:
@@ -462,11 +299,59 @@ def _two_theta(name: str, x: np.ndarray, axis: str, wavelength: float) -> np.nda
                 f"{name}: 2θ reaches {x.max():g}, beyond 180°; give degrees in the first column, or name it d or q"
             )
         return x
-    scale = 10.0 if axis == "q/nm" else 1.0
+    if axis.quantity not in ("q", "d"):
+        raise InputError(f"{name}: its abscissa is {axis.quantity}; give an X-ray pattern on a 2θ, d or q axis")
     with np.errstate(divide="ignore", invalid="ignore"):
-        d = x if axis == "d" else 2 * np.pi * scale / x
+        d = x if axis.quantity == "d" else 2 * np.pi / x
         sine = wavelength / (2 * d)
         return np.where((d > 0) & (sine <= 1), 2 * np.degrees(np.arcsin(sine)), np.nan)
+
+
+def _without_faults(
+    two_theta: np.ndarray, y: np.ndarray, sigma: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[str, ...]]:
+    """(2θ, intensity, esds, remarks) without the direct beam and without single points that outshine every line.
+
+    Both would set the scale by which lines are found and the smallest esd.
+    """
+    remarks: tuple[str, ...] = ()
+    foot = _foot_of_beam(two_theta, y)
+    if foot and len(y) - foot >= MIN_POINTS:
+        remarks = (f"The points below {two_theta[foot]:.2f}° hold the direct beam and were left out.",)
+        two_theta, y, sigma = two_theta[foot:], y[foot:], sigma[foot:]
+    spikes = _spikes(y)
+    if 0 < len(spikes) <= MOST_SPIKES:
+        places = ", ".join(f"{two_theta[i]:.2f}°" for i in spikes)
+        remarks += (f"Single points without flanks that outshine every line were left out, at {places}.",)
+        keep = np.ones(len(y), bool)
+        keep[spikes] = False
+        two_theta, y, sigma = two_theta[keep], y[keep], sigma[keep]
+    return two_theta, y, sigma, remarks
+
+
+def _foot_of_beam(two_theta: np.ndarray, y: np.ndarray) -> int:
+    """Index of the first point behind the direct beam, 0 where there is none."""
+    top = int(np.argmax(y))
+    if two_theta[top] > BEAM_START:
+        return 0
+    low = np.flatnonzero(y[top:] < 0.05 * y[top])
+    if not len(low):
+        return 0
+    foot = top + int(low[0])
+    rising = np.flatnonzero(np.diff(y[foot:]) >= 0)
+    foot += int(rising[0]) if len(rising) else len(y) - foot - 1
+    if two_theta[foot] > BEAM_END or len(y) - foot < MIN_POINTS or y[top] < BEAM * np.max(y[foot:]):
+        return 0
+    return foot
+
+
+def _spikes(y: np.ndarray) -> np.ndarray:
+    """Indices of points SPIKE times higher than their neighbours and than everything that has flanks."""
+    from scipy.ndimage import median_filter
+
+    flanked = float(np.max(median_filter(y, 3)))
+    neighbours = np.maximum.reduce([np.roll(y, k) for k in (-2, -1, 1, 2)])
+    return np.flatnonzero((y > SPIKE * np.maximum(neighbours, 0)) & (y > SPIKE * max(flanked, 0)) & (y > 0))
 
 
 def _sorted_unique(x: np.ndarray, y: np.ndarray, sigma: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
