@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from crystalnet.records import InputError, Pattern, Radiation
+from crystalnet.records import InputError, Pattern, Radiation, short_reason
 from crystalnet.xrd.formats import FORMATS, other_by_content, other_by_name, refusal
 from crystalnet.xrd.radiation import WAVELENGTH_RANGE, assumed_cu
 from crystalnet.xrd.scans import Axis, Listed, Scan, chosen
@@ -132,7 +132,7 @@ def _bytes(path: Path) -> bytes:
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{name}: cannot be opened ({_short(error)})") from error
+        raise InputError(f"{name}: cannot be opened ({short_reason(error)})") from error
     return raw
 
 
@@ -156,12 +156,6 @@ def _is_binary(raw: bytes) -> bool:
     """Control characters where text has none."""
     head = raw[:65536]
     return b"\x00" in head or sum(c < 32 and c not in b"\t\n\r\x0b\x0c\x1a" for c in head) > len(head) / 100
-
-
-def _short(error: BaseException) -> str:
-    """What the operating system says, on one line."""
-    words = " ".join(str(error).split()) or type(error).__name__
-    return words if len(words) <= 160 else words[:157] + "..."
 
 
 # --- the scans in it ---------------------------------------------------------------------------------------------
