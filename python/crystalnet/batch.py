@@ -67,10 +67,10 @@ def _refuse_shared(patterns: list[Path], folders: list[Path]) -> None:
     shared: dict[str, list[Path]] = defaultdict(list)
     for pattern, folder in zip(patterns, folders, strict=True):
         shared[str(folder).casefold()].append(pattern)
-    for folder, alike in shared.items():
+    for name, alike in shared.items():
         if len(alike) > 1:
             raise InputError(
-                f"{alike[0]} and {alike[1]} have the same name and would share the results folder {Path(folder).name}; "
+                f"{alike[0]} and {alike[1]} have the same name and would share the results folder {name}; "
                 "solve them one by one, each with its own --out"
             )
 

@@ -92,6 +92,8 @@ def solve(
     if candidates not in ("all", "network"):
         raise InputError(f"--candidates {candidates!r}: choose all or network")
     given = {"elements": list(symbols) if elements else None, "formula": formula, "system": _check_system(system)}
+    if model is not None:
+        _model(model, None if system == "auto" else system)  # what is wrong with it is said before the work
 
     with clock("reading"):
         radiation = None if wavelength is None else parse_wavelength(wavelength)
@@ -100,7 +102,7 @@ def solve(
         peaks = peaks or find_peaks(measured)
         measured = replace(measured, radiation=peaks.radiation)
     with clock("indexing"):
-        cells = _cells(peaks, system, cell, mapped)
+        cells = _of_the_model(_cells(peaks, system, cell, mapped), model)
 
     def asked(cell: Cell, count: int) -> tuple[np.ndarray, list[Proposal]]:
         return ask_network(
@@ -213,9 +215,22 @@ def _cells(peaks: Peaks, system: str, option: str | None, mapped: Map) -> list[C
     return index_peaks(peaks, systems, mapped=mapped)[:CELLS_TRIED]
 
 
-def _model(file: str | Path | None, system: str) -> Model:
-    path = Path(file) if file else shipped_model(system)
-    return _loaded(path, path.stat().st_mtime_ns) if path.is_file() else load_model(path)
+def _model(file: str | Path | None, system: str | None) -> Model:
+    path = Path(file) if file else shipped_model(str(system))
+    model = _loaded(path, path.stat().st_mtime_ns) if path.is_file() else load_model(path)
+    if system is not None and model.config.system != system:
+        raise InputError(
+            f"--model {path}: is of the {model.config.system} system, but the cell is {system}; leave --model out, "
+            "or give one of that system"
+        )
+    return model
+
+
+def _of_the_model(cells: list[Cell], file: str | Path | None) -> list[Cell]:
+    """The cells of the user's model's system. InputError where the likeliest is not of it."""
+    if file is None or not cells:
+        return cells
+    return [cell for cell in cells if cell.system == _model(file, cells[0].system).config.system]
 
 
 @lru_cache(maxsize=4)  # reading one takes as long as indexing a pattern; a batch meets two

@@ -1,7 +1,8 @@
 """Crystals and DFT charge densities of the Materials Project (CC BY 4.0; Jain et al., APL Mater. 1, 011002, 2013).
 
 listing → of equal crystals the most stable → its static calculations → newest charge density → canonical cell → store.
-What is fetched lies in `OUT.materials-project/` until the data set is whole: a run killed at any moment goes on where it stopped.
+What is fetched lies in `OUT.materials-project/` until the data set is whole: a run killed at any moment goes on where
+it stopped.
 One bad material never stops the run: failures.jsonl in the data set says which and why.
 
 Lists go through mp-api. Charge densities are plain downloads from the project's public bucket: mp-api reaches it

@@ -201,9 +201,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     try:
         manifest = dict(json.loads(path.read_text()))
         if not 1 <= manifest["format"] <= FORMAT:
-            raise InputError(
-                f"{path}: format {manifest['format']} is not {FORMAT}; fetch the data set into a new folder"
-            )
+            raise InputError(f"{path}: format {manifest['format']} is not {FORMAT}; fetch it into a new folder")
         if manifest["format"] > 1 and manifest["manifest_sha256"] != _manifest_digest(manifest):
             raise ValueError
         if not isinstance(manifest["sha256"], dict) or not {"count", "source"} <= manifest.keys():
