@@ -54,9 +54,9 @@ def write_figures(
     out.mkdir(parents=True, exist_ok=True)
     drawings: list[tuple[Path, Callable[[Evaluation, Sequence[Row]], Figure], Evaluation, Sequence[Row]]] = []
     for evaluation, rows in runs:
-        draw = (variations, successes_and_failures, ablations)
+        kinds = (variations, successes_and_failures, ablations)
         paths = figure_paths(out, evaluation.options.system)
-        drawings += [(path, drawn, evaluation, rows) for path, drawn in zip(paths, draw, strict=True)]
+        drawings += [(path, draw, evaluation, rows) for path, draw in zip(paths, kinds, strict=True)]
     for done, (path, draw, evaluation, rows) in enumerate(drawings, 1):
         draw(evaluation, rows).savefig(path, dpi=130, metadata=PICTURE)
         progress(done, len(drawings))

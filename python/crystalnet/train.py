@@ -141,11 +141,10 @@ def _loop(
                 speed.add(time.monotonic() - began)
             now = time.monotonic()
             crystals, reserve = _affordable(run, speed)
-            late = now - validated > VALIDATION_SECONDS
-            clock, stop, late, state.reserve = run.team.as_first(before + now - started, interrupted(), late, reserve)
-            state.seconds = clock
+            told = before + now - started, interrupted(), now - validated > VALIDATION_SECONDS, reserve
+            state.seconds, stop, late, state.reserve = run.team.as_first(*told)
             due = run.finished or bool(late and state.step % run.steps_per_epoch == 0)
-            ssim = None
+            ssim: float | None = None
             if log is not None and (due or stop or now - saved > SAVE_SECONDS):
                 run.save(out / LAST)
                 saved = now
@@ -153,22 +152,19 @@ def _loop(
                 until = None if run.max_seconds is None else started + run.max_seconds - before
                 score = _score(run, dataset, interrupted, crystals, until) if log is not None else None
                 validated = time.monotonic()
-                score, state.seconds = run.team.as_first(
-                    math.nan if score is None else score, before + validated - started
-                )
-                stop = math.isnan(score)
+                stop, ssim, state.seconds = run.team.as_first(score is None, score or 0.0, before + validated - started)
                 if not stop:
-                    ssim = score
-                    state.history.append({"step": state.step, "seconds": clock, "loss": state.loss, "ssim": ssim})
+                    done = {"step": state.step, "seconds": state.seconds, "loss": state.loss, "ssim": ssim}
+                    state.history.append(done)
             if log is not None:
-                if ssim is not None:
+                if ssim is not None and not stop:
                     if ssim >= state.best_ssim:
                         state.best_ssim = ssim
                         save_model(out / MODEL, run.average or run.network.state_dict(), config, about | run.summary())
                     run.save(out / LAST)  # once more: it holds the score now
                 points, mfu = speed.points_per_second, speed.utilisation
                 report = Report(state.step, run.steps, state.seconds, state.loss, rate, points, mfu, state.best_ssim)
-                log.add(report, ssim)
+                log.add(report, None if stop else ssim)
                 progress(report)
             if stop:
                 raise KeyboardInterrupt

@@ -317,9 +317,10 @@ def _write_chgcar(grid: DensityGrid, sites: AtomSites, path: Path) -> None:
     from pymatgen.io.vasp.outputs import Chgcar
 
     structure = sites.structure().get_sorted_structure()
-    poscar = Poscar(structure, comment=f"{CHGCAR_TITLE} {structure.formula}")
     volume = float(abs(np.linalg.det(grid.lattice)))
-    Chgcar(poscar, {"total": np.asarray(grid.values, dtype=float) * volume}).write_file(str(path))
+    chgcar = Chgcar(Poscar(structure), {"total": np.asarray(grid.values, dtype=float) * volume})
+    chgcar.name = f"{CHGCAR_TITLE} {structure.formula}"  # the first line
+    chgcar.write_file(str(path))
 
 
 def summary_row(
