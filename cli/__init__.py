@@ -11,6 +11,7 @@ import typer
 
 from crystalnet.cli import bench, data, density, evaluate, fetch, info, simulate, solve, train
 
+INTERRUPTED = 130
 READER_GONE = 141  # what a shell reports of a program that SIGPIPE ended
 
 app = typer.Typer(
@@ -42,18 +43,23 @@ def main() -> None:
     try:
         code = app(standalone_mode=False) or 0  # a command's typer.Exit comes back as its code
         sys.stdout.flush()  # here, where a reader that has gone is met with an answer
+        if code == INTERRUPTED:  # typer has taken KeyboardInterrupt for itself
+            raise KeyboardInterrupt
         sys.exit(code)
+    except SystemExit as end:
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        _end_unread()  # typer would make it 1
     except InputError as error:
         _end(2, str(error))
     except misuse as error:
         _end(2, f"{error.format_message()} (see crystalnet --help)")
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what the end of Python would still print
-        sys.exit(READER_GONE)
+        _end_unread()
     except OSError as error:  # a folder that cannot be made, a full disk: the user's to mend, wherever it turns up
         _end(2, f"{error.filename}: {error.strerror or error}" if error.filename else f"{error.strerror or error}")
     except (KeyboardInterrupt, typer.Abort):
-        _end(130, "interrupted")
+        _end(INTERRUPTED, "interrupted")
     except Exception as error:
         _end(FAULT, fault_line(error))
     finally:
@@ -64,3 +70,9 @@ def _end(code: int, line: str) -> NoReturn:
     """Say one line on stderr and end."""
     print("crystalnet: " + " ".join(line.split()), file=sys.stderr)
     sys.exit(code)
+
+
+def _end_unread() -> NoReturn:
+    """End without a word: whoever read stdout has gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # where the end of Python would flush what is left
+    sys.exit(READER_GONE)
