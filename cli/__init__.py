@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import warnings
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 
 from crystalnet.cli import bench, data, density, evaluate, fetch, info, simulate, solve, train
+
+INTERRUPTED = 130
+READER_GONE = 141  # what a shell reports of a program that SIGPIPE ended
 
 app = typer.Typer(
     name="crystalnet",
@@ -30,26 +34,36 @@ app.command()(info.info)
 
 
 def main() -> None:
-    """Run a command. Exit codes: 0 done, 1 no confident candidate, 2 bad usage, input or disk, 130 interrupted."""
+    """Run a command. Exit codes: 0 done, 1 no confident candidate, 2 bad usage, input or disk, 70 a bug of ours,
+    130 interrupted, 141 nobody reads what is printed (`| head`).
+    """
+    from crystalnet.faults import FAULT, fault_line
     from crystalnet.records import InputError
 
     warnings.showwarning = _say
     misuse: type[Any] = typer.BadParameter.__mro__[2]  # the base of all complaints; typer 0.26 has no name for it
     try:
-        sys.exit(app(standalone_mode=False) or 0)  # a command's typer.Exit comes back as its code
+        code = app(standalone_mode=False) or 0  # a command's typer.Exit comes back as its code
+        sys.stdout.flush()  # here, where a reader that has gone is met with an answer
+        if code == INTERRUPTED:  # typer has taken KeyboardInterrupt for itself
+            raise KeyboardInterrupt
+        sys.exit(code)
+    except SystemExit as end:
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        _end_unread()  # typer would make it 1
     except InputError as error:
-        print(f"crystalnet: {error}", file=sys.stderr)
-        sys.exit(2)
+        _end(2, str(error))
     except misuse as error:
-        print(f"crystalnet: {error.format_message()} (see crystalnet --help)", file=sys.stderr)
-        sys.exit(2)
+        _end(2, f"{error.format_message()} (see crystalnet --help)")
+    except BrokenPipeError:
+        _end_unread()
     except OSError as error:  # a folder that cannot be made, a full disk: the user's to mend, wherever it turns up
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"crystalnet: {where}{error.strerror or error}", file=sys.stderr)
-        sys.exit(2)
+        _end(2, f"{error.filename}: {error.strerror or error}" if error.filename else f"{error.strerror or error}")
     except (KeyboardInterrupt, typer.Abort):
-        print("crystalnet: interrupted", file=sys.stderr)
-        sys.exit(130)
+        _end(INTERRUPTED, "interrupted")
+    except Exception as error:
+        _end(FAULT, fault_line(error))
     finally:
         gc.freeze()  # the end of a process would look through all it holds once more, for most of a second
 
@@ -58,3 +72,15 @@ def _say(message: Warning | str, category: type[Warning], *_: object, **__: obje
     """A warning as a line on stderr; those meant for programmers are left out."""
     if not issubclass(category, (DeprecationWarning, PendingDeprecationWarning)):
         print(f"crystalnet: {' '.join(str(message).split())}", file=sys.stderr)
+
+
+def _end(code: int, line: str) -> NoReturn:
+    """Say one line on stderr and end."""
+    print("crystalnet: " + " ".join(line.split()), file=sys.stderr)
+    sys.exit(code)
+
+
+def _end_unread() -> NoReturn:
+    """End without a word: whoever read stdout has gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # where the end of Python would flush what is left
+    sys.exit(READER_GONE)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-import traceback
+from collections import defaultdict
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from crystalnet.faults import FAULT, fault_line
 from crystalnet.pool import Map, helped, workers
 from crystalnet.progress import stages
 from crystalnet.records import InputError
+from crystalnet.whole_folder import claimed
 
+Result = tuple[int, dict[str, Any], str]  # exit code, solution.json's content, what was wrong
 NO_CONFIDENT_MATCH = 1
 # What shared work imports, in the order that it is needed in.
 HELPER = (
@@ -22,7 +26,7 @@ HELPER = (
 
 def solve_files(patterns: list[Path], *, out: Path | None, jobs: int, print_json: bool, **options: Any) -> int:
     """Solve every pattern and write its folder; returns the exit code (the worst of the patterns')."""
-    from crystalnet.report import summary_row, write_summary
+    from crystalnet.report import refuse_foreign_summary, summary_row, write_summary
 
     if out is None:
         folders = [Path(path.stem + ".crystalnet") for path in patterns]
@@ -30,23 +34,23 @@ def solve_files(patterns: list[Path], *, out: Path | None, jobs: int, print_json
         folders = [out]
     else:
         folders = [out / (path.stem + ".crystalnet") for path in patterns]
-    if len(set(folders)) < len(folders):
-        raise InputError("two patterns have the same name and would share a results folder; solve them one by one")
+    _refuse_shared(patterns, folders)
     if len(patterns) == 1:
         with helped(HELPER) as mapped:
             code, document = solve_file(patterns[0], folders[0], options, mapped)
         print(json.dumps(document, indent=1) if print_json else summary_line(patterns[0], document, folders[0]))
         return code
 
-    results: list[tuple[int, dict[str, Any], str]]
-    if jobs == 1:
-        with helped(HELPER) as shared:
-            results = [
-                _guarded(pattern, folder, options, shared) for pattern, folder in zip(patterns, folders, strict=True)
-            ]
-    else:
-        with workers(jobs) as mapped:
-            results = list(mapped(_guarded, patterns, folders, [options] * len(patterns)))
+    summary = (out or Path()) / "summary.csv"
+    with claimed(summary.parent):
+        if refuse_foreign_summary(summary):
+            print(f"crystalnet: replaces the earlier {summary}", file=sys.stderr)
+        results = _solve_all(patterns, folders, options, jobs)
+        rows = [
+            summary_row(str(pattern), str(folder), document or None, problem)
+            for pattern, folder, (_, document, problem) in zip(patterns, folders, results, strict=True)
+        ]
+        write_summary(rows, summary)
     documents = [document for _, document, _ in results]
     if print_json:
         print(json.dumps(documents, indent=1))
@@ -55,39 +59,77 @@ def solve_files(patterns: list[Path], *, out: Path | None, jobs: int, print_json
             print(f"crystalnet: {problem}", file=sys.stderr)
         elif not print_json:
             print(summary_line(pattern, document, folder))
-    rows = [
-        summary_row(str(pattern), str(folder), document or None, problem)
-        for pattern, folder, (_, document, problem) in zip(patterns, folders, results, strict=True)
-    ]
-    write_summary(rows, (out or Path()) / "summary.csv")
     return max(code for code, _, _ in results)
 
 
-def solve_file(pattern: Path, folder: Path, options: dict[str, Any], mapped: Map = map) -> tuple[int, dict[str, Any]]:
-    """Solve one pattern file and write its folder; returns (exit code, solution.json's content)."""
-    from crystalnet.report import write_solution
-    from crystalnet.solver import is_confident, solve
+def _refuse_shared(patterns: list[Path], folders: list[Path]) -> None:
+    """InputError where two patterns would share a folder, also on a disk that takes upper and lower case for one."""
+    shared: dict[str, list[Path]] = defaultdict(list)
+    for pattern, folder in zip(patterns, folders, strict=True):
+        shared[str(folder).casefold()].append(pattern)
+    for name, alike in shared.items():
+        if len(alike) > 1:
+            raise InputError(
+                f"{alike[0]} and {alike[1]} have the same name and would share the results folder {name}; "
+                "solve them one by one, each with its own --out"
+            )
 
-    with stages(pattern.name) as progress:
-        solution = solve(pattern, progress=progress, mapped=mapped, **options)
-        progress("report")
-        document = write_solution(solution, folder, mapped)
+
+def _solve_all(patterns: list[Path], folders: list[Path], options: dict[str, Any], jobs: int) -> list[Result]:
+    """Every pattern's result, in order. A worker process that dies costs the pattern that it died of."""
+    tasks = list(zip(patterns, folders, strict=True))
+    results: list[Result] = []
+    if jobs == 1:
+        with helped(HELPER) as shared:
+            return [_guarded(pattern, folder, options, shared) for pattern, folder in tasks]
+    try:
+        with workers(jobs) as mapped:
+            results += mapped(_guarded, patterns, folders, [options] * len(patterns))
+    except InputError:  # a worker died, and the others with it: what it was at is among the patterns left
+        for pattern, folder in tasks[len(results) :]:
+            try:
+                with workers(1) as alone:
+                    results += alone(_guarded, [pattern], [folder], [options])
+            except InputError:
+                died = f"{pattern.name}: the process that solved it died (killed, or out of memory?)"
+                results.append((FAULT, {}, died))
+    return results
+
+
+def solve_file(pattern: Path, folder: Path, options: dict[str, Any], mapped: Map = map) -> tuple[int, dict[str, Any]]:
+    """Solve one pattern file and write its folder; returns (exit code, solution.json's content).
+
+    InputError, before the work, where the folder holds files of the user's or another run writes there.
+    """
+    from crystalnet.report import earlier_solution, write_solution
+    from crystalnet.solver import REPORTED, is_confident, solve
+
+    with ExitStack() as stack:
+        if pattern.is_file():  # else `solve` says what is wrong with it
+            stack.enter_context(claimed(folder))
+            earlier = earlier_solution(folder, REPORTED)
+            if earlier is not None:
+                what = f"replaces the earlier solution of {earlier.pattern} in {folder}"
+                print(f"crystalnet: {pattern.name}: {what}", file=sys.stderr)
+        with stages(pattern.name) as progress:
+            solution = solve(pattern, progress=progress, mapped=mapped, **options)
+            progress("report")
+            document = write_solution(solution, folder, mapped)
     for warning in solution.warnings:
         print(f"crystalnet: {pattern.name}: {warning}", file=sys.stderr)
     return (0 if is_confident(solution) else NO_CONFIDENT_MATCH), document
 
 
-def _guarded(
-    pattern: Path, folder: Path, options: dict[str, Any], mapped: Map = map
-) -> tuple[int, dict[str, Any], str]:
-    """As solve_file, but one bad file does not stop the others: (code, document, what was wrong)."""
+def _guarded(pattern: Path, folder: Path, options: dict[str, Any], mapped: Map = map) -> Result:
+    """As solve_file, but one bad file, or a fault of ours with it, does not stop the others."""
     try:
         return *solve_file(pattern, folder, options, mapped), ""
     except InputError as error:
         return 2, {}, str(error)
-    except Exception as error:  # a fault of ours with one of a thousand patterns must not cost the others
-        traceback.print_exc()
-        return 2, {}, f"{pattern.name}: internal fault ({type(error).__name__}: {error}); please report it"
+    except OSError as error:
+        return 2, {}, f"{pattern.name}: {error.filename or folder}: {error.strerror or error}"
+    except Exception as error:
+        return FAULT, {}, fault_line(error, pattern.name)
 
 
 def summary_line(pattern: Path, document: dict[str, Any], folder: Path) -> str:

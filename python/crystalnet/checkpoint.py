@@ -47,15 +47,46 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and header of a file written by `save_tensors`. InputError where it is something else."""
     from safetensors import SafetensorError, safe_open
 
+    if not path.is_file():
+        raise InputError(f"{path}: no such model file")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-        return tensors, json.loads(metadata["crystalnet"])
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such model file") from None
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise InputError(f"{path}: not a CrystalNet model ({error})") from None
+        about = json.loads(metadata["crystalnet"])
+    except KeyError:
+        raise InputError(f"{path}: not a CrystalNet model (a safetensors file of another program)") from None
+    except (SafetensorError, OSError, ValueError, RuntimeError, TypeError, RecursionError) as error:
+        raise InputError(f"{path}: not a CrystalNet model ({_reason(error)}){_looks_like(path)}") from None
+    if not isinstance(about, dict):
+        raise InputError(f"{path}: not a CrystalNet model (its header is no description of one)")
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise InputError(
+                f"{path}: {name} holds values that are not finite: the file is damaged, or its training diverged"
+            )
+    return tensors, about
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:120]
+
+
+def _looks_like(path: Path) -> str:
+    """A hint at what a file may be instead."""
+    with path.open("rb") as file:
+        head = file.read(4)
+    if head.startswith((b"PK", b"\x80")):
+        return "; it looks like a pickle of torch.save, which could run any program and is never opened"
+    return ""
+
+
+def config_of(path: Path, values: Any) -> Config:
+    """The configuration in a file's header. InputError where it is none."""
+    try:
+        return Config.from_dict(values)
+    except (InputError, ValueError, AttributeError) as error:
+        raise InputError(f"{path}: {_reason(error)}") from None
 
 
 def save_model(path: Path, weights: dict[str, Tensor], config: Config, about: dict[str, Any]) -> None:
@@ -64,17 +95,34 @@ def save_model(path: Path, weights: dict[str, Tensor], config: Config, about: di
     save_tensors(path, small, {"config": config.to_dict(), **about})
 
 
-def load_model(path: Path) -> Model:
-    """A model file as a network in evaluation mode."""
+def load_model(path: Path, system: str | None = None) -> Model:
+    """A model file as a network in evaluation mode. InputError where it is none, or not of the crystal system given."""
     tensors, about = load_tensors(path)
-    config = Config.from_dict(about.pop("config", {}))
+    config = config_of(path, about.pop("config", None))
+    if system is not None and config.system != system:
+        raise InputError(f"{path}: a model of the {config.system} system, not the {system} one")
+    _refuse_absurd(path, config, tensors)
     network = build_network(config)
     own = network.state_dict()
     try:
         network.load_state_dict({name: tensors[name].to(own[name].dtype) for name in own})
-    except (KeyError, RuntimeError) as error:
-        raise InputError(f"{path}: the weights do not fit their configuration ({error})") from None
+    except KeyError as error:
+        raise InputError(f"{path}: the weights do not fit their configuration (without {error.args[0]})") from None
+    except RuntimeError as error:
+        raise InputError(f"{path}: the weights do not fit their configuration ({_reason(error)})") from None
     return Model(network.eval(), config, about, path.name, sha256(path.read_bytes()).hexdigest())
+
+
+def _refuse_absurd(path: Path, config: Config, tensors: dict[str, Tensor]) -> None:
+    """InputError for settings that the file's tensors cannot have, before a network of their size is made."""
+    model = config.model
+    largest = max((size for tensor in tensors.values() for size in tensor.shape), default=0)
+    most = {"latent": largest, "width": largest, "frequencies": largest, "layers": len(tensors), "max_frequency": 64.0}
+    for name, limit in most.items():
+        value = getattr(model, name)
+        whole = type(value) is int or (name == "max_frequency" and type(value) is float)
+        if not whole or not 0 < value <= limit:  # NaN fails too
+            raise InputError(f"{path}: the weights do not fit their configuration (model setting {name} = {value!r})")
 
 
 def shipped_model(system: str) -> Path:

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crystalnet.checkpoint import load_model, load_tensors, save_tensors
+from crystalnet.checkpoint import config_of, load_model, load_tensors, save_tensors
 from crystalnet.config import Config
+from crystalnet.density.promolecule import GRID
 from crystalnet.model.losses import kl, l1
 from crystalnet.model.network import CrystalNetwork, Latents, build_network
 from crystalnet.ops.film_decode import Decoder
@@ -36,6 +37,13 @@ class State:
     best_ssim: float = -1.0
     history: list[dict[str, float]] = field(default_factory=list)
     started_from: str | None = None  # SHA-256 of the model whose weights the run began with
+    loss: float = 0.0  # of the last step
+    reserve: float = 0.0  # seconds of --max-minutes that the last validation is expected to take
+
+    @property
+    def validated(self) -> bool:
+        """Whether the weights as they are have been validated."""
+        return bool(self.history) and self.history[-1]["step"] == self.step
 
 
 class Inputs(NamedTuple):
@@ -87,16 +95,21 @@ class Run:
         return None if self.max_seconds is not None else self.settings.epochs * self.steps_per_epoch
 
     @property
+    def training_seconds(self) -> float:
+        """Of a run by the clock: its time without the last validation."""
+        return max((self.max_seconds or 0.0) - self.state.reserve, 1.0)
+
+    @property
     def finished(self) -> bool:
         if self.max_seconds is not None:
-            return self.state.seconds >= self.max_seconds
+            return self.state.seconds >= self.training_seconds
         return self.state.step >= self.settings.epochs * self.steps_per_epoch
 
     def learning_rate(self) -> float:
         """Cosine annealing, with warm restarts where the preset has cycles (Loshchilov & Hutter 2016)."""
         s = self.settings
         if self.max_seconds is not None:
-            phase = self.state.seconds / self.max_seconds
+            phase = self.state.seconds / self.training_seconds
         else:
             epoch = self.state.step / self.steps_per_epoch
             start = 0.0
@@ -217,9 +230,18 @@ class Run:
         save_tensors(path, tensors, {"config": self.config.to_dict(), "state": vars(self.state)})
 
     def load(self, path: Path) -> None:
+        """Go on from a checkpoint. InputError where it is another run's, or none."""
         tensors, about = load_tensors(path)
-        if about["config"] != self.config.to_dict() and Config.from_dict(about["config"]) != self.config:
+        given = about.get("config")
+        if given != self.config.to_dict() and config_of(path, given) != self.config:
             raise InputError(f"{path}: made with other settings; resume with the same preset and system")
+        try:
+            self._take(tensors, about)
+        except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:120]
+            raise InputError(f"{path}: not the checkpoint of such a run ({reason})") from None
+
+    def _take(self, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
         self.state = State(**about["state"])
         self.network.load_state_dict(_under(tensors, "network."))
         self.average = {name: mean.to(self.device) for name, mean in _under(tensors, "average.").items()}
@@ -247,6 +269,7 @@ class Speed:
         decoder = build_network(run.config).decoder()
         flop = decoder_flop(decoder, points, settings.batch, shared=model.architecture != "paper")
         rate = matmul_rate(torch.bfloat16 if settings.bf16 else torch.float32, model.width, run.device)
+        self.flop_a_map, self.matmul = decoder_flop(decoder, GRID**3, 1), rate
         self.points_a_step, self.flop_a_step = settings.batch * points, FORWARD_AND_BACKWARD * flop
         self.flop_per_second = rate * run.team.size
         self.steps, self.seconds = 0, 0.0
@@ -258,11 +281,15 @@ class Speed:
     @property
     def points_per_second(self) -> float:
         """Crystals × points of all processes."""
-        return self.steps * self.points_a_step / self.seconds
+        return self.steps * self.points_a_step / self.seconds if self.steps else 0.0
 
     @property
     def utilisation(self) -> float:
-        return self.steps * self.flop_a_step / self.seconds / self.flop_per_second
+        return self.steps * self.flop_a_step / self.seconds / self.flop_per_second if self.steps else 0.0
+
+    def seconds_of_map(self) -> float:
+        """What one process takes for a density map, by the steps so far."""
+        return self.flop_a_map / (self.utilisation * self.matmul) if self.steps else 0.0
 
 
 def decoder_flop(decoder: Decoder, points: int, crystals: int, shared: bool = True) -> float:

@@ -410,6 +410,7 @@ class _Journal:
         self.file = open(self.path, "a+b")
         self.file.seek(0)
         try:
+            self._refuse_foreign(self.file.readline())
             begun = self._line()
             if begun is None:
                 self.append(self.settings)
@@ -430,6 +431,13 @@ class _Journal:
             if kind is None and not self.keep:
                 self.path.unlink()
 
+    def _refuse_foreign(self, first: bytes) -> None:
+        """InputError where the file's first line is not the settings of a run, nor, cut short, of this one."""
+        assert self.file is not None
+        self.file.seek(0)
+        if not first.endswith(b"\n") and not json.dumps(self.settings).encode().startswith(first):
+            raise InputError(f"{self.path}: not the journal of an evaluation; move it away")
+
     def _line(self) -> dict[str, Any] | None:
         assert self.file is not None
         start = self.file.tell()
@@ -438,7 +446,7 @@ class _Journal:
             try:
                 return dict(json.loads(line))
             except ValueError:
-                raise InputError(f"{self.path}: not the journal of an evaluation; delete it") from None
+                raise InputError(f"{self.path}: not the journal of an evaluation; move it away") from None
         self.file.truncate(start)
         return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from crystalnet.evaluate import Evaluation, Options
 from crystalnet.pool import cpus, workers
 from crystalnet.progress import bar
 from crystalnet.records import InputError
+from crystalnet.whole_file import begins_with, is_our_picture, refuse_foreign, replacing
 
 WIDTH = 132  # of a table that goes to a file or a pipe
 
@@ -39,8 +41,6 @@ def evaluate_files(
     """
     if not structures.exists():
         raise InputError(f"{structures}: no such file; give structure records (.jsonl, .jsonl.gz) or a data set folder")
-    if out is not None and out.is_dir():
-        raise InputError(f"--out {out}: is a folder; give a file name")
     shared = {"score_cifs": score_cifs, "retrieval_data": retrieval_data}
     if table is None:
         rows = [(system or "cubic", given or "formula")]
@@ -49,6 +49,7 @@ def evaluate_files(
             raise InputError("--given does not go with --table, whose rows say what is given")
         wanted = tables.paper_table(table, system)
         rows = list(wanted.rows)
+    refuse_foreign_results(out, table, figures, {row[0] for row in rows}, structures)
     runs: dict[tuple[str, str], dict[str, Any]] = {}
     evaluations: dict[tuple[str, str], Evaluation] = {}
     for row in rows:
@@ -81,13 +82,39 @@ def evaluate_files(
             document["runs"].setdefault(row[0], {})[row[1]] = run | {"published": _published(wanted.published[row])}
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(document, indent=1) + "\n")
+        with replacing(out) as partial:
+            partial.write_text(json.dumps(document, indent=1) + "\n")
         if table is not None:
-            out.with_suffix(".md").write_text(tables.markdown(wanted, runs))
+            with replacing(out.with_suffix(".md")) as partial:
+                partial.write_text(tables.markdown(wanted, runs))
             for row in rows:
                 out.with_name(".".join((out.name, *row, "partial"))).unlink(missing_ok=True)
     if figures is not None:
         print("\n".join(str(path) for path in paths))
+
+
+def refuse_foreign_results(
+    out: Path | None, table: int | None, figures: Path | None, systems: Iterable[str], structures: Path
+) -> None:
+    """InputError, before the work, where --out or --figures would write over a file of the user's."""
+    if out is not None:
+        refuse_foreign(out, _is_ours, reads=structures)
+        if table is not None:
+            refuse_foreign(out.with_suffix(".md"), begins_with(f"| {tables.HEADINGS[0]} | "), reads=structures)
+    if figures is not None:
+        from crystalnet.evaluation_figures import figure_paths
+
+        if any([refuse_foreign(path, is_our_picture) for system in systems for path in figure_paths(figures, system)]):
+            print(f"crystalnet: replaces the earlier figures in {figures}", file=sys.stderr)
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file holds the scores of a run or of a table."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    return isinstance(content, dict) and ({"model_sha256", "per_crystal"} <= content.keys() or "runs" in content)
 
 
 def _published(row: tables.Published) -> dict[str, dict[str, float]]:

@@ -19,6 +19,7 @@ from crystalnet.records import AtomSites, Cell, DensityGrid
 from crystalnet.report.render import camera, render
 from crystalnet.report.view import INK, MUTED, SURFACE, cell_edges, level_holding, redrawn
 from crystalnet.tables import ROW_NAMES
+from crystalnet.whole_file import PICTURE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,17 +54,18 @@ def write_figures(
     out.mkdir(parents=True, exist_ok=True)
     drawings: list[tuple[Path, Callable[[Evaluation, Sequence[Row]], Figure], Evaluation, Sequence[Row]]] = []
     for evaluation, rows in runs:
-        system = evaluation.options.system
-        cases = 3 if system == "cubic" else 4
-        drawings += [
-            (out / f"figure-2-{system}.png", variations, evaluation, rows),
-            (out / f"figure-{cases}-{system}.png", successes_and_failures, evaluation, rows),
-            (out / f"figure-5-{system}.png", ablations, evaluation, rows),
-        ]
+        kinds = (variations, successes_and_failures, ablations)
+        paths = figure_paths(out, evaluation.options.system)
+        drawings += [(path, draw, evaluation, rows) for path, draw in zip(paths, kinds, strict=True)]
     for done, (path, draw, evaluation, rows) in enumerate(drawings, 1):
-        draw(evaluation, rows).savefig(path, dpi=130)
+        draw(evaluation, rows).savefig(path, dpi=130, metadata=PICTURE)
         progress(done, len(drawings))
     return [path for path, *_ in drawings]
+
+
+def figure_paths(out: Path, system: str) -> list[Path]:
+    """Where the figures of a crystal system go: variations, successes and failures, ablations."""
+    return [out / f"figure-{number}-{system}.png" for number in (2, 3 if system == "cubic" else 4, 5)]
 
 
 def variations(evaluation: Evaluation, rows: Sequence[Row]) -> Figure:

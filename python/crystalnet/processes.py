@@ -93,19 +93,46 @@ def first_on_this_machine() -> Iterator[None]:
         distributed.barrier()
 
 
-@contextmanager
-def deferred_interrupts() -> Iterator[Callable[[], bool]]:
-    """Whether SIGINT or SIGTERM came: the step at work ends first, then the run is saved. A second one ends at once."""
-    received: list[int] = []
+class Interrupts:
+    """Whether SIGINT or SIGTERM came. A second one ends the process at once."""
 
-    def note(number: int, frame: FrameType | None) -> None:
-        received.append(number)
+    def __init__(self) -> None:
+        self.received: list[int] = []
+        self.deferred = True
+
+    def __call__(self) -> bool:
+        return bool(self.received)
+
+    def note(self, number: int, frame: FrameType | None) -> None:
+        """The signals' handler."""
+        self.received.append(number)
         signal.signal(number, signal.SIG_DFL)
+        if not self.deferred:
+            raise KeyboardInterrupt
 
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """While the block runs a signal raises KeyboardInterrupt where it comes: for work that leaves nothing behind.
+
+        One that came before raises it too.
+        """
+        self.deferred = False
+        try:
+            if self.received:
+                raise KeyboardInterrupt
+            yield
+        finally:
+            self.deferred = True
+
+
+@contextmanager
+def deferred_interrupts() -> Iterator[Interrupts]:
+    """Within the block SIGINT and SIGTERM are noted: the step at work ends first, then the run is saved."""
+    interrupts = Interrupts()
     numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
-    before = {number: signal.signal(number, note) for number in numbers}
+    before = {number: signal.signal(number, interrupts.note) for number in numbers}
     try:
-        yield lambda: bool(received)
+        yield interrupts
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -154,8 +181,10 @@ def _start(work: Callable[[str], object], device: str, count: int) -> None:
                 raise KeyboardInterrupt from None
             if not messages.empty():
                 raise InputError(messages.get()) from None
-            why = str(error).strip().splitlines()[-1]
-            raise InputError(f"training process {error.error_index} of {count} failed: {why}") from error
+            why = f"training process {error.error_index} of {count} failed: {str(error).strip().splitlines()[-1]}"
+            if isinstance(error, ProcessRaisedException):  # a fault of ours; the other is a kill, for memory or so
+                raise RuntimeError(why) from error
+            raise InputError(why) from error
 
 
 def _started(

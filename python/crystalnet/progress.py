@@ -123,9 +123,11 @@ def train_here(
     from crystalnet.data.fetch import default_directory, fetch_prototypes
     from crystalnet.processes import first_on_this_machine
     from crystalnet.train import train
+    from crystalnet.whole_folder import heal
 
     directory = data or default_directory(settings.system)
     with first_on_this_machine():
+        heal(directory)
         if data is None and not (directory / "manifest.json").is_file():
             with bar("crystals") as progress:
                 fetch_prototypes(settings.system, directory, progress=progress)

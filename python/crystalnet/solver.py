@@ -105,6 +105,8 @@ def solve(
     if candidates not in ("all", "network"):
         raise InputError(f"--candidates {candidates!r}: choose all or network")
     given = {"elements": list(symbols) if elements else None, "formula": formula, "system": _check_system(system)}
+    if model is not None:
+        _check_model(model, system)  # what is wrong with it is said before the work
 
     with clock("reading"):
         radiation = None if wavelength is None else parse_wavelength(wavelength)
@@ -272,7 +274,22 @@ def _wavelength_lead(measured: Pattern, tube: Tube | None) -> float:
 
 
 def _model(file: str | Path | None, system: str) -> Model:
-    path = Path(file) if file else shipped_model(system)
+    """The network for a crystal system: the user's where it is of that system, else the package's."""
+    if file is not None:
+        own = _loaded_file(Path(file))
+        if own.config.system == system:
+            return own
+    return _loaded_file(shipped_model(system))
+
+
+def _check_model(file: str | Path, system: str) -> None:
+    """InputError where a model file cannot be used, or is not of the crystal system that the user asks for."""
+    trained = _loaded_file(Path(file)).config.system
+    if system not in ("auto", trained):
+        raise InputError(f"--model {file}: is of the {trained} system, not the {system} one; leave --model out")
+
+
+def _loaded_file(path: Path) -> Model:
     return _loaded(path, path.stat().st_mtime_ns) if path.is_file() else load_model(path)
 
 

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import csv
 import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crystalnet.whole_file import replacing
+from crystalnet.whole_file import begins_with, replacing
 
 if TYPE_CHECKING:
     from crystalnet.train import Report
 
 COLUMNS = ("step", "seconds", "loss", "learning_rate", "points_per_second", "mfu", "ssim")
 ROW_SECONDS = 10  # between two rows
+
+
+def is_own_log(out: Path) -> bool:
+    """Whether log.csv in a run's folder is absent or a training log."""
+    path = out / "log.csv"
+    return not os.path.lexists(path) or (path.is_file() and begins_with(",".join(COLUMNS))(path))
 
 
 class TrainingLog:

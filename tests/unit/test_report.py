@@ -153,7 +153,8 @@ def test_folder_and_solution_json(written: tuple[Path, dict]) -> None:
         *("candidate-1.cif", "candidate-2.cif", "candidate-1.cube", "candidate-2.cube"),
     }
     assert json.loads((out / "solution.json").read_text()) == content
-    assert list(content) == ["crystalnet", "model", "given", "pattern", "candidates", "seconds"]
+    assert list(content) == ["crystalnet", "model", "given", "pattern", "candidates", "seconds", "files"]
+    assert set(content["files"]) == names - {"solution.json"}
     assert set(content["given"]) == {
         "elements",
         "formula",

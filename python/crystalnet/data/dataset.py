@@ -8,21 +8,21 @@ can be killed at any time and goes on where it stopped. DFT maps are read from t
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from crystalnet.data.store import SHARD, Crystals, file_sha256, open_maps, read_manifest, read_store, shard_name
+from crystalnet.data.store import SHARD, Crystals, feature_files, open_maps, read_manifest, read_store, shard_name
 from crystalnet.density.promolecule import GRID, promolecule_density
 from crystalnet.model.inputs import N_ELEMENTS
 from crystalnet.ops.powder_pattern import powder_pattern
 from crystalnet.records import InputError
-from crystalnet.whole_file import replacing
+from crystalnet.whole_file import PARTIAL, file_sha256, replacing
+from crystalnet.whole_folder import remove_files
 
 BLOCK = 64  # crystals between two marks of progress
 
@@ -79,8 +79,8 @@ def _features(
     state_file, n = cache / "state.json", len(crystals)
     state = json.loads(state_file.read_text()) if state_file.exists() else {}
     if state.get("digest") != digest or "sha256" not in state:
-        shutil.rmtree(cache, ignore_errors=True)
-        cache.mkdir(parents=True)
+        remove_files(cache, feature_files(cache))
+        cache.mkdir(parents=True, exist_ok=True)
         state = {"digest": digest, "sha256": {}}
     features: dict[str, list[np.ndarray]] = {kind: [] for kind in kinds}
     for number, start in enumerate(range(0, n, SHARD)):
@@ -97,9 +97,7 @@ def _features(
             elif file_sha256(path) != state["sha256"][path.name]:
                 raise InputError(f"{path}: damaged (its SHA-256 differs); delete it and it is made again")
             features[kind].append(np.load(path, mmap_mode="c"))  # torch takes writable arrays only
-    for leftover in cache.glob("*.partial*"):  # of a killed run
-        with suppress(OSError):
-            leftover.unlink()
+    remove_files(cache, [name for name in feature_files(cache) if PARTIAL in name])  # of a killed run
     return features
 
 

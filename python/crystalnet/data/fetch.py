@@ -14,9 +14,11 @@ from crystalnet.config import SYSTEMS
 from crystalnet.data import files, prototypes
 from crystalnet.data.further_types import FurtherTypes
 from crystalnet.data.splits import Splits, read_splits
-from crystalnet.data.store import file_sha256, write_store
+from crystalnet.data.store import earlier_set, write_store
 from crystalnet.records import InputError
 from crystalnet.settings import settings
+from crystalnet.whole_file import file_sha256
+from crystalnet.whole_folder import beside
 
 DEFAULT_LIMIT = 10_000  # crystals a system: minutes to make, enough for a first model
 RANDOM_SHARE = 0.1  # crystals with random Wyckoff positions, for geometry that no known type has
@@ -52,12 +54,16 @@ def fetch(
     split: str = "composition",
     split_files: tuple[Path, ...] = (),
 ) -> list[tuple[Path, int]]:
-    """Make one data set a system; returns (directory, crystals) of each. split, split_files: as in read_splits."""
+    """Make one data set a system; returns (directory, crystals) of each. split, split_files: as in read_splits.
+
+    A source that was not asked for replaces nothing but its own sets and embedded ones, which can be made again.
+    """
     if source is not None and source not in SOURCES:
         raise InputError(f"--source {source!r}: choose one of {', '.join(SOURCES)}")
     if system is not None and system not in SYSTEMS:
         raise InputError(f"--system {system!r}: choose one of {', '.join(SYSTEMS)}")
     systems = (system,) if system else SYSTEMS
+    asked = source is not None or bool(paths)
     source = source or ("files" if paths else _default_source(say))
     key = materials_project_key() if source == "materials-project" else None
     if source == "materials-project" and key is None:
@@ -66,10 +72,18 @@ def fetch(
         raise InputError("--source files: name the structure files or folders")
     if split_files and source != "materials-project":
         raise InputError(f"--split-file lists Materials Project ids; it does not go with --source {source}")
+    directories = {name: default_directory(name) if out is None else out if system else out / name for name in systems}
+    earlier = {name: earlier_set(directory) for name, directory in directories.items()}
     made = []
-    for name in systems:
+    for name, directory in directories.items():
+        there = earlier[name]
+        if there is not None:
+            what = f"{directory}: {{}} the data set there ({there['count']} crystals, source {there['source']})"
+            if not asked and there["source"] not in (source, "prototypes"):
+                say(what.format("keeps") + f"; to replace it say --source {source}")
+                continue
+            say(what.format("replaces"))
         splits = read_splits(split, split_files, name)
-        directory = default_directory(name) if out is None else out if system else out / name
         if source == "materials-project":
             from crystalnet.data.materials_project import fetch_materials_project
 
@@ -126,7 +140,7 @@ def fetch_prototypes(
         "split": splits.describe(),
     }
     request = sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
-    journal = out.with_name(f"{out.name}.{request[:12]}.journal")
+    journal = beside(out, f".{request[:12]}.journal")
 
     def records() -> Iterator[dict[str, Any]]:
         made = prototypes.generate(types, limit, seed, jobs or os.cpu_count() or 1, RANDOM_SHARE, journal)

@@ -11,6 +11,7 @@ import numpy as np
 from crystalnet.data.store import SHARD, Crystals, open_maps, read_manifest, read_store
 from crystalnet.density.promolecule import GRID, promolecule_density
 from crystalnet.elements import SYMBOLS
+from crystalnet.whole_file import PICTURE, is_our_picture, refuse_foreign
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,9 +22,11 @@ BAR, HISTOGRAM = "#4477aa", {"color": "#4477aa", "linewidth": 0}
 
 def write_figures(directory: Path, out: Path) -> list[Path]:
     """distribution.png and maps.png of a data set in `out`; returns their paths."""
+    paths = [out / "distribution.png", out / "maps.png"]
+    for path in paths:
+        refuse_foreign(path, is_our_picture)
     crystals, manifest = read_store(directory), read_manifest(directory)
     out.mkdir(parents=True, exist_ok=True)
-    paths = [out / "distribution.png", out / "maps.png"]
     _distribution(crystals, f"{len(crystals)} {manifest.get('system', '')} crystals, {manifest['source']}", paths[0])
     _ten_maps(crystals, open_maps(directory, manifest), paths[1])
     return paths
@@ -53,7 +56,7 @@ def _distribution(crystals: Crystals, title: str, path: Path) -> None:
     for axis in axes[1]:
         axis.set_ylabel("crystals")
     figure.suptitle(title)
-    figure.savefig(path, dpi=80)
+    figure.savefig(path, dpi=80, metadata=PICTURE)
 
 
 def _bars(axis: Axes, counts: Counter[str], title: str, most: int) -> None:
@@ -82,4 +85,4 @@ def _ten_maps(crystals: Crystals, stored: list[np.ndarray], path: Path) -> None:
         # Seen along the third axis; the square root shows light atoms beside heavy ones.
         axis.imshow(np.sqrt(np.clip(density.max(2), 0, None)).T, origin="lower", cmap="magma")
         axis.set_title(f"{record['formula']}  {record['space_group']}", fontsize=8)
-    figure.savefig(path, dpi=80)
+    figure.savefig(path, dpi=80, metadata=PICTURE)

@@ -1,7 +1,8 @@
 """Crystals and DFT charge densities of the Materials Project (CC BY 4.0; Jain et al., APL Mater. 1, 011002, 2013).
 
 listing → of equal crystals the most stable → its static calculations → newest charge density → canonical cell → store.
-What is fetched lies in `OUT.partial/` until the data set is whole: a run killed at any moment goes on where it stopped.
+What is fetched lies in `OUT.materials-project/` until the data set is whole: a run killed at any moment goes on where
+it stopped.
 One bad material never stops the run: failures.jsonl in the data set says which and why.
 
 Lists go through mp-api. Charge densities are plain downloads from the project's public bucket: mp-api reaches it
@@ -14,7 +15,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import shutil
+import re
 import warnings
 import zlib
 from collections import defaultdict
@@ -38,6 +39,7 @@ from crystalnet.records import InputError
 from crystalnet.settings import settings
 from crystalnet.symmetry import one_hand
 from crystalnet.whole_file import replacing
+from crystalnet.whole_folder import beside, claimed, entries, remove_files
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -51,6 +53,7 @@ PAGE = 1000  # materials a listing request
 BATCH = 50  # materials a request for their calculations: its address stays below 8 kB
 STATIC = {"GGA Static", "GGA+U Static"}  # calculations at the pseudopotentials of the valence table
 ELECTRON_TOLERANCE = 0.01  # of one electron a cell, before and after resampling
+ITEM = re.compile(r"[a-z]+-\w+(\.\d+\.partial)?\.(npz|json)")  # a material kept, or the reason why not
 LEAST_LIKENESS = 0.5  # correlation with the promolecule, 0.9 and more for a density of these atoms
 Progress = Callable[[int, int], None]
 
@@ -120,8 +123,7 @@ class _Fetch:
     ) -> None:
         self.key, self.system, self.out, self.limit, self.splits = key, system, out, limit, splits
         self.progress, self.say = progress, say
-        # Not OUT.partial, which is where the store is assembled.
-        self.folder = out.with_name(out.name + ".materials-project")
+        self.folder = beside(out, ".materials-project")
         self.endpoint = settings().materials_project_endpoint  # None: mp-api's own, or what MP_API_ENDPOINT says
         self.bucket = (settings().materials_project_densities or _bucket_address()).rstrip("/")
         self.request = {
@@ -133,6 +135,10 @@ class _Fetch:
         }
 
     def run(self) -> int:
+        with claimed(self.folder):
+            return self._fetched()
+
+    def _fetched(self) -> int:
         groups, database = self._listing()
         waiting = [group for group in groups if self._to_ask(group)]
         if waiting:
@@ -153,15 +159,32 @@ class _Fetch:
     def _listing(self) -> tuple[list[list[_Material]], str]:
         """Groups of equal crystals, the one to take first; kept, so that a resumed run sees the same list."""
         file = self.folder / "listing.json"
-        kept = json.loads(file.read_text()) if file.is_file() else {}
+        kept = self._kept_listing(file)
         if kept.get("request") != self.request:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            (self.folder / "items").mkdir(parents=True)
+            self._clear()
+            (self.folder / "items").mkdir(exist_ok=True)
             with self._client() as client:
                 rows = self._rows(client)
                 kept = {"request": self.request, "database": str(client.db_version), "materials": rows}
             _keep(file, kept)
         return self._groups([_Material(**row) for row in kept["materials"]]), kept["database"]
+
+    def _kept_listing(self, file: Path) -> dict[str, Any]:
+        """What an earlier run listed; InputError where the folder is the user's own."""
+        if not file.exists() and not set(entries(self.folder)) - {"items"} and not entries(self.folder / "items"):
+            return {}
+        try:
+            kept = dict(json.loads(file.read_text()))
+            if {"request", "database", "materials"} <= kept.keys():
+                return kept
+        except (OSError, ValueError, TypeError):
+            pass
+        raise InputError(f"{self.folder}: holds files, but no downloads of ours, which go there; move it away")
+
+    def _clear(self) -> None:
+        """Remove what runs have kept, and nothing else."""
+        items = [f"items/{name}" for name in entries(self.folder / "items") if ITEM.fullmatch(name)]
+        remove_files(self.folder, ["listing.json", *items])
 
     def _rows(self, client: Any) -> list[dict[str, Any]]:
         fields = ["material_id", "formula_pretty", "symmetry", "is_stable", "energy_above_hull", "deprecated"]
@@ -361,7 +384,7 @@ class _Fetch:
         if waiting:
             self.say(f"{len(waiting)} materials got no answer; the same command asks for those alone.")
         else:
-            shutil.rmtree(self.folder)
+            self._clear()
         return count
 
     def _records(self, groups: list[list[_Material]]) -> Iterator[Record]:

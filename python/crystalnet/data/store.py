@@ -18,11 +18,10 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
-import shutil
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from hashlib import file_digest, sha256
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +31,17 @@ from crystalnet.data.records_file import Record, read_records
 from crystalnet.data.splits import split_of
 from crystalnet.elements import ATOMIC_NUMBER, SYMBOLS
 from crystalnet.records import AtomSites, InputError
+from crystalnet.whole_file import file_sha256
+from crystalnet.whole_folder import entries, heal, is_inside, refilling, refuse_names
 
 FORMAT = 2  # 1 had no hash of the manifest itself
 SHARD = 1024  # maps a file: 256 MB, what an interrupted build loses at most
 ARRAYS = ("lattices", "offsets", "atomic_numbers", "frac_coords")
 TYPES = "types.jsonl.gz"
+MANIFEST, FEATURES = "manifest.json", "features"
+# All that a set may consist of; what a source needs of it is known at the end only.
+NAMES = re.compile(rf"manifest\.json|(records|failures)\.jsonl|types\.jsonl\.gz|(maps-\d{{5}}|{'|'.join(ARRAYS)})\.npy")
+FEATURE_NAMES = re.compile(r"(state|(maps|patterns)-\d{5})(\.\d+\.partial)?\.(json|npy)")  # whole, or left by a kill
 
 
 @dataclass(frozen=True)
@@ -68,24 +73,49 @@ def write_store(
 ) -> int:
     """Write a data set from structure records, all or nothing. Returns the count.
 
-    A record's "density" (50³ values, e/Å³), where there is one, is stored; then every record needs one. `about` goes
-    into the manifest; failures {"id", "reason"} and types are read when the records are exhausted.
+    A data set in the directory is replaced; other files there stay. A record's "density" (50³ values, e/Å³), where
+    there is one, is stored; then every record needs one. `about` goes into the manifest; failures {"id", "reason"} and
+    types are read when the records are exhausted. InputError where the directory holds something else.
     """
-    partial = directory.with_name(directory.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    earlier = earlier_set(directory)
+    with refilling(directory, _owned(directory, earlier), MANIFEST) as scratch:
+        return _write_files(scratch, records, about, failures, types)
+
+
+def earlier_set(directory: Path) -> dict[str, Any] | None:
+    """The manifest of the data set that a new one would replace; None where there is none.
+
+    InputError where the directory holds something else, or a file of the user's that bears a name of ours.
+    """
+    if directory.exists() and not directory.is_dir():
+        raise InputError(f"{directory}: is a file; choose another folder with --out")
+    heal(directory)
+    if not entries(directory):
+        return None
     try:
-        count = _write_files(partial, records, about, failures, types)
-    except BaseException:
-        shutil.rmtree(partial)
-        raise
-    old = directory.with_name(directory.name + ".old")  # a kill here leaves the old or the new set, whole
-    shutil.rmtree(old, ignore_errors=True)
-    if directory.exists():
-        os.replace(directory, old)
-    os.replace(partial, directory)
-    shutil.rmtree(old, ignore_errors=True)
-    return count
+        manifest = read_manifest(directory)
+    except InputError:
+        raise InputError(
+            f"{directory}: holds files, but no data set (its manifest.json is missing, damaged or another program's); "
+            "empty it, or choose another folder with --out"
+        ) from None
+    refuse_names(directory, filter(NAMES.fullmatch, entries(directory)), _owned(directory, manifest))
+    return manifest
+
+
+def _owned(directory: Path, manifest: dict[str, Any] | None) -> set[str]:
+    """Files of a data set and what was made from them, by their names relative to the directory."""
+    if manifest is None:
+        return set()
+    names = {name for name in manifest["sha256"] if is_inside(name) and "/" not in name}
+    return {MANIFEST} | names | {f"{FEATURES}/{name}" for name in feature_files(directory / FEATURES)}
+
+
+def feature_files(cache: Path) -> list[str]:
+    """Names of what `CrystalDataset` has made in the folder of features, or left there when it was killed."""
+    if cache.is_symlink():
+        return []
+    return [name for name in entries(cache) if FEATURE_NAMES.fullmatch(name)]
 
 
 def _write_files(
@@ -127,7 +157,7 @@ def _write_files(
     hashes = {path.name: file_sha256(path) for path in sorted(partial.iterdir())}
     manifest = {"format": FORMAT, "count": len(lattices), **about, "sha256": hashes}
     manifest["manifest_sha256"] = _manifest_digest(manifest)
-    (partial / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    (partial / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
     return len(lattices)
 
 
@@ -166,12 +196,15 @@ def _manifest_digest(manifest: dict[str, Any]) -> str:
 
 def read_manifest(directory: Path) -> dict[str, Any]:
     """The manifest. InputError where the directory is no data set."""
-    path = directory / "manifest.json"
+    heal(directory)
+    path = directory / MANIFEST
     try:
         manifest = dict(json.loads(path.read_text()))
         if not 1 <= manifest["format"] <= FORMAT:
-            raise InputError(f"{path}: format {manifest['format']} is not {FORMAT}; fetch the data set again")
+            raise InputError(f"{path}: format {manifest['format']} is not {FORMAT}; fetch it into a new folder")
         if manifest["format"] > 1 and manifest["manifest_sha256"] != _manifest_digest(manifest):
+            raise ValueError
+        if not isinstance(manifest["sha256"], dict) or not {"count", "source"} <= manifest.keys():
             raise ValueError
         return manifest
     except (FileNotFoundError, NotADirectoryError):
@@ -179,7 +212,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     except InputError:
         raise
     except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"{path}: damaged; run `crystalnet fetch` again") from None
+        raise InputError(f"{path}: damaged; move the folder away and run `crystalnet fetch` again") from None
 
 
 def verify_store(directory: Path) -> dict[str, Any]:
@@ -218,12 +251,6 @@ def open_maps(directory: Path, manifest: dict[str, Any]) -> list[np.ndarray]:
     """The stored maps of a DFT data set, memory-mapped: shards (SHARD, 50³) float16; empty for other sources."""
     names = sorted(name for name in manifest["sha256"] if name.startswith("maps-"))
     return [np.load(directory / name, mmap_mode="c") for name in names]  # torch takes writable arrays only
-
-
-def file_sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file's content."""
-    with open(path, "rb") as file:
-        return file_digest(file, "sha256").hexdigest()
 
 
 def describe(directory: Path) -> str:

@@ -6,6 +6,24 @@
 
 from __future__ import annotations
 
-from .files import solution_json, summary_row, write_density, write_solution, write_summary
+from .files import (
+    earlier_solution,
+    refuse_foreign_density,
+    refuse_foreign_summary,
+    solution_json,
+    summary_row,
+    write_density,
+    write_solution,
+    write_summary,
+)
 
-__all__ = ["solution_json", "summary_row", "write_density", "write_solution", "write_summary"]
+__all__ = [
+    "earlier_solution",
+    "refuse_foreign_density",
+    "refuse_foreign_summary",
+    "solution_json",
+    "summary_row",
+    "write_density",
+    "write_solution",
+    "write_summary",
+]

@@ -6,23 +6,29 @@ import csv
 import json
 import operator
 import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
 from ..pool import Map
 from ..records import AtomSites, Candidate, DensityGrid, InputError, Solution
-from ..whole_file import replacing
+from ..whole_file import begins_with, file_sha256, refuse_foreign, replacing
+from ..whole_folder import heal, is_inside, refilling, refuse_names
 from .view import View, view
 
 BOHR = 0.529177210903  # Å, CODATA 2018
 GIVEN = ("elements", "formula", "wavelength_angstrom", "wavelength_assumed", "system")
+CUBE_TITLE = "CrystalNet valence electron density, e/Angstrom^3"
+CHGCAR_TITLE = "CrystalNet"  # and the formula: by it a later run tells its own CHGCAR from VASP's
+DENSITY_ARRAYS = ("density", "lattice", "species", "frac_coords")
+DOCUMENT = "solution.json"
+OTHERS = ("report.html", "figure.png", "density.npz")  # beside the candidates' files
 SUMMARY = (
     *("pattern", "folder", "formula", "space_group", "a", "b", "c", "alpha", "beta", "gamma"),
     *("rwp", "score", "confidence", "source", "candidates", "error"),
@@ -32,35 +38,64 @@ SUMMARY = (
 def write_solution(solution: Solution, out: Path, mapped: Map = map) -> dict[str, Any]:
     """Write everything `solve` found into the folder `out`; returns the content of solution.json.
 
-    The files are made in a hidden folder inside `out` and moved up when all are complete, solution.json
-    last, so a failure leaves the earlier files as they were. Candidates of an earlier run are removed.
+    The files replace those of an earlier solution when all are complete, solution.json last, so a failure leaves the
+    earlier files as they were. Its `files` names them with their SHA-256: a later run replaces these alone.
     mapped: the built-in map, or one over several processes (`pool.helped`). Raises InputError where `out` cannot be
-    written.
+    written, or holds a file of the user's by one of the names.
     """
     from .figure import write_figure
 
     content = solution_json(solution)
     views = [view(candidate, solution) for candidate in solution.candidates]
     out = Path(out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=out))
-    except OSError as error:
-        raise InputError(f"cannot write to the folder {out} ({error.strerror}): choose another with --out") from error
-    try:
+    earlier = earlier_solution(out, len(views))
+    with refilling(out, earlier.files if earlier else (), DOCUMENT) as scratch:
         figure = partial(write_figure, solution, views, scratch / "figure.png")
         others = partial(_write_answers, solution, content, views, scratch)
         list(mapped(operator.call, [figure, others]))
-        (scratch / "solution.json").write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        made = {path.name for path in scratch.iterdir()}
-        for old in [*out.glob("candidate-*.cif"), *out.glob("candidate-*.cube"), out / "density.npz"]:
-            if old.name not in made:
-                old.unlink(missing_ok=True)
-        for name in sorted(made, key=lambda name: name == "solution.json"):
-            os.replace(scratch / name, out / name)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        content["files"] = {path.name: file_sha256(path) for path in sorted(scratch.iterdir())}
+        (scratch / DOCUMENT).write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return content
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A solution that a new one replaces: its pattern's name and the files that are as it left them."""
+
+    pattern: str
+    files: frozenset[str]
+
+
+def earlier_solution(out: Path, candidates: int) -> Earlier | None:
+    """The solution in a folder that one of so many candidates at most would replace; None where there is none.
+
+    InputError where a file there bears a name of ours and is not listed in solution.json, or was changed since.
+    """
+    heal(out)
+    earlier = _listed(out)
+    numbers = range(1, candidates + 1)
+    names = {DOCUMENT, *OTHERS, *(f"candidate-{n}.{suffix}" for n in numbers for suffix in ("cif", "cube"))}
+    refuse_names(out, names, earlier.files if earlier else ())
+    return earlier
+
+
+def _listed(out: Path) -> Earlier | None:
+    """What solution.json lists; a run before there were hashes listed the candidates' files alone."""
+    try:
+        content = json.loads((out / DOCUMENT).read_text(encoding="utf-8"))
+        if not isinstance(content["crystalnet"], str):
+            return None
+        listed = content.get("files")
+        if listed is None:
+            listed = dict.fromkeys(entry[key] for entry in content["candidates"] for key in ("cif", "density"))
+        files = {DOCUMENT}
+        for name, sha256 in listed.items():
+            path = out / name
+            if is_inside(name) and "/" not in name and path.is_file() and sha256 in (None, file_sha256(path)):
+                files.add(name)
+        return Earlier(str(content["pattern"]["file"]), frozenset(files))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # no solution.json, or another program's
+        return None
 
 
 def _write_answers(solution: Solution, content: Mapping[str, Any], views: Sequence[View], folder: Path) -> None:
@@ -206,7 +241,7 @@ def write_cube(grid: DensityGrid, sites: AtomSites, path: Path) -> None:
     unexplained = len(sites) - len(atoms)
     note = f"; {unexplained} sites of unexplained density not listed" if unexplained else ""
     lines = [
-        "CrystalNet valence electron density, e/Angstrom^3",
+        CUBE_TITLE,
         f"axes and atoms in bohr; loop x outer, y middle, z inner{note}",
         f"{len(atoms):5d} {0:12.6f} {0:12.6f} {0:12.6f}",
     ]
@@ -220,6 +255,24 @@ def write_cube(grid: DensityGrid, sites: AtomSites, path: Path) -> None:
     column = column * full + ("%13.5E" * rest + "\n" if rest else "")
     body = column * (n1 * n2) % tuple(np.asarray(grid.values, dtype=float).ravel().tolist())
     path.write_text("\n".join(lines) + "\n" + body, encoding="ascii")
+
+
+def refuse_foreign_density(path: Path, structure: Path) -> None:
+    """InputError where `write_density` would write over the structure read, or over a file that it did not write.
+
+    A .npz is ours by the arrays in it, the others by their first line.
+    """
+
+    def is_ours(path: Path) -> bool:
+        if path.suffix.lower() != ".npz":
+            return begins_with(CUBE_TITLE, CHGCAR_TITLE)(path)
+        try:
+            with ZipFile(path) as archive:
+                return {f"{name}.npy" for name in DENSITY_ARRAYS} == set(archive.namelist())
+        except BadZipFile:
+            return False
+
+    refuse_foreign(path, is_ours, reads=structure)
 
 
 def write_density(grid: DensityGrid, sites: AtomSites, path: Path) -> None:
@@ -263,9 +316,11 @@ def _write_chgcar(grid: DensityGrid, sites: AtomSites, path: Path) -> None:
     from pymatgen.io.vasp.inputs import Poscar
     from pymatgen.io.vasp.outputs import Chgcar
 
-    poscar = Poscar(sites.structure().get_sorted_structure())
+    structure = sites.structure().get_sorted_structure()
     volume = float(abs(np.linalg.det(grid.lattice)))
-    Chgcar(poscar, {"total": np.asarray(grid.values, dtype=float) * volume}).write_file(str(path))
+    chgcar = Chgcar(Poscar(structure), {"total": np.asarray(grid.values, dtype=float) * volume})
+    chgcar.name = f"{CHGCAR_TITLE} {structure.formula}"  # the first line
+    chgcar.write_file(str(path))
 
 
 def summary_row(
@@ -286,9 +341,15 @@ def summary_row(
     return row
 
 
+def refuse_foreign_summary(path: Path) -> bool:
+    """Whether an earlier summary is there. InputError where the file is the user's own."""
+    return refuse_foreign(path, begins_with(",".join(SUMMARY[:3])))
+
+
 def write_summary(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
-    """summary.csv: a line for each pattern."""
+    """summary.csv: a line for each pattern. Its folder is made where it is absent."""
     path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, SUMMARY)
         writer.writeheader()
