@@ -13,7 +13,11 @@ def evaluate(
         Path, typer.Argument(help="Structure records (.jsonl, .jsonl.gz) or a data set folder.", metavar="STRUCTURES")
     ],
     system: Annotated[
-        str | None, typer.Option(help="cubic or trigonal; default cubic, for --table both.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Whose crystals: auto or all (cubic and trigonal), or one of them. solve is not told.",
+            show_default=False,
+        ),
     ] = None,
     given: Annotated[
         str | None, typer.Option(help="formula (default), elements, drop-one or none.", show_default=False)

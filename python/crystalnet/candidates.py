@@ -284,7 +284,7 @@ def _catalogue_types(records: Iterable[Record]) -> tuple[CatalogueType, ...]:
             np.array(record["lattice"], float), tuple(record["species"]), np.array(record["frac_coords"], float)
         )
         centring = symbols[record["space_group"]][0]
-        kinds.append(CatalogueType(record["id"], record.get("protostructure", record["id"]), centring, sites))
+        kinds.append(CatalogueType(record["id"], record.get("protostructure") or record["id"], centring, sites))
     return tuple(kinds)
 
 

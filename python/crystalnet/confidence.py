@@ -77,7 +77,7 @@ def evidence(
         float(charge_balances(Counter(sites.species))),
         float("X" not in sites.species),
         abs(math.log(volume_ratio)) if volume_ratio else 0.5,
-        float(bool(volume_ratio) and not VOLUME_RANGE[0] < volume_ratio < VOLUME_RANGE[1]),
+        float(volume_ratio is not None and not VOLUME_RANGE[0] < volume_ratio < VOLUME_RANGE[1]),
         wavelength_lead,
         float(formula_given),
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
@@ -30,8 +30,8 @@ from crystalnet.metrics import aligned, density_scores, map_scores, matches, str
 from crystalnet.pattern_axis import N_BINS
 from crystalnet.pool import Map, workers
 from crystalnet.records import AtomSites, Cell, InputError, Peaks, Solution
-from crystalnet.solver import ask_network, guess_densities, solve
-from crystalnet.targets import SPLITS, read_targets, type_of
+from crystalnet.solver import ask_network, guess_densities, model_for, solve
+from crystalnet.targets import SPLITS, NothingToEvaluate, read_targets, type_of
 from crystalnet.xrd.peaks import find_peaks
 from crystalnet.xrd.profile import calculated_peaks, simulate_profile
 from crystalnet.xrd.radiation import parse_wavelength
@@ -57,8 +57,9 @@ Progress = Callable[[int, int], None]
 class Options:
     """What is evaluated and how. InputError for values that do not exist.
 
-    given: what the network is told of the chemistry. split: "composition" takes the development compositions of
-    DFT-relaxed records, "type" those of them whose structure type may be left out of training, "all" every record.
+    system: whose crystals are asked about; `solve` is not told. given: what the network is told of the chemistry.
+    split: "composition" takes the development compositions of DFT-relaxed records, "type" those of them whose
+    structure type may be left out of training, "all" every record.
     limit: a seeded choice of so many. seed: of samples, noise, dropped elements and that choice.
     """
 
@@ -91,15 +92,93 @@ def evaluate(
     jobs: int | None = None,
     **options: Any,
 ) -> dict[str, Any]:
-    """Score block of the crystals of one system: a file of records, or a data set directory.
+    """Score block of the crystals of a file of records, or of a data set directory.
 
-    options: fields of `Options`. score_cifs, retrieval_data: see `baselines`. journal: a file that keeps each crystal's
-    scores, so that after a kill the same call goes on from there; removed at the end. jobs: new processes of one thread
-    each, whose number the scores do not depend on; None: in this one.
+    options: fields of `Options`; system "auto" (the default) or "all" takes the crystals of every system.
+    score_cifs, retrieval_data: see `baselines`. journal: a file that keeps each crystal's scores, so that after a kill
+    the same call goes on from there; removed at the end. jobs: new processes of one thread each, whose number the
+    scores do not depend on; None: in this one.
     """
-    run = Evaluation(structures, Options(**options), model, score_cifs, retrieval_data)
+    asked = systems_asked(options.pop("system", "auto"))
+    runs = runs_of(structures, [Options(system=s, **options) for s in asked], model, score_cifs, retrieval_data)
     with workers(jobs, threads=1) as mapped:
-        return run.scores(journal, progress, mapped)
+        return combined([run.scores(_journal_of(journal, run, runs), progress, mapped) for run in runs])
+
+
+def systems_asked(system: str | None) -> tuple[str, ...]:
+    """The crystal systems that --system names. InputError where it names none."""
+    if system in (None, "auto", "all"):
+        return SYSTEMS
+    if system not in SYSTEMS:
+        raise InputError(f"--system {system!r}: choose one of auto, all, {', '.join(SYSTEMS)}")
+    return (system,)
+
+
+def runs_of(
+    structures: Path,
+    options: Sequence[Options],
+    model: Path | None = None,
+    score_cifs: Path | None = None,
+    retrieval_data: Path | None = None,
+) -> list[Evaluation]:
+    """A run for each of these options whose crystals the source holds. InputError where it holds none of any."""
+    runs: list[Evaluation] = []
+    missing: list[NothingToEvaluate] = []
+    for chosen in options:
+        own = model_of(model, chosen.system, chosen.given, alone=len(options) == 1)
+        try:
+            runs.append(Evaluation(structures, chosen, own, score_cifs, retrieval_data))
+        except NothingToEvaluate as nothing:
+            missing.append(nothing)
+    if not runs:
+        raise missing[0]
+    return runs
+
+
+def model_of(model: Path | None, system: str, given: str, alone: bool) -> Path | None:
+    """The model of a run, None the package's: the user's file, or the one that his folder has for system and level.
+
+    alone: no other system is asked about, so that a file of another one is an error; else the package's stands in.
+    """
+    if model is None:
+        return None
+    if not model.is_dir():
+        return model if alone or load_model(model).config.system == system else None
+    names = (f"{system}-{given}.safetensors", f"{system}.safetensors")
+    found = [model / name for name in names if (model / name).is_file()]
+    if not found:
+        raise InputError(f"--model {model}: holds neither {names[0]} nor {names[1]}")
+    return found[0]
+
+
+def _journal_of(journal: Path | None, run: Evaluation, runs: Sequence[Evaluation]) -> Path | None:
+    return journal if journal is None or len(runs) == 1 else journal.with_name(f"{run.options.system}.{journal.name}")
+
+
+def combined(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The score blocks of several systems as one over all crystals, with the block of each in "systems"."""
+    if len(runs) == 1:
+        return runs[0]
+    scored = [row for run in runs for row in run["per_crystal"]]
+    short = [{k: v for k, v in run.items() if k not in ("per_crystal", "left_out", "failures")} for run in runs]
+    times = [(run["seconds_per_crystal"], run["n"]) for run in runs if run["seconds_per_crystal"] is not None]
+    return {
+        "n": len(scored),
+        **{key: runs[0][key] for key in ("given", "guesses", "seed")},
+        "model_sha256": {run["system"]: run["model_sha256"] for run in runs},
+        "system": [run["system"] for run in runs],
+        "split": runs[0]["split"],
+        "density": runs[0]["density"],
+        **summary(scored),
+        "by": breakdowns(scored),
+        "confidence": _confidence_summary(scored),
+        "systems": {run["system"]: block for run, block in zip(runs, short, strict=True)},
+        "left_out": [row for run in runs for row in run["left_out"]],
+        "failures": [row for run in runs for row in run["failures"]],
+        "seconds_per_crystal": sum(s * n for s, n in times) / sum(n for _, n in times) if times else None,
+        "seconds": _mean_seconds(scored),
+        "per_crystal": scored,
+    }
 
 
 @dataclass(frozen=True)
@@ -139,6 +218,7 @@ class Evaluation:
         self.made_of = structures, options, model, score_cifs, retrieval_data
         self.options = options
         self.targets = read_targets(structures, options.system, options.split, options.limit, options.seed)
+        self.own_model = model
         self.model_file = Path(model) if model else shipped_model(options.system)
         self.model = load_model(self.model_file)
         if self.model.config.system != options.system:
@@ -222,6 +302,7 @@ class Evaluation:
         return {
             "chemistry": self.options.given,
             "lattice": None,
+            "system": None,
             "pattern": "Cu Kα 10–90° with width, background and noise"
             if measured
             else "Mo Kα, perfect: lines of 3–150°, profile to 61°",
@@ -315,7 +396,8 @@ class Evaluation:
         if cell is None or asked.peaks is None:
             return guess_densities(self.model, *asked.vector(None), None, asked.told, asked.level, count, seed, mean)
         amounts = asked.told if asked.level == "formula" else None
-        return ask_network(self.model, asked.peaks, cell, tuple(asked.told), amounts, count, seed, mean=mean)[0]
+        network = model_for(cell.system, self.own_model)
+        return ask_network(network, asked.peaks, cell, tuple(asked.told), amounts, count, seed, mean=mean)[0]
 
     def _solved(self, asked: Question) -> tuple[Solution | None, str | None]:
         """What solve finds, or why it does not."""
@@ -325,10 +407,10 @@ class Evaluation:
                 asked.pattern,
                 elements=list(asked.told) or None,
                 formula=formula,
-                system=self.options.system,
+                system="auto",
                 guesses=self.options.guesses,
                 seed=asked.seed,
-                model=self.model_file,
+                model=self.own_model,
                 candidates=self.options.candidates,
                 own_types=False,  # scores are the package's, whatever the user has fetched
                 peaks=asked.peaks,

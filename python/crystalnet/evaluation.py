@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from crystalnet import tables
-from crystalnet.evaluate import Evaluation, Options
+from crystalnet.evaluate import Evaluation, Options, combined, model_of, runs_of, systems_asked
 from crystalnet.pool import cpus, workers
 from crystalnet.progress import bar
 from crystalnet.records import InputError
@@ -35,7 +35,8 @@ def evaluate_files(
 ) -> None:
     """Evaluate, write --out and --figures, print the scores (or the table).
 
-    system: cubic where not given, in a table both; given: formula where not given, in a table its rows.
+    system: whose crystals, auto (every system's) where not given; `solve` is told none. given: formula where not
+    given, in a table its rows.
     model: a file, or for tables and several systems a folder of SYSTEM-GIVEN.safetensors or SYSTEM.safetensors.
     jobs: processes at work; as many as there are processors where not given.
     """
@@ -43,7 +44,7 @@ def evaluate_files(
         raise InputError(f"{structures}: no such file; give structure records (.jsonl, .jsonl.gz) or a data set folder")
     shared = {"score_cifs": score_cifs, "retrieval_data": retrieval_data}
     if table is None:
-        rows = [(system or "cubic", given or "formula")]
+        rows = [(name, given or "formula") for name in systems_asked(system)]
     else:
         if given is not None:
             raise InputError("--given does not go with --table, whose rows say what is given")
@@ -52,16 +53,20 @@ def evaluate_files(
     refuse_foreign_results(out, table, figures, {row[0] for row in rows}, structures)
     runs: dict[tuple[str, str], dict[str, Any]] = {}
     evaluations: dict[tuple[str, str], Evaluation] = {}
-    for row in rows:
-        chosen = Options(system=row[0], given=row[1], guesses=guesses or tables.GUESSES[table or 1], **options)
-        evaluations[row] = Evaluation(structures, chosen, _model_file(model, *row), **shared)
+    chosen = [Options(system=s, given=g, guesses=guesses or tables.GUESSES[table or 1], **options) for s, g in rows]
+    if table is None:
+        evaluations = {(r.options.system, r.options.given): r for r in runs_of(structures, chosen, model, **shared)}
+        rows = list(evaluations)
+    else:
+        for row, option in zip(rows, chosen, strict=True):
+            evaluations[row] = Evaluation(structures, option, model_of(model, *row, alone=False), **shared)
     with workers(jobs or cpus(), threads=1) as mapped:
         for row, evaluation in evaluations.items():
             with bar(" ".join(row)) as progress:
-                name = ".".join((out.name, *(row if table else ()), "partial")) if out else ""
-                # A table's finished rows wait for the others: what a kill leaves is gone on with.
+                name = ".".join((out.name, *(row if len(rows) > 1 else ()), "partial")) if out else ""
+                # Finished rows wait for the others: what a kill leaves is gone on with.
                 journal = out.with_name(name) if out else None
-                runs[row] = evaluation.scores(journal, progress, mapped, keep=table is not None)
+                runs[row] = evaluation.scores(journal, progress, mapped, keep=len(rows) > 1)
     if figures is not None:
         from crystalnet.evaluation_figures import write_figures
 
@@ -71,7 +76,7 @@ def evaluate_files(
             paths = write_figures(drawn, figures, progress)
     document: dict[str, Any]
     if table is None:
-        document = runs[rows[0]]
+        document = combined([runs[row] for row in rows])
         print(json.dumps({key: value for key, value in document.items() if key != "per_crystal"}, indent=1))
     else:
         from rich.console import Console
@@ -87,8 +92,8 @@ def evaluate_files(
         if table is not None:
             with replacing(out.with_suffix(".md")) as partial:
                 partial.write_text(tables.markdown(wanted, runs))
-            for row in rows:
-                out.with_name(".".join((out.name, *row, "partial"))).unlink(missing_ok=True)
+        for row in rows if len(rows) > 1 else ():
+            out.with_name(".".join((out.name, *row, "partial"))).unlink(missing_ok=True)
     if figures is not None:
         print("\n".join(str(path) for path in paths))
 
@@ -119,14 +124,3 @@ def _is_ours(path: Path) -> bool:
 
 def _published(row: tables.Published) -> dict[str, dict[str, float]]:
     return {"ssim": {"mean": row[0], "sd": row[1]}, "psnr": {"mean": row[2], "sd": row[3]}}
-
-
-def _model_file(model: Path | None, system: str, given: str) -> Path | None:
-    """The model of a run: the file, or the folder's own for this system and level."""
-    if model is None or not model.is_dir():
-        return model
-    names = (f"{system}-{given}.safetensors", f"{system}.safetensors")
-    found = [model / name for name in names if (model / name).is_file()]
-    if not found:
-        raise InputError(f"--model {model}: holds neither {names[0]} nor {names[1]}")
-    return found[0]

@@ -114,7 +114,7 @@ def solve(
 
     def asked(cell: Cell, peaks: Peaks, count: int, clock: Stage = clock) -> tuple[np.ndarray, list[Proposal]]:
         return ask_network(
-            _model(model, cell.system), peaks, cell, symbols, amounts, count, seed, clock=clock, mapped=mapped
+            model_for(cell.system, model), peaks, cell, symbols, amounts, count, seed, clock=clock, mapped=mapped
         )
 
     def types_in(cell: Cell, peaks: Peaks, symbols: tuple[str, ...]) -> list[Proposal]:
@@ -183,7 +183,7 @@ def solve(
         peaks=peaks,
         given=given
         | {"wavelength_angstrom": peaks.radiation.wavelength, "wavelength_assumed": measured.radiation.assumed},
-        model=_model_entry(_model(model, best.system) if best else None),
+        model=_model_entry(model_for(best.system, model) if best else None),
         cell=best,
         candidates=answers,
         guesses=maps,
@@ -273,7 +273,7 @@ def _wavelength_lead(measured: Pattern, tube: Tube | None) -> float:
     return tube.lead if tube else 0.0
 
 
-def _model(file: str | Path | None, system: str) -> Model:
+def model_for(system: str, file: str | Path | None = None) -> Model:
     """The network for a crystal system: the user's where it is of that system, else the package's."""
     if file is not None:
         own = _loaded_file(Path(file))

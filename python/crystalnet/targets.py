@@ -49,6 +49,10 @@ def type_of(record: Record) -> str:
     return record.get("protostructure_canonical") or record.get("protostructure") or record.get("type") or ""
 
 
+class NothingToEvaluate(InputError):
+    """A source without a crystal of the system asked for."""
+
+
 def read_targets(source: Path, system: str, split: str, limit: int | None, seed: int) -> Targets:
     """The records of one crystal system that a split leaves for judging; limit: a seeded choice of so many.
 
@@ -59,7 +63,9 @@ def read_targets(source: Path, system: str, split: str, limit: int | None, seed:
     targets = _of_data_set(source, system, split) if source.is_dir() else _of_file(source, system, split)
     records = targets.records
     if not records:
-        raise InputError(f"{source}: no {system} record to evaluate ({targets.rule}); --split all takes every record")
+        raise NothingToEvaluate(
+            f"{source}: no {system} record to evaluate ({targets.rule}); --split all takes every record"
+        )
     if limit is not None and limit < len(records):
         chosen = np.random.default_rng(seed).choice(len(records), limit, replace=False)
         records = tuple(records[i] for i in sorted(chosen.tolist()))

@@ -250,7 +250,8 @@ def _whole_orbits(operations: bytes, h: bytes) -> np.ndarray:
     in length, and the limit of length parts them.
     """
     known = {row.tobytes() for row in np.frombuffer(h, np.int64).reshape(-1, 3)}
-    return np.all([[row.tobytes() in known for row in image] for image in _images(operations, h)], axis=0)
+    whole: np.ndarray = np.all([[row.tobytes() in known for row in image] for image in _images(operations, h)], axis=0)
+    return whole
 
 
 @lru_cache(maxsize=2)

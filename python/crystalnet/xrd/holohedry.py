@@ -46,7 +46,7 @@ def cubic_lattice(cell: Cell) -> Cell | None:
     third = (2 * nearest,) * 3
     lattice = [first, second, third]
     if cell.centring == "R":  # obverse or reverse is a choice of axes: that of the smaller cubic lattice
-        points = [_third(*lattice, 2, 1), _third(*lattice, 1, 2)]
+        points = [_third(first, second, third, 2, 1), _third(first, second, third, 1, 2)]
         cubic = min((_superposed(_spanned([*lattice, p])) for p in points), key=lambda rows: abs(_determinant(rows)))
     else:
         cubic = _superposed(lattice)

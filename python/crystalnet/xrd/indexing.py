@@ -616,7 +616,7 @@ def _ranked(peaks: Peaks, systems: Sequence[str], limit: int, mapped: Map = map)
     rated = [rate for rates in found for rate in rates]
     rated = _without_repeats(rated, 2 * limit)
     if "cubic" in systems:
-        cubic = [found for _, cell in rated[:HOLOHEDRIES] if (found := cubic_lattice(cell))]
+        cubic = [larger for _, cell in rated[:HOLOHEDRIES] if (larger := cubic_lattice(cell))]
         rated += [_refined(lines, cell) for cell in cubic]
         rated.sort(key=lambda item: -item[0])
     # Where lines are dense, index assignments have several optima close by, and the search of the right centring may
