@@ -16,7 +16,7 @@ from crystalnet.checkpoint import load_model, load_tensors, save_tensors
 from crystalnet.config import Config
 from crystalnet.model.losses import kl, l1
 from crystalnet.model.network import CrystalNetwork, Latents, build_network
-from crystalnet.ops.film_decode import Decoder
+from crystalnet.ops.film_decode import decoder_flop
 from crystalnet.processes import Team
 from crystalnet.records import InputError
 
@@ -263,13 +263,6 @@ class Speed:
     @property
     def utilisation(self) -> float:
         return self.steps * self.flop_a_step / self.seconds / self.flop_per_second
-
-
-def decoder_flop(decoder: Decoder, points: int, crystals: int, shared: bool = True) -> float:
-    """Operations of the matrix products of one forward pass, at points that the crystals share or not."""
-    position = sum(layer.weight.numel() for layer in decoder.position)
-    conditioned = sum(layer.weight.numel() for layer in (*decoder.trunk, decoder.head))
-    return 2.0 * points * (position * (1 if shared else crystals) + conditioned * crystals)
 
 
 def matmul_rate(dtype: torch.dtype, width: int, device: str) -> float:
