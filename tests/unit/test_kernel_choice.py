@@ -114,6 +114,7 @@ DAMAGED = [
     lambda text: text.replace('"seconds": {', '"seconds": [{').replace("}", "}]", 1),
     lambda text: text.replace('"choices": {', '"choices": [{', 1) + "]",
     lambda text: "\0" * len(text),
+    lambda text: text.replace('"reference",', '"native",').replace('"processor": "', '"processor": "another '),
 ]
 
 

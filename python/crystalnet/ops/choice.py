@@ -38,7 +38,8 @@ Calls = Mapping[Implementation, Callable[[], object]]
 
 MARGIN = 0.95  # the reference must take less than this part of the native time: ties do not flip from run to run
 LEAST_TURNS, MOST_TURNS = 2, 7  # the first of them also warms up; a busy machine disturbs some, hardly all
-BUDGET = 0.2  # seconds in all for what the least turns leave
+BUDGET, CLOSE_BUDGET = 0.2, 0.8  # seconds after which no further turn begins; the second where the two are CLOSE
+CLOSE = 1.5
 PATIENCE = 10.0  # seconds to wait for another process's measurement, which takes about one
 LIMITS = ("CRYSTALNET_CPU", "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")  # cap instruction sets
 
@@ -82,8 +83,8 @@ def choose(case: str, device: torch.device, calls: Callable[[], Calls]) -> Choic
 def measured(calls: Calls, device: torch.device | None = None) -> Choice:
     """Time the calls in turn, so that a drifting machine hits all alike, and take the best time of each."""
     seconds: dict[str, float] = dict.fromkeys(calls, math.inf)
-    started, turns = time.perf_counter(), 0
-    while turns < LEAST_TURNS or (turns < MOST_TURNS and time.perf_counter() - started < BUDGET):
+    started, turns, budget = time.perf_counter(), 0, CLOSE_BUDGET
+    while turns < LEAST_TURNS or (turns < MOST_TURNS and time.perf_counter() - started < budget):
         for name, call in calls.items():
             began = time.perf_counter()
             call()
@@ -91,6 +92,7 @@ def measured(calls: Calls, device: torch.device | None = None) -> Choice:
                 torch.cuda.synchronize(device)
             seconds[name] = min(seconds[name], time.perf_counter() - began)
         turns += 1
+        budget = CLOSE_BUDGET if max(seconds.values()) < CLOSE * min(seconds.values()) else BUDGET
     return Choice("reference" if seconds["reference"] < MARGIN * seconds["native"] else "native", seconds)
 
 

@@ -28,7 +28,7 @@ REFERENCE_CHUNK = 5_000  # points at a time in the reference: a batch of them fi
 TORCH_ROWS = 2_000  # points × crystals at a time on the CPU: twice as fast as REFERENCE_CHUNK, for the caches hold them
 WORTH_A_CHOICE = 2e9  # operations, about 10 ms; what is smaller goes to the kernel
 # What is timed of a call: parts of a map, long enough that packing the weights does not count.
-TIMED_POINTS, TIMED_CRYSTALS, TIMED_FLOP = 4_000, 24, 25e9
+TIMED_POINTS, TIMED_CRYSTALS, TIMED_FLOP = 3_000, 24, 12e9
 ACTIVATION_BYTES, MOST_ACTIVATIONS = 16, 2 << 30  # kept by torch for the backward: each point and unit of a layer; all
 
 
