@@ -196,7 +196,7 @@ def test_a_stopped_process_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, ca
 
 def _decode(training: bool, bf16: bool) -> None:
     g = torch.Generator().manual_seed(0)
-    width, crystals, points = 128, 24, 2_000
+    width, crystals, points = 32, 4, 200
     flags = film_decode.LayerFlag.FILM | film_decode.LayerFlag.RELU | film_decode.LayerFlag.RESIDUAL
 
     def layer(out: int, inputs: int, flags: film_decode.LayerFlag = film_decode.LayerFlag.NONE) -> film_decode.Layer:
@@ -266,6 +266,7 @@ def test_every_operation_takes_the_faster_one(operation: str, slow: str, monkeyp
     module, function, reference, call = OPERATIONS[operation]
     core = _Core(function, SLOW if slow == "native" else 0.0)
     monkeypatch.setattr(module, "native", lambda: core)
+    monkeypatch.setattr(film_decode, "WORTH_A_CHOICE", 0)
     original, references = getattr(module, reference), []
 
     def counted(*arguments: object) -> object:
@@ -287,6 +288,7 @@ def test_little_work_measures_nothing(cache: Path) -> None:
     sampling.stratified_sample([torch.rand(4, 9, 9, 9)], torch.arange(4), 3, 0)
     ssim.ssim3d_rotations(torch.rand(9, 9, 9), torch.rand(1, 9, 9, 9))
     one = torch.zeros(1, 3, dtype=torch.float64)
+    _decode(True, True)
     powder_pattern.powder_pattern(
         3 * torch.eye(3, dtype=torch.float64)[None], torch.arange(2), one, torch.full((1,), 29)
     )
@@ -295,6 +297,7 @@ def test_little_work_measures_nothing(cache: Path) -> None:
 
 @pytest.mark.skipif(native() is None, reason="the native module is not built")
 def test_training_that_would_fill_memory_is_native(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(film_decode, "WORTH_A_CHOICE", 0)
     monkeypatch.setattr(film_decode, "MOST_ACTIVATIONS", 1000)
     monkeypatch.setattr(film_decode, "torch_film_decode", None)
     _decode(True, True)
