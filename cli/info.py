@@ -6,7 +6,7 @@ import typer
 
 
 def info() -> None:
-    """Version, build, models and paths."""
+    """Version, build, which kernels run, models and paths."""
     from crystalnet.about import describe
 
     typer.echo(describe())

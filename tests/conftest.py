@@ -18,6 +18,15 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="session", autouse=True)
+def cache_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An empty place for what is measured once a machine: what the developer's cache holds decides no test."""
+    with pytest.MonkeyPatch.context() as patch:
+        directory = tmp_path_factory.mktemp("cache")
+        patch.setenv("CRYSTALNET_CACHE", str(directory))
+        yield directory
+
+
+@pytest.fixture(scope="session", autouse=True)
 def data_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """An empty place for data sets: what the developer has fetched decides no test, and no test writes there."""
     with pytest.MonkeyPatch.context() as patch:

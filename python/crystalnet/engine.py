@@ -17,7 +17,7 @@ from crystalnet.config import Config
 from crystalnet.density.promolecule import GRID
 from crystalnet.model.losses import kl, l1
 from crystalnet.model.network import CrystalNetwork, Latents, build_network
-from crystalnet.ops.film_decode import Decoder
+from crystalnet.ops.film_decode import decoder_flop
 from crystalnet.processes import Team
 from crystalnet.records import InputError
 
@@ -290,13 +290,6 @@ class Speed:
     def seconds_of_map(self) -> float:
         """What one process takes for a density map, by the steps so far."""
         return self.flop_a_map / (self.utilisation * self.matmul) if self.steps else 0.0
-
-
-def decoder_flop(decoder: Decoder, points: int, crystals: int, shared: bool = True) -> float:
-    """Operations of the matrix products of one forward pass, at points that the crystals share or not."""
-    position = sum(layer.weight.numel() for layer in decoder.position)
-    conditioned = sum(layer.weight.numel() for layer in (*decoder.trunk, decoder.head))
-    return 2.0 * points * (position * (1 if shared else crystals) + conditioned * crystals)
 
 
 def matmul_rate(dtype: torch.dtype, width: int, device: str) -> float:

@@ -2,6 +2,7 @@
 
 wavelength = "CoKa"      # of one's own diffractometer, for files that do not say it
 data = "/big/disk"       # where fetch writes and train reads
+cache = "/scratch/me"    # which kernels are the faster ones on this machine; may be deleted at any time
 materials_project_endpoint = "https://api.materialsproject.org/"                    # another place to ask for lists
 materials_project_densities = "https://materialsproject-parsed.s3.amazonaws.com/"   # and for charge densities
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from platformdirs import user_config_path, user_data_path
+from platformdirs import user_cache_path, user_config_path, user_data_path
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
@@ -18,11 +19,14 @@ from crystalnet.records import InputError
 
 
 class Settings(BaseSettings):
-    """wavelength: as for --wavelength. data: folder of the data sets. materials_project_*: where fetch asks."""
+    """wavelength: as for --wavelength. data: folder of the data sets. cache: folder of what measuring can bring back.
+    materials_project_*: where fetch asks.
+    """
 
     model_config = SettingsConfigDict(env_prefix="CRYSTALNET_", extra="forbid")
     wavelength: str | None = None
     data: Path = user_data_path("crystalnet")
+    cache: Path = user_cache_path("crystalnet")
     materials_project_endpoint: str | None = None
     materials_project_densities: str | None = None
 

@@ -22,10 +22,10 @@ from crystalnet.config import PAPER, SMALL, Config, ModelConfig
 from crystalnet.data import prototypes
 from crystalnet.data.dataset import CrystalDataset
 from crystalnet.data.store import write_store
-from crystalnet.engine import Run, Speed, decoder_flop
+from crystalnet.engine import Run, Speed
 from crystalnet.model.losses import l1
 from crystalnet.model.network import build_network
-from crystalnet.ops.film_decode import reference_film_decode
+from crystalnet.ops.film_decode import decoder_flop, reference_film_decode
 from crystalnet.processes import Team, together
 from crystalnet.progress import train_here
 from crystalnet.records import InputError

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from crystalnet.ops._native import native, native_cuda
+from crystalnet.ops.choice import NATIVE, Choice, choose
 from crystalnet.ops.reflections import (
     RELATIVE_CUT,
     Reflections,
@@ -23,6 +24,7 @@ from crystalnet.pattern_axis import MO_KA, N_BINS
 
 __all__ = ["Reflections", "powder_pattern", "reference_pattern", "reflections"]
 
+WORTH_A_CHOICE = 16  # crystals, about 10 ms
 BIN_TOLERANCE = 1e-9  # bins; 2θ = 90° is an edge, and cells of a = 7.11 Å have lines there
 
 
@@ -44,6 +46,27 @@ def powder_pattern(
         lattices, atom_offsets, frac_coords, atomic_numbers, wavelength, n_bins
     )
     return result
+
+
+def choose_powder_pattern(crystals: int, device: torch.device) -> Choice:
+    """The faster way to simulate on this machine, by two perovskites; native unasked for a few crystals."""
+    if crystals < WORTH_A_CHOICE:
+        return NATIVE
+    halves = torch.tensor([[0, 0, 0], [1, 1, 1], [1, 1, 0], [1, 0, 1], [0, 1, 1]], dtype=torch.float64) / 2
+    some = (
+        (4 * torch.eye(3, dtype=torch.float64)).repeat(2, 1, 1).to(device),
+        torch.tensor([0, 5, 10]).to(device),
+        halves.repeat(2, 1).to(device),
+        torch.tensor([38, 22, 8, 8, 8]).repeat(2).to(device),
+        MO_KA,
+        N_BINS,
+    )
+    native_pattern = _native_pattern_cuda if device.type == "cuda" else _native_pattern
+    return choose(
+        "powder_pattern",
+        device,
+        lambda: {"native": lambda: native_pattern(*some), "reference": lambda: reference_pattern(*some)},
+    )
 
 
 def reference_pattern(
@@ -115,10 +138,23 @@ def _powder_pattern_cpu(
     wavelength: float,
     n_bins: int,
 ) -> Tensor:
-    _check(lattices, atom_offsets, frac_coords, atomic_numbers, wavelength, n_bins)
+    arguments = (lattices, atom_offsets, frac_coords, atomic_numbers, wavelength, n_bins)
+    _check(*arguments)
+    if native() is None or choose_powder_pattern(len(lattices), lattices.device).chosen == "reference":
+        return reference_pattern(*arguments)
+    return _native_pattern(*arguments)
+
+
+def _native_pattern(
+    lattices: Tensor,
+    atom_offsets: Tensor,
+    frac_coords: Tensor,
+    atomic_numbers: Tensor,
+    wavelength: float,
+    n_bins: int,
+) -> Tensor:
     module = native()
-    if module is None:
-        return reference_pattern(lattices, atom_offsets, frac_coords, atomic_numbers, wavelength, n_bins)
+    assert module is not None
     arguments = [t.contiguous() for t in (lattices, atom_offsets, frac_coords, atomic_numbers)]
     out = torch.empty(len(lattices), n_bins, dtype=torch.float64)
     module.powder_pattern(
@@ -142,10 +178,23 @@ def _powder_pattern_cuda(
     wavelength: float,
     n_bins: int,
 ) -> Tensor:
-    _check(lattices, atom_offsets, frac_coords, atomic_numbers, wavelength, n_bins)
-    module = native_cuda()
-    if module is None:
-        return reference_pattern(lattices, atom_offsets, frac_coords, atomic_numbers, wavelength, n_bins)
+    arguments = (lattices, atom_offsets, frac_coords, atomic_numbers, wavelength, n_bins)
+    _check(*arguments)
+    if native_cuda() is None or choose_powder_pattern(len(lattices), lattices.device).chosen == "reference":
+        return reference_pattern(*arguments)
+    return _native_pattern_cuda(*arguments)
+
+
+def _native_pattern_cuda(
+    lattices: Tensor,
+    atom_offsets: Tensor,
+    frac_coords: Tensor,
+    atomic_numbers: Tensor,
+    wavelength: float,
+    n_bins: int,
+) -> Tensor:
+    module = native()
+    assert module is not None
     device = lattices.device
     arguments = [t.contiguous() for t in (lattices, atom_offsets, frac_coords, atomic_numbers)]
     table = torch.tensor(form_factor_table(), device=device)

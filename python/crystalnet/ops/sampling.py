@@ -14,12 +14,14 @@ import torch
 from torch import Tensor
 
 from crystalnet.ops._native import native, native_cuda
+from crystalnet.ops.choice import NATIVE, Choice, choose
 
 Mode = Literal["nearest", "trilinear", "voxel"]  # in the order of the core's SampleMode
 MODES: tuple[Mode, ...] = get_args(Mode)
 MAX_SAMPLES = MAX_GRID = 1024  # the core counts points and voxels in 31 bits
 BELOW_ONE = 1 - 2**-24  # the largest float32 coordinate: 1 itself is the next cell's 0
 WORD = 2**32 - 1
+WORTH_A_CHOICE, TIMED_CRYSTALS = 20_000, 32  # points, about 1 ms for torch; crystals of the batch that are timed
 PHILOX_MULTIPLIERS, PHILOX_WEYL, PHILOX_ROUNDS = (0xD2511F53, 0xCD9E8D57), (0x9E3779B9, 0xBB67AE85), 10
 
 
@@ -37,6 +39,23 @@ def stratified_sample(
     """
     points, densities = torch.ops.crystalnet.stratified_sample(list(maps), rows, samples, seed, mode, shared)
     return points, densities
+
+
+def choose_stratified_sample(
+    maps: Sequence[Tensor], rows: Tensor, samples: int, seed: int, mode: Mode = "nearest", shared: bool = False
+) -> Choice:
+    """The faster way to sample on this machine; native unasked for a few points."""
+    if len(rows) * samples**3 < WORTH_A_CHOICE:
+        return NATIVE
+    some = (maps, rows[:TIMED_CRYSTALS], samples, seed, mode, shared)
+    return choose(
+        f"stratified_sample {str(maps[0].dtype).removeprefix('torch.')} {mode}",
+        rows.device,
+        lambda: {
+            "native": lambda: _native_stratified_sample(*some),
+            "reference": lambda: reference_stratified_sample(*some),
+        },
+    )
 
 
 def reference_stratified_sample(
@@ -139,9 +158,18 @@ def _stratified_sample(
     maps: Sequence[Tensor], rows: Tensor, samples: int, seed: int, mode: Mode, shared: bool
 ) -> tuple[Tensor, Tensor]:
     _check(maps, rows, samples, mode)
-    module = native_cuda() if rows.is_cuda else native()
-    if module is None:
-        return reference_stratified_sample(maps, rows, samples, seed, mode, shared)
+    arguments = (maps, rows, samples, seed, mode, shared)
+    compiled = native_cuda() if rows.is_cuda else native()
+    if compiled is None or choose_stratified_sample(*arguments).chosen == "reference":
+        return reference_stratified_sample(*arguments)
+    return _native_stratified_sample(*arguments)
+
+
+def _native_stratified_sample(
+    maps: Sequence[Tensor], rows: Tensor, samples: int, seed: int, mode: Mode, shared: bool
+) -> tuple[Tensor, Tensor]:
+    module = native()
+    assert module is not None
     # Each map in one piece; the maps of a shard may lie apart.
     maps = [part if part[:1].is_contiguous() else part.contiguous() for part in maps]
     rows = rows.contiguous()

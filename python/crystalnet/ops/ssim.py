@@ -17,11 +17,13 @@ import torch
 from torch import Tensor
 
 from crystalnet.ops._native import native, native_cuda
+from crystalnet.ops.choice import NATIVE, Choice, choose
 
 Rotation = tuple[tuple[int, int, int], tuple[int, int, int]]  # axis permutation, sign of each new axis
 
 WINDOW = 7  # paper, Metrics
 K1, K2 = 0.01, 0.03  # Wang et al. 2004, as in skimage
+WORTH_A_CHOICE, TIMED_GRID = 1e6, 24  # voxels × rotations × guesses, about 1 ms; side of the part that is timed
 LEAST_ERROR = 1e-30  # mean square error of equal maps: keeps PSNR finite
 
 
@@ -34,6 +36,22 @@ def ssim3d_rotations(truth: Tensor, guesses: Tensor, rotations: int = 24) -> tup
     """
     ssim, psnr = torch.ops.crystalnet.ssim3d_rotations(truth, guesses, rotations)
     return ssim, psnr
+
+
+def choose_ssim3d_rotations(truth: Tensor, guesses: Tensor, rotations: int = 24) -> Choice:
+    """The faster way to compare on this machine; native unasked for little."""
+    if guesses.numel() * rotations < WORTH_A_CHOICE:
+        return NATIVE
+    n = TIMED_GRID
+    some = (truth[:n, :n, :n], guesses[:1, :n, :n, :n], rotations)
+    return choose(
+        f"ssim3d_rotations {rotations}",
+        truth.device,
+        lambda: {
+            "native": lambda: _native_ssim3d_rotations(*some),
+            "reference": lambda: reference_ssim3d_rotations(*some),
+        },
+    )
 
 
 @cache
@@ -115,9 +133,15 @@ torch.library.define(
 @torch.library.impl("crystalnet::ssim3d_rotations", ("cpu", "cuda"))
 def _ssim3d_rotations(truth: Tensor, guesses: Tensor, rotations: int) -> tuple[Tensor, Tensor]:
     _check(truth, guesses, rotations)
-    module = native_cuda() if truth.is_cuda else native()
-    if module is None:
+    compiled = native_cuda() if truth.is_cuda else native()
+    if compiled is None or choose_ssim3d_rotations(truth, guesses, rotations).chosen == "reference":
         return reference_ssim3d_rotations(truth, guesses, rotations)
+    return _native_ssim3d_rotations(truth, guesses, rotations)
+
+
+def _native_ssim3d_rotations(truth: Tensor, guesses: Tensor, rotations: int) -> tuple[Tensor, Tensor]:
+    module = native()
+    assert module is not None
     truth, guesses = (t.float().contiguous() for t in (truth, guesses))
     ssim, psnr = _ssim3d_rotations_fake(truth, guesses, rotations)
     codes = np.array(cube_rotations()[:rotations], dtype=np.int32)  # (rotations, 2, 3), stays on the host
