@@ -109,9 +109,7 @@ _SYNCHROTRON = frozenset(("synchrotron", "undulator", "wiggler", "beamline"))
 _STRIPPED = frozenset(("stripped", "stripping", "strip", "removed", "subtracted", "eliminated", "rachinger", "removal"))
 _STRIPPED |= {"subtraction", "elimination"}
 _DENIED = frozenset(("not", "no", "off", "false", "none", "nein", "unstripped", "never"))
-_CRYSTALS = frozenset(
-    ("graphite", "hopg", "pyrolytic", "ge", "germanium", "si", "silicon", "lif", "quartz", "diamond", "johansson")
-)
+_CRYSTALS = frozenset(("graphite", "hopg", "pyrolytic", "ge", "germanium", "si", "silicon", "lif", "quartz", "diamond"))
 _IGNORED_FIELDS = frozenset(("source_file", "format", "block", "sample", "x_label", "scan_axis", "scan", "scan_count"))
 
 

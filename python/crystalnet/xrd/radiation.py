@@ -211,6 +211,14 @@ def tube_of(wavelength: float) -> str | None:
     return None
 
 
+def with_kalpha2(radiation: Radiation) -> Radiation | None:
+    """A tube's single Kα1 with Kα2 beside it; None where the line is no tube's Kα1, or a synchrotron's."""
+    for element in (*TUBES, *RARE_TUBES):
+        if radiation.polarisation > 0 and abs(radiation.wavelength - kalpha(element)[0]) <= KALPHA1_TOLERANCE:
+            return replace(_split_like(radiation.wavelength, element), polarisation=radiation.polarisation)
+    return None
+
+
 def doublet(kalpha1: float, kalpha2: float, *, known: bool = True) -> Radiation:
     """Kα1 + Kα2 at 2:1; `known=False` leaves the presence of Kα2 to the data."""
     return Radiation(((kalpha1, 1.0), (kalpha2, KALPHA2_WEIGHT)), kalpha2_known=known)
@@ -323,7 +331,7 @@ def crystal_named(text: str) -> str | None:
     """The key of MONOCHROMATORS for "Ge(111)", "pyrolytic graphite", "HOPG", "silicon 220" ...; None for none."""
     compact = "".join(c for c in text.lower() if c.isalnum())
     names = {"pyrolyticgraphite": "graphite", "hopg": "graphite", "pg": "graphite", "germanium": "Ge", "silicon": "Si"}
-    names |= {"lithiumfluoride": "LiF", "sio2": "quartz", "johansson": "Ge"}
+    names |= {"lithiumfluoride": "LiF", "sio2": "quartz"}
     name, plane = compact.rstrip("0123456789"), compact.lstrip("abcdefghijklmnopqrstuvwxyz")
     name = names.get(name, next((key for key in MONOCHROMATORS if key.lower() == name), ""))
     own = {"graphite": ("002", "0002", "2"), "Ge": ("111", "1"), "Si": ("111", "1"), "LiF": ("200",)}
