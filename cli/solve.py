@@ -15,6 +15,9 @@ def solve(
     wavelength: Annotated[
         str | None, typer.Option(help="CuKa, CuKa1, MoKa, ... or Å; else the file's, else Cu Kα with a warning.")
     ] = None,
+    monochromator: Annotated[
+        str | None, typer.Option(help="Its crystal (graphite, Ge, Si, LiF, quartz) or 2θ in degrees; else the file's.")
+    ] = None,
     system: Annotated[str, typer.Option(help="auto, cubic or trigonal.")] = "auto",
     cell: Annotated[
         str | None, typer.Option(help="Known cell: a | a,c (hexagonal axes) | a,alpha=55 (rhombohedral), Å.")
@@ -38,6 +41,7 @@ def solve(
         elements=elements,
         formula=formula,
         wavelength=wavelength,
+        monochromator=monochromator,
         system=system,
         cell=cell,
         guesses=guesses,

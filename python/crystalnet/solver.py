@@ -40,7 +40,7 @@ from crystalnet.records import (
 from crystalnet.settings import settings
 from crystalnet.xrd.indexing import cell_from_option, centrings, index_peaks
 from crystalnet.xrd.peaks import find_peaks
-from crystalnet.xrd.radiation import parse_wavelength
+from crystalnet.xrd.radiation import monochromated, parse_wavelength
 from crystalnet.xrd.reader import read_pattern
 from crystalnet.xrd.vector import observed_vector
 
@@ -59,6 +59,7 @@ def solve(
     elements: str | Sequence[str] | None = None,
     formula: str | None = None,
     wavelength: str | float | None = None,
+    monochromator: str | None = None,
     system: str = "auto",
     cell: str | None = None,
     guesses: int = 5,
@@ -73,7 +74,8 @@ def solve(
     """Crystal candidates for a measured powder pattern, best first by what the pattern says.
 
     pattern: file, or a Pattern already read. elements: "Zr,Sb,Pt" or a sequence; formula: "Zr3Sb4Pt3"; both optional.
-    wavelength: a name (CuKa, MoKa1, ...) or Å. system: auto, cubic or trigonal. cell: "a", "a,c" or "a,alpha=55".
+    wavelength: a name (CuKa, MoKa1, ...) or Å. monochromator: its crystal (graphite, Ge, ...) or 2θ in degrees.
+    system: auto, cubic or trigonal. cell: "a", "a,c" or "a,alpha=55".
     guesses: latent samples, the first being the mean. candidates: "all" or "network" (no catalogue).
     own_types: the catalogue holds the structure types of the user's data sets too; without them an answer does not
     depend on what was fetched. peaks: its lines where they are known; else they are picked from it. mapped: the
@@ -96,6 +98,8 @@ def solve(
     with clock("reading"):
         radiation = None if wavelength is None else parse_wavelength(wavelength)
         measured = pattern if isinstance(pattern, Pattern) else _read(Path(pattern), radiation)
+        own = settings().monochromator
+        measured = replace(measured, radiation=monochromated(measured.radiation, monochromator, own))
     with clock("peaks"):
         peaks = peaks or find_peaks(measured)
         measured = replace(measured, radiation=peaks.radiation)

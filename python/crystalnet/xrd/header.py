@@ -32,6 +32,7 @@ from crystalnet.xrd.radiation import (
 )
 
 MAX_LINE = 20_000  # characters; what follows in a line is data, not a header
+KALPHA2_RATIO = (1.0015, 1.01)  # Kα2 / Kα1 from Cr to Ag is 1.0017 to 1.0079; the mean of a doublet is below
 NAME_WORDS = 8  # before a number: further back stands another statement
 
 # Each alternative consumes what it looks at, so that a line of any content takes time in proportion to its length.
@@ -109,7 +110,7 @@ _SYNCHROTRON = frozenset(("synchrotron", "undulator", "wiggler", "beamline"))
 _STRIPPED = frozenset(("stripped", "stripping", "strip", "removed", "subtracted", "eliminated", "rachinger", "removal"))
 _STRIPPED |= {"subtraction", "elimination"}
 _DENIED = frozenset(("not", "no", "off", "false", "none", "nein", "unstripped", "never"))
-_CRYSTALS = frozenset(("graphite", "hopg", "pyrolytic", "ge", "germanium", "si", "silicon", "lif", "quartz", "diamond"))
+_CRYSTALS = frozenset(("graphite", "hopg", "ge", "germanium", "si", "silicon", "lif", "quartz", "diamond"))
 _IGNORED_FIELDS = frozenset(("source_file", "format", "block", "sample", "x_label", "scan_axis", "scan", "scan_count"))
 
 
@@ -374,7 +375,8 @@ def _quantity(words: list[str], digits: str, unit: str | None, facts: _Facts) ->
         bool(named & _WAVELENGTH) or any(w.rstrip("0123456789") in _WAVELENGTH for w in words) or "wavelength" in flat
     )
     wave |= "labda" in flat
-    line = any(w in _ALPHA1 | _ALPHA2 | _BETA or LINE_NAME.fullmatch(w) for w in words)
+    own = [w for w in words if unit_of(w) is None]
+    line = bool(own) and (own[-1] in _ALPHA1 | _ALPHA2 | _BETA or LINE_NAME.fullmatch(own[-1]) is not None)
     if energy and not wave:
         if measure is None:
             value = in_angstrom(digits, "å")[0]
@@ -398,6 +400,8 @@ def _quantity(words: list[str], digits: str, unit: str | None, facts: _Facts) ->
         value, half_digit = in_angstrom(digits, "m")  # pyFAI and its kin write metres without saying so
     if measure is None and facts.unit is None and tube_of(value * 10) is not None and half_digit <= 5e-4:
         value, half_digit = value * 10, half_digit * 10  # nm, unsaid
+    if not wave and radiation_of_number(value, half_digit).polarisation == 0:
+        return False  # "Cu Kα, 0.5 mm slit": after a line's name only that line's number counts
     if named & _BETA:
         return _kept((value, half_digit), facts.beta)
     if named & {"average", "mean", "avg", "averaged", "weighted"}:
@@ -515,7 +519,8 @@ def _decided(facts: _Facts) -> Radiation | None:
 
 def _with_kalpha2(radiation: Radiation, wavelength: float, facts: _Facts) -> Radiation:
     """The doublet as the file has it, where it gives the second line as well."""
-    second = next((v for v, _ in (*facts.alpha2, *facts.bare) if wavelength < v < 1.01 * wavelength), None)
+    low, high = KALPHA2_RATIO
+    second = next((v for v, _ in (*facts.alpha2, *facts.bare) if low < v / wavelength < high), None)
     if any(abs(v - wavelength) < 1e-6 for v, _ in facts.alpha2):  # a single wavelength written twice
         facts.no_alpha2 = True
     own = abs(radiation.wavelength - wavelength) > 1e-6  # rounded, or a mean: the tube's own lines stand for it

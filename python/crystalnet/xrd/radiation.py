@@ -327,6 +327,22 @@ def behind_monochromator(radiation: Radiation, monochromator: str | float) -> Ra
     )
 
 
+def monochromated(radiation: Radiation, given: str | None, own: str | None) -> Radiation:
+    """With the monochromator given for this pattern, else the file's, else that of the user's own diffractometer.
+
+    Raises InputError where one is given for what is no tube, and as `behind_monochromator`.
+    """
+    if given is None:
+        said_by_file = radiation.polarisation != 1.0
+        return radiation if own is None or said_by_file else behind_monochromator(radiation, own)
+    if radiation.polarisation == 0:
+        raise InputError(
+            f"--monochromator is for an X-ray tube, and {radiation.wavelength:g} Å is a synchrotron's wavelength,"
+            " polarised already; leave it out, or check --wavelength"
+        )
+    return behind_monochromator(replace(radiation, polarisation=1.0), given)
+
+
 def crystal_named(text: str) -> str | None:
     """The key of MONOCHROMATORS for "Ge(111)", "pyrolytic graphite", "HOPG", "silicon 220" ...; None for none."""
     compact = "".join(c for c in text.lower() if c.isalnum())
