@@ -252,7 +252,7 @@ def in_angstrom(number: str, unit: str) -> tuple[float, float]:
         half_digit = wavelength * half_digit * ENERGY_UNITS[unit] / energy if energy > 0 else math.nan
         # Energies are set, not rounded from a tube's: "17.5 keV" is no molybdenum, "8.05 keV" is copper.
         return wavelength, half_digit if half_digit <= 2 * KALPHA1_TOLERANCE else 0.0
-    return value * ANGSTROM_PER_UNIT[unit], half_digit * ANGSTROM_PER_UNIT[unit]
+    return float(f"{value * ANGSTROM_PER_UNIT[unit]:.12g}"), half_digit * ANGSTROM_PER_UNIT[unit]
 
 
 def meant_angstrom(number: str) -> tuple[float, str] | None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from crystalnet.records import InputError, Pattern, Radiation
+from crystalnet.xrd import peaks as module
 from crystalnet.xrd.peaks import find_peaks, kalpha2_remark
 from crystalnet.xrd.radiation import assumed_cu, parse_wavelength
 from crystalnet.xrd.reader import counting_esd, read_pattern
@@ -97,6 +98,16 @@ def test_what_was_said_holds_where_broad_lines_cannot_tell(measured, said):
     told = parse_wavelength(said)
     found = find_peaks(replace(pattern, radiation=told)).radiation
     assert found == told and kalpha2_remark(told, found) is None
+
+
+def test_one_line_alone_overrules_nobody(monkeypatch):
+    pattern, _ = synthetic(parse_wavelength("CuKa"))
+    told = parse_wavelength("CuKa")
+    for gains, lines in (([-3.0], 2), ([-3.0, -3.0], 1)):
+        monkeypatch.setattr(module, "_kalpha2_gains", lambda *_, gains=gains: gains)
+        assert len(find_peaks(replace(pattern, radiation=told)).radiation.lines) == lines
+    monkeypatch.setattr(module, "_kalpha2_gains", lambda *_: [-3.0])
+    assert len(find_peaks(replace(pattern, radiation=assumed_cu())).radiation.lines) == 1  # nobody said anything
 
 
 def test_a_rounded_wavelength_finds_what_the_tubes_name_finds():
