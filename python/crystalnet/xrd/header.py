@@ -63,6 +63,7 @@ _HINTS = (
 )
 _WAVELENGTH = frozenset(("wavelength", "wavelengths", "wave", "lambda", "labda", "λ", "wl", "lamda", "wellenlänge"))
 _ENERGY = frozenset(("energy", "photon", "kev", "ev"))
+_ALPHA = frozenset(("kalpha", "ka", "kα"))
 _ALPHA1 = frozenset(("alpha1", "ka1", "kα1", "α1", "kalpha1", "a1"))
 _ALPHA2 = frozenset(("alpha2", "ka2", "kα2", "α2", "kalpha2", "a2"))
 _BETA = frozenset(("beta", "beta1", "kb", "kb1", "kβ", "kβ1", "β", "β1", "kbeta", "kbeta1", "wl3"))
@@ -76,6 +77,11 @@ _NO_QUANTITY = frozenset(
         *("code", "index", "id", "polarization", "polarisation", "pixel", "exposure", "thickness", "width", "fwhm"),
     )
 )
+# Nor is it one behind these: "min wavelength", "threshold energy".
+_NO_ADJECTIVE = frozenset(
+    ("min", "max", "minimum", "maximum", "lower", "upper", "start", "end", "stop", "threshold", "edge", "cutoff")
+)
+_MEAN = frozenset(("average", "mean", "avg", "averaged", "weighted"))
 _OTHER_UNITS = frozenset(
     ("mm", "cm", "um", "µm", "μm", "kv", "ma", "deg", "s", "sec", "c", "kw", "w", "px", "pixel", "°", "%")
 )
@@ -360,58 +366,69 @@ def _part_of_more(tokens: list[_Token], i: int) -> bool:
 
 def _quantity(words: list[str], digits: str, unit: str | None, facts: _Facts) -> bool:
     """Add a number, where its words make it a wavelength, an energy or the ratio of Kα2; whether they do."""
-    named = set(words)
     flat = "".join(words)
-    if named & _NO_QUANTITY or (unit in _OTHER_UNITS):
+    if unit in _OTHER_UNITS:
         return False
-    if "ratio" in flat and ("alpha2" in flat or "α2" in flat or "ka2" in flat or "wl" in flat or "wave" in flat):
+    if "ratio" in flat and any(part in flat for part in ("alpha2", "α2", "ka2", "wl", "wave")):
         facts.ratio = in_angstrom(digits, "å")[0]
         return True
+    kind = _kind(words)
     measure = unit_of(unit) if unit else None
     if measure is None:
         measure = next((u for w in reversed(words) if len(w) > 1 and (u := unit_of(w)) is not None), None)
-    energy = bool(named & _ENERGY) or (words[-1] == "e" or words[-2:-1] == ["e"]) and measure in ENERGY_UNITS
-    wave = (
-        bool(named & _WAVELENGTH) or any(w.rstrip("0123456789") in _WAVELENGTH for w in words) or "wavelength" in flat
-    )
-    wave |= "labda" in flat
-    own = [w for w in words if unit_of(w) is None]
-    line = bool(own) and (own[-1] in _ALPHA1 | _ALPHA2 | _BETA or LINE_NAME.fullmatch(own[-1]) is not None)
-    if energy and not wave:
-        if measure is None:
-            value = in_angstrom(digits, "å")[0]
-            measure = "kev" if 4 <= value <= 124 else "ev" if 4e3 <= value <= 124e3 else None
-        if measure not in ENERGY_UNITS:
-            return False
-        return _kept(in_angstrom(digits, measure), facts.energy)
-    if not wave and not (line and "." in digits.replace(",", ".")):
+    if words[-1] == "e" or words[-2:-1] == ["e"]:  # "E = 15 keV", "E (eV): 17000"; without a unit E is anything
+        kind = "energy" if measure in ENERGY_UNITS else ""
+    if kind == "energy" or (kind and measure in ENERGY_UNITS):
+        value = in_angstrom(digits, "å")[0]
+        by_size = "kev" if 4 <= value <= 124 else "ev" if 4e3 <= value <= 124e3 else None
+        measure = by_size if measure is None else measure
+        return measure in ENERGY_UNITS and _kept(in_angstrom(digits, measure), facts.energy)
+    if not kind:
         return False
-    if measure in ENERGY_UNITS:
-        return wave and _kept(in_angstrom(digits, measure), facts.energy)
-    if measure is None and not any(c in digits for c in ".,e"):
-        # An integer is a count or an index; but 0 for Kα2 says that the doublet was not used.
-        facts.no_alpha2 |= float(digits) == 0 and _is_alpha(words, "2", _ALPHA2)
-        return float(digits) == 0
-    value, half_digit = in_angstrom(digits, measure or facts.unit or "å")
-    if value == 0:
+    if in_angstrom(digits, "å")[0] == 0:  # for Kα2 it says that the doublet was not used
         facts.no_alpha2 |= _is_alpha(words, "2", _ALPHA2)
         return True
-    if value < 1e-8 or (measure == "m" and not WAVELENGTH_RANGE[0] <= value <= WAVELENGTH_RANGE[1]):
+    if measure is None and not any(c in digits for c in ".,e"):
+        return False  # an integer is a count or an index
+    return _wavelength(words, digits, measure, kind, facts)
+
+
+def _kind(words: list[str]) -> str:
+    """What a number after these words is: "wavelength", "energy", that of a "line" named just before it, or ""."""
+    for i in reversed(range(len(words))):
+        word = words[i].rstrip("0123456789")
+        wave = word in _WAVELENGTH or word.startswith("wavelen") or word.startswith("labda")
+        if wave or word in _ENERGY or word.endswith("energy"):
+            kind = "wavelength" if wave else "energy"
+            if word in ("kev", "ev") and words[i - 1 : i] and _kind(words[:i]):
+                return _kind(words[:i])  # the unit of another word
+            spoilt = not _NO_QUANTITY.isdisjoint(words[i + 1 :]) or not _NO_ADJECTIVE.isdisjoint(
+                words[max(i - 2, 0) : i]
+            )
+            return "" if spoilt or "threshold" in words[i] else kind
+    own = [w for w in words if unit_of(w) is None]
+    named = bool(own) and (own[-1] in _ALPHA1 | _ALPHA2 | _BETA | _ALPHA or LINE_NAME.fullmatch(own[-1]) is not None)
+    named |= len(own) > 1 and own[-1] in ("alpha", "α", "a") and own[-2].endswith("k")
+    return "line" if named else ""
+
+
+def _wavelength(words: list[str], digits: str, unit: str | None, kind: str, facts: _Facts) -> bool:
+    """Add a number that is a wavelength under its name: Kα1, Kα2, Kβ, a mean, or bare; whether it can be one."""
+    value, half_digit = in_angstrom(digits, unit or facts.unit or "å")
+    if value < 1e-8 or (unit == "m" and not WAVELENGTH_RANGE[0] <= value <= WAVELENGTH_RANGE[1]):
         value, half_digit = in_angstrom(digits, "m")  # pyFAI and its kin write metres without saying so
-    if measure is None and facts.unit is None and tube_of(value * 10) is not None and half_digit <= 5e-4:
+    if unit is None and facts.unit is None and tube_of(value * 10) is not None and half_digit <= 5e-4:
         value, half_digit = value * 10, half_digit * 10  # nm, unsaid
-    if not wave and radiation_of_number(value, half_digit).polarisation == 0:
+    if kind == "line" and radiation_of_number(value, half_digit).polarisation == 0:
         return False  # "Cu Kα, 0.5 mm slit": after a line's name only that line's number counts
-    if named & _BETA:
+    if not _BETA.isdisjoint(words):
         return _kept((value, half_digit), facts.beta)
-    if named & {"average", "mean", "avg", "averaged", "weighted"}:
+    if not _MEAN.isdisjoint(words):
         return _kept((value, half_digit), facts.mean)
     first, second = _is_alpha(words, "1", _ALPHA1), _is_alpha(words, "2", _ALPHA2)
-    if second and not first:
-        return _kept((value, half_digit), facts.alpha2)
-    if first and not second:
-        return _kept((value, half_digit), facts.alpha1)
-    return _kept((value, half_digit), facts.bare)
+    if first == second:
+        return _kept((value, half_digit), facts.bare)
+    return _kept((value, half_digit), facts.alpha1 if first else facts.alpha2)
 
 
 def _is_alpha(words: list[str], index: str, names: frozenset[str]) -> bool:
@@ -434,10 +451,11 @@ def _kept(value: tuple[float, float], where: list[tuple[float, float]]) -> bool:
 def _tube_names(words: list[str], facts: _Facts) -> None:
     """Lines by name: "CuKα1", "Cu K-alpha", "Mo K\\a"; not "Kβ filter"."""
     for i, word in enumerate(words):
-        if len(word) > 8 or not word[0].isalpha():
+        if len(word) > 10 or not word[0].isalpha():
             continue
+        symbol = _ELEMENT_NAMES.get(word, word).lower()
         for length in (1, 2, 3):
-            found = LINE_NAME.fullmatch("".join(words[i : i + length]))
+            found = LINE_NAME.fullmatch(symbol + "".join(words[i + 1 : i + length]))
             if found is None or (length > 1 and i + length > len(words)) or radiation_of_line(found) is None:
                 continue
             following = words[i + length : i + length + 1]
@@ -453,10 +471,11 @@ def _anode(words: list[str], facts: _Facts) -> None:
             return
         if word not in _ANODE:
             continue
-        rest = [w for w in words[i + 1 : i + 6] if w not in _FILLERS and w not in _ANODE][:1]
-        previous = words[i - 1 : i] if i else []
-        for near in (*rest, *previous):
-            if near in _ELEMENT_NAMES and (not near.isdigit() or (word in ("target", "anode") and near in rest)):
+        following = [w for w in words[i + 1 : i + 7] if w not in _FILLERS and w not in _ANODE]
+        filtered = following[1:2] == ["filtered"] or (len(following) == 2 and following[1].startswith("filter"))
+        candidates = [] if filtered else following[:1]  # "Cu radiation, Ni filter"; but "Anode: Cu, filter: Ni"
+        for near in (*candidates, *words[max(i - 1, 0) : i]):
+            if near in _ELEMENT_NAMES and (not near.isdigit() or (word in ("target", "anode") and near in candidates)):
                 facts.anode = _ELEMENT_NAMES[near]
                 break
 

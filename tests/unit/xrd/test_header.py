@@ -88,6 +88,12 @@ NUMBERS = [
     ("E (eV): 17000", (0.729319,), True),
     ("beam energy, keV = 60", (0.20664,), True),
     ('"energy": 30000.0', (0.413281,), True),
+    ("E = 15 keV", (0.826561,), True),
+    ("Incident BeamEnergy=25.0", (0.495937,), True),
+    ("KBeta=1.39222\nKAlpha=1.54184", CU, False),
+    ("alpha2 = 0\nalpha1 = 1.5406", (1.5406,), True),
+    ("Intensity (counts), wavelength 1.5406", DOUBLET, False),
+    ("2theta range 10 - 90, wavelength 1.5406, step 0.02", DOUBLET, False),
 ]
 NAMES = [
     ("*XG_TARGET Cu", CU, False),
@@ -99,6 +105,11 @@ NAMES = [
     ("Radiation: Mo", MO, False),
     ("XRaySource=Mo", MO, False),
     ("Anode: Cu, Filter: Ni", CU, False),
+    ("Cu radiation, Ni filtered", CU, False),
+    ("Mo radiation, Zr filter", MO, False),
+    ("Fe-filtered Co Kα", CO, True),
+    ("Copper K-alpha", CU, True),
+    ("Molybdenum Kα1", MO[:1], True),
     ("Cu Kβ filter, Anode Cu", CU, False),
     ("Cu K-alpha1", CU[:1], True),
     ("# Co Kα1 radiation", CO[:1], True),
@@ -146,6 +157,8 @@ NOTHING = [
         "Measured 2020-05-12 10:31, 40 kV 30 mA",
         "Beta filter: Ni",
         "# Threshold energy: 8 keV",
+        "ThresholdEnergy=8.0 keV",
+        "min wavelength 0.5",
         "target temperature 29",
     ),
     *(
