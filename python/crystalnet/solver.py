@@ -98,7 +98,7 @@ def solve(
     with clock("reading"):
         radiation = None if wavelength is None else parse_wavelength(wavelength)
         measured = pattern if isinstance(pattern, Pattern) else _read(Path(pattern), radiation)
-        own = settings().monochromator
+        own = None if isinstance(pattern, Pattern) else settings().monochromator  # of files, as for the wavelength
         measured = replace(measured, radiation=monochromated(measured.radiation, monochromator, own))
     with clock("peaks"):
         peaks = peaks or find_peaks(measured)
