@@ -15,6 +15,9 @@ def solve(
     wavelength: Annotated[
         str | None, typer.Option(help="CuKa, CuKa1, MoKa, ... or Å; else the file's, else Cu Kα with a warning.")
     ] = None,
+    monochromator: Annotated[
+        str | None, typer.Option(help="Its crystal (graphite, Ge, Si, LiF, quartz) or 2θ in degrees; else the file's.")
+    ] = None,
     scan: Annotated[
         int | None, typer.Option(min=1, help="Number of the scan in a file of several; default the longest.")
     ] = None,
@@ -44,6 +47,7 @@ def solve(
         elements=elements,
         formula=formula,
         wavelength=wavelength,
+        monochromator=monochromator,
         scan=scan,
         axis=axis,
         system=system,

@@ -326,7 +326,7 @@ class Evaluation:
             except InputError:
                 peaks = None
         else:
-            pattern = simulate_profile(sites, parse_wavelength("0.711"), MO_PROFILE)
+            pattern = simulate_profile(sites, parse_wavelength("0.711", exact=True), MO_PROFILE)
             lines = calculated_peaks(sites, pattern.radiation, MO_FULL_RANGE)
             peaks = replace(lines, background=np.zeros(len(MO_PROFILE)))
         return Question(record, structure, density, told, level, pattern, peaks, seed)

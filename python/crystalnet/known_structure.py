@@ -38,7 +38,7 @@ def density_file(structure: Path, grid: int, cell: str, out: Path | None) -> str
 
 def simulated_file(structure: Path, wavelength: str, measured_like: bool, seed: int, out: Path | None) -> str:
     """The pattern of a structure file as text: a profile, or a table of lines; written to `out` where given."""
-    radiation = parse_wavelength(wavelength)
+    radiation = parse_wavelength(wavelength, exact=True)
     if out is not None:
         refuse_foreign(out, begins_with(PROFILE_HEAD, LINES_HEAD), reads=structure)
     sites = AtomSites.from_structure(read_structure(structure))

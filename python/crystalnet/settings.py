@@ -1,6 +1,7 @@
 """What a user sets once: environment variables CRYSTALNET_*, or config.toml in the user's configuration folder.
 
 wavelength = "CoKa"      # of one's own diffractometer, for files that do not say it
+monochromator = "graphite"  # its crystal, or 2θ of it in degrees, likewise
 data = "/big/disk"       # where fetch writes and train reads
 cache = "/scratch/me"    # which kernels are the faster ones on this machine; may be deleted at any time
 materials_project_endpoint = "https://api.materialsproject.org/"                    # another place to ask for lists
@@ -19,12 +20,15 @@ from crystalnet.records import InputError
 
 
 class Settings(BaseSettings):
-    """wavelength: as for --wavelength. data: folder of the data sets. cache: folder of what measuring can bring back.
+    """wavelength, monochromator: as for --wavelength and --monochromator. data: folder of the data sets.
+
+    cache: folder of what measuring can bring back.
     materials_project_*: where fetch asks.
     """
 
     model_config = SettingsConfigDict(env_prefix="CRYSTALNET_", extra="forbid")
     wavelength: str | None = None
+    monochromator: str | None = None
     data: Path = user_data_path("crystalnet")
     cache: Path = user_cache_path("crystalnet")
     materials_project_endpoint: str | None = None

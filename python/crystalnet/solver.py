@@ -42,8 +42,8 @@ from crystalnet.settings import settings
 from crystalnet.tube import MOST_LEAD, Tube, likeliest_tube
 from crystalnet.xrd.holohedry import same_metric
 from crystalnet.xrd.indexing import cell_from_option, centrings, index_peaks
-from crystalnet.xrd.peaks import find_peaks
-from crystalnet.xrd.radiation import parse_wavelength
+from crystalnet.xrd.peaks import find_peaks, kalpha2_remark
+from crystalnet.xrd.radiation import monochromated, parse_wavelength
 from crystalnet.xrd.reader import read_pattern
 from crystalnet.xrd.vector import observed_vector
 
@@ -67,6 +67,7 @@ def solve(
     elements: str | Sequence[str] | None = None,
     formula: str | None = None,
     wavelength: str | float | None = None,
+    monochromator: str | None = None,
     system: str = "auto",
     cell: str | None = None,
     guesses: int = 5,
@@ -84,8 +85,9 @@ def solve(
     """Crystal candidates for a measured powder pattern, best first by what the pattern says.
 
     pattern: file, or a Pattern already read. elements: "Zr,Sb,Pt" or a sequence; formula: "Zr3Sb4Pt3"; both optional.
-    wavelength: a name (CuKa, MoKa1, ...) or Å. system: auto, cubic or trigonal. cell: "a", "a,c" or "a,alpha=55".
-    scan: number of the scan in a file of several; axis: two-theta, q or d where the file does not say.
+    wavelength: a name (CuKa, MoKa1, ...) or Å. monochromator: its crystal (graphite, Ge, ...) or 2θ in degrees.
+    system: auto, cubic or trigonal. cell: "a", "a,c" or "a,alpha=55". scan: number of the scan in a file of several;
+    axis: two-theta, q or d where the file does not say.
     guesses: latent samples, the first being the mean. candidates: "all" or "network" (no catalogue).
     own_types: the catalogue holds the structure types of the user's data sets too; without them an answer does not
     depend on what was fetched. without_type: a protostructure that the catalogue shall not know, to see what an answer
@@ -111,6 +113,8 @@ def solve(
     with clock("reading"):
         radiation = None if wavelength is None else parse_wavelength(wavelength)
         measured = pattern if isinstance(pattern, Pattern) else _read(Path(pattern), radiation, scan, axis)
+        own = None if isinstance(pattern, Pattern) else settings().monochromator  # of files, as for the wavelength
+        measured = replace(measured, radiation=monochromated(measured.radiation, monochromator, own))
 
     def asked(cell: Cell, peaks: Peaks, count: int, clock: Stage = clock) -> tuple[np.ndarray, list[Proposal]]:
         return ask_network(
@@ -134,10 +138,14 @@ def solve(
                 ),
                 mapped,
             )
-        measured = replace(measured, radiation=tube.radiation) if tube else measured
+        if tube:
+            taken = replace(tube.radiation, polarisation=measured.radiation.polarisation)
+            measured = replace(measured, radiation=taken)
     with clock("peaks"):
         peaks = peaks or find_peaks(measured)
-        measured = replace(measured, radiation=peaks.radiation)
+        remark = kalpha2_remark(measured.radiation, peaks.radiation)
+        remarks = (*measured.remarks, remark) if remark else measured.remarks
+        measured = replace(measured, radiation=peaks.radiation, remarks=remarks)
     with clock("indexing"):
         cells = _cells(peaks, system, cell, mapped)
 

@@ -24,6 +24,8 @@ def test_file_then_environment(config: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert module.settings().wavelength == "CoKa"
     monkeypatch.setenv("CRYSTALNET_WAVELENGTH", "MoKa")
     assert module.settings().wavelength == "MoKa"
+    config.write_text('monochromator = "graphite"\n')
+    assert module.settings().monochromator == "graphite"
 
 
 @pytest.mark.parametrize("content", ["wavelength = [1, 2]\n", "colour = 3\n", "wavelength =\n"])

@@ -7,6 +7,7 @@ Here one smooth width law, learned from the strong lines, serves detection and f
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from crystalnet.records import InputError, Pattern, Peaks, Radiation
+from crystalnet.xrd.radiation import with_kalpha2
 
 MIN_PEAKS = 3  # fluorite shows no more between 5° and 65°; fewer lines determine no cell
 DETECTION = 4.5  # sigma in a matched filter: a pattern offers some 10³ independent places for a 3σ accident
@@ -29,6 +31,10 @@ PROFILE_ERROR = 0.02  # of the intensity, added to the esd in fits: strong lines
 RESOLUTION = 0.5  # FWHM: closer lines are one
 MAX_BLOCK = 10  # lines fitted together
 FIT_STEPS = 50  # of a block; the slowest of the measured patterns' ends after 32
+# |ln| of the misfits without and with Kα2: twice the misfit. Of 127 measured doublets whose lines can tell none lies
+# below −0.7, of 136 with Kα2 taken off by Rachinger's method none above 0.1; overlaps and odd profiles do less.
+CLEAR = 0.7
+TELLING = 2  # lines that must agree before what was said is overruled
 WIDTH_RANGE = (0.3, 2.5)  # of the width law: narrower is a spike, broader a hump
 _LN2 = np.log(2.0)
 
@@ -36,8 +42,10 @@ _LN2 = np.log(2.0)
 def find_peaks(pattern: Pattern) -> Peaks:
     """The Bragg lines of a pattern, at their Kα1 positions, with integrated areas (Kα1 + Kα2) and widths.
 
-    Where the radiation leaves Kα2 open (`kalpha2_known=False`) the high-angle lines decide, and the Peaks carry the
-    decided Radiation. Raises InputError where fewer than 3 lines stand out of the noise.
+    The high-angle lines decide whether Kα2 is there: where the radiation leaves it open (`kalpha2_known=False`), and
+    where they clearly contradict what was said of a tube (Kα2 stripped, a monochromator nobody mentioned). The Peaks
+    carry the decided Radiation; `kalpha2_remark` puts a contradiction into words. Raises InputError where fewer than 3
+    lines stand out of the noise.
 
     >>> from crystalnet.xrd.reader import read_pattern
     >>> peaks = find_peaks(read_pattern("examples/Zr3Sb4Pt3.xy"))
@@ -48,11 +56,7 @@ def find_peaks(pattern: Pattern) -> Peaks:
     search = _Search(pattern, background)
     if len(search.two_theta) < MIN_POINTS:
         raise _too_few(pattern, 0)
-    radiation = pattern.radiation
-    if not radiation.kalpha2_known:
-        radiation = replace(radiation, kalpha2_known=True)
-        if not _has_kalpha2(search, radiation):
-            radiation = replace(radiation, lines=radiation.lines[:1])
+    radiation = _decided(search, pattern.radiation)
     lines = search.run(radiation)
     # Without the lines just found the background shows itself, under them and where it rises steeply.
     background = _background(pattern.two_theta, pattern.intensity - search.model(lines, radiation, pattern.two_theta))
@@ -441,16 +445,47 @@ def _fit_block(
     return _Lines(position, area[:m], fwhm, eta, significance[:m]), chi2
 
 
-def _has_kalpha2(search: _Search, radiation: Radiation) -> bool:
-    """Do the lines whose Kα2 would stand clear of Kα1 fit better with it? True where none can tell: tubes have it."""
-    single = replace(radiation, lines=radiation.lines[:1])
-    lines = search.fit(search.candidates(search.net, None, radiation), radiation)
+def kalpha2_remark(said: Radiation, decided: Radiation) -> str | None:
+    """What the user must know where the lines contradict the radiation said; None where they do not.
+
+    said: of the Pattern before `find_peaks`; decided: of its Peaks.
+    """
+    if not said.kalpha2_known or len(said.lines) == len(decided.lines):
+        return None
+    if len(decided.lines) == 1:
+        return (
+            f"Kα2 ({said.lines[1][0]:.4f} Å) was said to be in the beam, but the lines show none: it was stripped from"
+            f" the data or kept off by a monochromator. Kα1 alone ({decided.wavelength:.4f} Å) was used."
+        )
+    return (
+        f"Kα1 alone ({said.wavelength:.4f} Å) was said, but the lines show Kα2 beside it: both were used"
+        f" ({decided.lines[1][0]:.4f} Å at {decided.lines[1][1] / decided.lines[0][1]:g} of Kα1)."
+    )
+
+
+def _decided(search: _Search, said: Radiation) -> Radiation:
+    """With Kα2 or without it, as the lines say; as was said, else with it (tubes have it), where none can tell."""
+    doublet = said if len(said.lines) > 1 else with_kalpha2(said)
+    if doublet is None:  # no tube's
+        return replace(said, kalpha2_known=True)
+    doublet = replace(doublet, kalpha2_known=True)
+    single = replace(doublet, lines=doublet.lines[:1])
+    gains = _kalpha2_gains(copy(search), single, doublet)  # a copy: the widths it learns are its own
+    gain = float(np.median(gains)) if len(gains) >= (TELLING if said.kalpha2_known else 1) else 0.0
+    if len(said.lines) > 1:
+        return single if gain < -CLEAR else doublet
+    return doublet if gain > CLEAR else single
+
+
+def _kalpha2_gains(search: _Search, single: Radiation, doublet: Radiation) -> list[float]:
+    """ln of the misfits without and with Kα2, of up to ten lines whose Kα2 would stand clear of their Kα1."""
+    lines = search.fit(search.candidates(search.net, None, doublet), doublet)
     search.learn_widths(lines)
-    split = _split(lines.position, radiation)
+    split = _split(lines.position, doublet)
     width = search.fwhm(lines.position)
     contrast = np.interp(lines.position, search.two_theta, search.net / search.sigma)
     telling = np.where((contrast > 10) & (split > 0.4 * width), np.minimum(contrast, 50) * split / width, 0)
-    gains = []
+    gains: list[float] = []
     for i in np.argsort(telling)[::-1][:10]:
         if telling[i] == 0:
             break
@@ -462,6 +497,6 @@ def _has_kalpha2(search: _Search, radiation: Radiation) -> bool:
             continue
         area = np.atleast_1d(y.max() * width[i])
         start = _Lines(np.array([top]), area, width[[i]], np.array([0.5]), np.zeros(1))
-        without, with_it = (_fit_block(x, y, sigma, start, model)[1] for model in (single, radiation))
-        gains.append(np.log(without / with_it))
-    return not gains or float(np.median(gains)) > -0.7  # e^0.7: twice the misfit; overlaps and odd profiles do less
+        without, with_it = (_fit_block(x, y, sigma, start, model)[1] for model in (single, doublet))
+        gains.append(float(np.log(without / with_it)))
+    return gains

@@ -15,12 +15,14 @@ import numpy as np
 
 from crystalnet.records import InputError, Pattern, Radiation, short_reason
 from crystalnet.xrd.formats import FORMATS, other_by_content, other_by_name, refusal
+from crystalnet.xrd.header import radiation_of_xml
 from crystalnet.xrd.radiation import WAVELENGTH_RANGE, assumed_cu
 from crystalnet.xrd.scans import Axis, Listed, Scan, chosen
 from crystalnet.xrd.text_table import EXPORT, MIN_POINTS, read_table
-from crystalnet.xrd.vendor import BINARY, TEXT_TABLES, known_format, read_vendor, without_kalpha2
+from crystalnet.xrd.vendor import BINARY, TEXT_TABLES, known_format, read_vendor
 
 MAX_BYTES = 200_000_000  # a long scan is 5 MB; an area-detector image is not a pattern
+SAME_WAVELENGTH = 0.01  # relative: two tubes differ by 5% at least
 MIN_SPAN = 5.0  # degrees 2θ: less cannot hold the lines that indexing needs
 LEAST_MAXIMUM = 1e-30  # of the intensities, and the inverse the largest: further off their squares are 0 or infinite
 AXES = ("auto", "two-theta", "q", "d")
@@ -62,7 +64,7 @@ def read_pattern(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the libraries' remarks on oddities; what matters is checked below
             taken, remarks = chosen(path.name, _scans(path, raw, axis), scan)
-            told = radiation or taken.radiation
+            told = _given(radiation, taken.radiation)
             if axis == "auto" and not taken.axis_named:
                 remarks += _asked(path.name, taken, told is None)
             elif axis != "auto":
@@ -187,7 +189,9 @@ def _scans(path: Path, raw: bytes, axis: str) -> list[Listed]:
 
 
 def _panalytical(one: Listed, text: str) -> Scan:
-    return without_kalpha2(one.load(), text)
+    """With the monochromator and the anode that rietx leaves out."""
+    scan = one.load()
+    return replace(scan, radiation=radiation_of_xml(text) or scan.radiation)
 
 
 def _table(path: Path, text: str, axis: str) -> list[Listed]:
@@ -223,6 +227,14 @@ def _asked(name: str, scan: Scan, assumed: bool) -> tuple[str, ...]:
     if assumed:
         raise InputError(f"{name}: {what}, or --axis two-theta with --wavelength")
     return (f"{what[0].upper()}{what[1:]} if it is. It was read as 2θ.",)
+
+
+def _given(given: Radiation | None, told: Radiation | None) -> Radiation | None:
+    """The radiation given, else the file's. A wavelength given leaves the file's monochromator where it is."""
+    if given is None or told is None or given.polarisation != 1.0:
+        return given or told
+    same_tube = abs(given.wavelength / told.wavelength - 1) < SAME_WAVELENGTH
+    return replace(given, polarisation=told.polarisation) if same_tube and told.polarisation else given
 
 
 def _any_radiation(scan: Scan) -> Radiation:

@@ -3,7 +3,6 @@ for what rietx declines. What they complain of is told in our words."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -137,12 +136,3 @@ def _refused(path: Path, known: str | None, error: Exception) -> InputError:
     if other is not None:
         return refusal(path.name, other)
     return InputError(f"{path.name}: is in no format known here; {EXPORT}, or convert it with PowDLL")
-
-
-def without_kalpha2(scan: Scan, text: str) -> Scan:
-    """A PANalytical file that was measured behind a Kα1 monochromator says so in an attribute rietx leaves out."""
-    at = text.find("usedWavelength")
-    tag = text[at : at + 300].partition(">")[0].lower().replace("-", "").replace(" ", "") if at >= 0 else ""
-    if 'intended="kalpha1"' in tag and scan.radiation is not None:
-        return replace(scan, radiation=replace(scan.radiation, lines=scan.radiation.lines[:1], kalpha2_known=True))
-    return scan

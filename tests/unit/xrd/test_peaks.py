@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from crystalnet.records import InputError, Pattern, Radiation
-from crystalnet.xrd.peaks import find_peaks
+from crystalnet.xrd import peaks as module
+from crystalnet.xrd.peaks import find_peaks, kalpha2_remark
 from crystalnet.xrd.radiation import assumed_cu, parse_wavelength
 from crystalnet.xrd.reader import counting_esd, read_pattern
 
@@ -71,6 +72,63 @@ def test_the_data_decide_on_kalpha2(source, doublet, fwhm):
 def test_broad_lines_leave_the_doublet():
     pattern, _ = synthetic(parse_wavelength("CuKa"), fwhm=1.2, background=20)
     assert len(find_peaks(replace(pattern, radiation=assumed_cu())).radiation.lines) == 2
+
+
+@pytest.mark.parametrize("tube", ["Cu", "Co"])
+@pytest.mark.parametrize("fwhm", [0.07, 0.12, 0.15])
+@pytest.mark.parametrize("peak", [3000.0, 50_000.0])
+@pytest.mark.parametrize(("measured", "said"), [("Ka", "Ka"), ("Ka", "Ka1"), ("Ka1", "Ka"), ("Ka1", "Ka1")])
+def test_clear_lines_overrule_what_was_said_and_only_then(tube, fwhm, peak, measured, said):
+    pattern, truth = synthetic(parse_wavelength(tube + measured), fwhm=fwhm, peak=peak)
+    told = parse_wavelength(tube + said)
+    peaks = find_peaks(replace(pattern, radiation=told))
+    assert peaks.radiation.lines == parse_wavelength(tube + measured).lines
+    remark = kalpha2_remark(told, peaks.radiation)
+    assert (remark is not None) is (measured != said)
+    if remark:
+        assert "\n" not in remark and "Kα2" in remark and f"{told.wavelength:.4f}" in remark
+    strong = AREAS[: len(truth)] > 5
+    near = np.abs(peaks.two_theta[:, None] - truth[None]).min(0)
+    assert near[(truth < 89) & strong].max() < 0.01
+
+
+@pytest.mark.parametrize(("measured", "said"), [("CuKa", "CuKa1"), ("CuKa1", "CuKa")])
+def test_what_was_said_holds_where_broad_lines_cannot_tell(measured, said):
+    pattern, _ = synthetic(parse_wavelength(measured), fwhm=1.2, background=20)
+    told = parse_wavelength(said)
+    found = find_peaks(replace(pattern, radiation=told)).radiation
+    assert found == told and kalpha2_remark(told, found) is None
+
+
+def test_one_line_alone_overrules_nobody(monkeypatch):
+    pattern, _ = synthetic(parse_wavelength("CuKa"))
+    told = parse_wavelength("CuKa")
+    for gains, lines in (([-3.0], 2), ([-3.0, -3.0], 1)):
+        monkeypatch.setattr(module, "_kalpha2_gains", lambda *_, gains=gains: gains)
+        assert len(find_peaks(replace(pattern, radiation=told)).radiation.lines) == lines
+    monkeypatch.setattr(module, "_kalpha2_gains", lambda *_: [-3.0])
+    assert len(find_peaks(replace(pattern, radiation=assumed_cu())).radiation.lines) == 1  # nobody said anything
+
+
+def test_a_rounded_wavelength_finds_what_the_tubes_name_finds():
+    pattern, _ = synthetic(parse_wavelength("CuKa"))
+    named, rounded = (find_peaks(replace(pattern, radiation=parse_wavelength(w))) for w in ("CuKa", "1.54"))
+    np.testing.assert_array_equal(named.two_theta, rounded.two_theta)
+    assert named.radiation == rounded.radiation
+
+
+def test_a_doublet_at_no_tube_is_no_kalpha2():
+    synchrotron = Radiation(((1.5406, 1.0),), polarisation=0.0)
+    pattern, _ = synthetic(parse_wavelength("CuKa"))
+    assert find_peaks(replace(pattern, radiation=synchrotron)).radiation == synchrotron
+
+
+def test_monochromator_and_assumption_survive_the_decision():
+    pattern, _ = synthetic(parse_wavelength("CuKa1"))
+    for said in (assumed_cu(), replace(parse_wavelength("CuKa"), polarisation=0.8)):
+        found = find_peaks(replace(pattern, radiation=said)).radiation
+        assert len(found.lines) == 1 and found.kalpha2_known
+        assert (found.assumed, found.polarisation) == (said.assumed, said.polarisation)
 
 
 def test_noise_and_background_are_no_lines():
@@ -142,6 +200,21 @@ def test_direct_beam_is_no_line():
     peaks = find_peaks(Pattern(x, y.astype(float), np.sqrt(np.maximum(y, 1)), pattern.radiation))
     assert peaks.two_theta.min() > 20
     assert len(peaks) >= len(truth) - 1
+
+
+def test_measured_doublets_are_left_alone(shared_data):
+    """Every sixth laboratory pattern with a documented doublet: none loses it, whether it was said or not."""
+    index = json.loads((shared_data / "index.json").read_text())
+    # The lines of these two show no Kα2, though their CIFs list it.
+    single = ("AlPO4_P63mc_593K", "LaTi2Al9O19")
+    lab = [r for r in index if r["kind"] == "lab" and len(r["radiation"]) == 2 and r["name"] not in single]
+    wrong = []
+    for record in lab[::6]:
+        pattern = read_pattern(shared_data / record["pattern"], parse_wavelength(record["wavelength"]))
+        for said in (pattern.radiation, replace(pattern.radiation, kalpha2_known=True)):
+            found = find_peaks(replace(pattern, radiation=said)).radiation
+            wrong += [record["name"]] * (len(found.lines) != 2)
+    assert not wrong
 
 
 @pytest.mark.parametrize("name", ["LaB6_660b_lab", "CeO2_674b_11BM", "RockJock_QUARTZ"])
