@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 import signal
 import socket
+import threading
+import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -29,7 +32,7 @@ from crystalnet.ops.film_decode import decoder_flop, reference_film_decode
 from crystalnet.processes import Team, together
 from crystalnet.progress import train_here
 from crystalnet.records import InputError
-from crystalnet.train import LAST, Report, check_devices, train
+from crystalnet.train import LAST, Report, check_devices, train, validate
 from crystalnet.training_log import TrainingLog
 
 # Float32: the bfloat16 products of half a batch round otherwise than those of the whole.
@@ -194,3 +197,96 @@ def test_the_operations_counted_are_those_that_torch_counts(preset: Config) -> N
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         reference_film_decode(points, decoder, film, torch.ones(2))
     assert decoder_flop(decoder, 10, 2, shared=not paper) == pytest.approx(counter.get_total_flops(), rel=0.01)
+
+
+def slow_validation(seconds: float) -> Callable[..., float]:
+    """Stands for the paper's, which takes minutes on a processor: so many seconds, in steps of a hundredth."""
+
+    def validate(network: torch.nn.Module, dataset: CrystalDataset, oracle: bool, **limits: Any) -> float:
+        end = min(time.monotonic() + seconds, limits.get("until") or math.inf)
+        while time.monotonic() < end:
+            time.sleep(0.01)
+        return 0.5
+
+    return validate
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("when", ["between epochs", "at the end"])
+def test_a_signal_stops_a_validation(
+    number: signal.Signals, when: str, dataset: CrystalDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(TINY, train=replace(TINY.train, epochs=2))
+    train(config, dataset, tmp_path / "whole")
+    with monkeypatch.context() as patched:
+        patched.setattr("crystalnet.train.validate", slow_validation(60))
+        if when == "between epochs":
+            patched.setattr("crystalnet.train.VALIDATION_SECONDS", -1)
+        saved = threading.Event()
+        save, began = Run.save, time.monotonic()
+
+        def save_and_signal(run: Run, path: Path) -> None:
+            save(run, path)
+            if not saved.is_set() and run.state.step == (STEPS if when == "between epochs" else 2 * STEPS):
+                saved.set()  # what is validated next has been saved
+                threading.Timer(0.3, os.kill, (os.getpid(), number)).start()
+
+        patched.setattr(Run, "save", save_and_signal)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, dataset, tmp_path / "parts")
+        assert saved.is_set() and time.monotonic() - began < 20
+    assert not (tmp_path / "parts" / "model.safetensors").exists()
+    train(config, dataset, tmp_path / "parts", resume=True)
+    assert (tmp_path / "parts" / "model.safetensors").exists() and rows(tmp_path / "parts")[-1]["ssim"] == "0.25"
+    one, two = (load_tensors(tmp_path / name / LAST)[0] for name in ("whole", "parts"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_a_kill_within_the_last_validation_costs_nothing_but_it(
+    dataset: CrystalDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(network: torch.nn.Module, dataset: CrystalDataset, oracle: bool) -> float:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("crystalnet.train.validate", killed)
+        with pytest.raises(ZeroDivisionError):
+            train(TINY, dataset, tmp_path)
+    monkeypatch.setattr(Run, "one_step", lambda *arguments: pytest.fail("a step was taken twice"))
+    model = train(TINY, dataset, tmp_path, resume=True)
+    assert load_tensors(model)[1]["validation"]["ssim"] == 0.25
+
+
+def test_validation_counts_in_the_minutes(
+    dataset: CrystalDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its time is foreseen and left; where it takes longer all the same, the clock ends it."""
+    asked: list[int] = []
+
+    def validate(network: torch.nn.Module, dataset: CrystalDataset, oracle: bool, crystals: int, until: float) -> float:
+        asked.append(crystals)
+        return slow_validation(60)(network, dataset, oracle, until=until)
+
+    monkeypatch.setattr("crystalnet.train.validate", validate)
+    monkeypatch.setattr("crystalnet.engine.Speed.seconds_of_map", lambda speed: 0.1 if speed.steps else 0.0)
+    minutes, began = 0.1, time.monotonic()
+    train(replace(TINY, train=replace(TINY.train, epochs=10**6)), dataset, tmp_path, max_minutes=minutes)
+    assert 60 * minutes - 1 < time.monotonic() - began < 60 * minutes + 5  # and what starting takes
+    assert asked == [4]  # a tenth of six seconds, at 0.13 s each
+    state = load_tensors(tmp_path / LAST)[1]["state"]
+    assert state["reserve"] == pytest.approx(0.52) and state["seconds"] == pytest.approx(60 * minutes, abs=1)
+
+
+def test_no_crystal_is_validated_after_the_time(dataset: CrystalDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # the real validation
+    decoded: list[int] = []
+    network = build_network(TINY).eval()
+    grid = network.density_grid
+
+    def density_grid(z: torch.Tensor) -> torch.Tensor:
+        decoded.append(len(z))
+        return grid(z)
+
+    monkeypatch.setattr(network, "density_grid", density_grid)
+    assert -1 <= validate(network, dataset, until=time.monotonic() - 1) <= 1 and decoded == [1]
+    assert -1 <= validate(network, dataset, oracle=True, crystals=3) <= 1 and decoded == [1] + [1] * 6
