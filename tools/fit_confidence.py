@@ -36,8 +36,8 @@ SHARES = {
 }
 # What the user says, as shares of the patterns.
 UNSAID, MISSAID = 0.2, 0.05  # wavelength not said; another tube's said
-FORMULA, NOTHING = 0.35, 0.05  # formula given; neither elements nor formula (else the elements)
-EXCHANGED, MISSING, ADDED = 0.12, 0.06, 0.04  # an element named wrongly, one forgotten, one too many
+FORMULA, NOTHING = 0.45, 0.05  # formula given; neither elements nor formula (else the elements)
+EXCHANGED, MISSING, ADDED = 0.25, 0.06, 0.04  # elements named wrongly (one, or all), one forgotten, one too many
 UNKNOWN_TYPE = 0.3  # the catalogue does not have the type
 TUBES = ("CuKa", "CuKa", "CuKa", "CuKa1", "MoKa", "CoKa", "FeKa", "CrKa")
 MARCH = (0.6, 1.5)  # pressed powders; MnO2, carbonates and hydroxides are worse still
@@ -68,7 +68,20 @@ def crystals(data: Path, count: int) -> list[tuple[int, dict[str, Any]]]:
         records = _known(data, system) if kind == "known" else _decorated(system, round(count * share))
         picks = rng.permutation(len(records))[: round(count * share)]
         chosen += [(1000 * len(chosen) + int(i), records[i]) for i in picks]
-    return [chosen[i] for i in rng.permutation(len(chosen))]
+    return [chosen[i] for i in rng.permutation(len(chosen)) if _sound(chosen[i][1])]
+
+
+def _sound(record: dict[str, Any]) -> bool:
+    """Whether the volume is one that relaxed crystals have: the generator's bounds are wider, and known crystals under
+    pressure, or without their hydrogen, are outside.
+    """
+    from crystalnet.confidence import VOLUME_RANGE
+    from crystalnet.data.records_file import structure_of
+    from crystalnet.ranking import volume_ratio
+    from crystalnet.records import AtomSites
+
+    ratio = volume_ratio(AtomSites.from_structure(structure_of(record)))
+    return ratio is None or VOLUME_RANGE[0] < ratio < VOLUME_RANGE[1]
 
 
 def _known(data: Path, system: str) -> list[dict[str, Any]]:
@@ -130,10 +143,11 @@ def case(record: dict[str, Any], structure: Any, impurity: Any, seed: int) -> Ca
     fate, said = rng.random(), "right"
     if fate < EXCHANGED:
         swap = _similar_elements(list(names), rng)
-        one = str(rng.choice(list(names)))
-        if swap[one] not in names:
-            said = "exchanged"
-            amounts = {swap[one] if e == one else e: n for e, n in amounts.items()}
+        one = {str(rng.choice(list(names)))}
+        wrong = set(names) if rng.random() < 0.5 else one
+        named = {swap[e] if e in wrong else e: n for e, n in amounts.items()}
+        if len(named) == len(amounts) and set(named) != set(amounts):
+            said, amounts = "exchanged", named
     elif fate < EXCHANGED + MISSING and len(names) > 1:
         said = "missing"
         del amounts[str(rng.choice(list(names)))]
