@@ -249,11 +249,11 @@ def fitted(x: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, float]:
 
 def fit(files: list[Path], figure: Path | None, out: Path) -> None:
     """Fit all candidates, judge the first ones by weights fitted without their crystal."""
-    from crystalnet.confidence import FEATURES, THRESHOLD, calibration_error
+    from crystalnet.confidence import CONTRADICTED, THRESHOLD, WEIGHED, calibration_error
 
     answers = [json.loads(line) for file in files for line in file.open()]
     rows = [(i, k, c) for i, a in enumerate(answers) for k, c in enumerate(a["candidates"])]
-    x = np.array([[c["evidence"][name] for name in FEATURES] for _, _, c in rows])
+    x = np.array([[c["evidence"][name] for name in WEIGHED] for _, _, c in rows])
     right = np.array([c["right"] for _, _, c in rows])
     crystal, rank = np.array([i for i, _, _ in rows]), np.array([k for _, k, _ in rows])
     held_out = np.zeros(len(rows))
@@ -261,11 +261,13 @@ def fit(files: list[Path], figure: Path | None, out: Path) -> None:
         test = crystal % FOLDS == fold
         weights, constant = fitted(x[~test], right[~test])
         held_out[test] = 1 / (1 + np.exp(-(x[test] @ weights + constant)))
+    contradicted = np.array([c["evidence"]["contradicted"] > 0 for _, _, c in rows])
+    held_out[contradicted] = np.minimum(held_out[contradicted], CONTRADICTED)
     first = rank == 0
     error, diagram = calibration_error(held_out[first], right[first])
     weights, constant = fitted(x, right)
     answered, correct = int(first.sum()), int(right[first].sum())
-    named = dict(zip(FEATURES, (round(float(w), 4) for w in weights), strict=True))
+    named = dict(zip(WEIGHED, (round(float(w), 4) for w in weights), strict=True))
     document = {
         "fitted_on": f"{len(answers)} simulated patterns, {answered} with an answer, {correct} right",
         "expected_calibration_error": round(error, 3),

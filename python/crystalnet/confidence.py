@@ -21,6 +21,7 @@ from crystalnet.xrd.indexing import line_positions
 THRESHOLD = 0.5  # below, "no confident match"
 VOLUME_RANGE = (0.65, 1.75)  # of the expected volume: 98% of 1,100 crystals; beyond, wavelength or elements are wrong
 BINS = 6  # of the reliability diagram: a few hundred answers fill no more
+CONTRADICTED = 0.45  # most that a candidate is believed whose volume says that wavelength or elements are wrong
 MANY_TIMES = 3.0  # a rival's score this many times the candidate's says no more
 FEATURES = {
     "log_excess": "ln of the profile Rwp without the share of noise",
@@ -38,6 +39,8 @@ FEATURES = {
     "wavelength": "ln(score with the next best tube / own score), at most 2; 2 where the wavelength was said",
     "formula_given": "the user gave the formula",
 }
+
+WEIGHED = tuple(name for name in FEATURES if name != "contradicted")  # by the regression
 
 
 def evidence(
@@ -101,10 +104,11 @@ def _weights() -> dict[str, float]:
 
 
 def probability(found: dict[str, float]) -> float:
-    """Calibrated probability that the candidate with this evidence is right."""
+    """Calibrated probability that the candidate with this evidence is right, at most CONTRADICTED where that applies."""
     weights = _weights()
-    logit = weights["constant"] + sum(weights[name] * value for name, value in found.items())
-    return 1 / (1 + math.exp(-min(max(logit, -30.0), 30.0)))
+    logit = weights["constant"] + sum(weights[name] * found[name] for name in WEIGHED)
+    p = 1 / (1 + math.exp(-min(max(logit, -30.0), 30.0)))
+    return min(p, CONTRADICTED) if found["contradicted"] else p
 
 
 def calibration_error(p: np.ndarray, right: np.ndarray) -> tuple[float, list[tuple[float, float, int]]]:
