@@ -104,7 +104,7 @@ def _weights() -> dict[str, float]:
 
 
 def probability(found: dict[str, float]) -> float:
-    """Calibrated probability that the candidate with this evidence is right, at most CONTRADICTED where that applies."""
+    """Calibrated probability that the candidate with this evidence is right; at most CONTRADICTED where it is that."""
     weights = _weights()
     logit = weights["constant"] + sum(weights[name] * found[name] for name in WEIGHED)
     p = 1 / (1 + math.exp(-min(max(logit, -30.0), 30.0)))

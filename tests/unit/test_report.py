@@ -131,7 +131,9 @@ def solution(*candidates: Candidate, assumed: bool = False, warnings: tuple[str,
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
     out = tmp_path_factory.mktemp("report") / "salt.crystalnet"
-    found = solution(rock_salt(), rock_salt(("Na", "X"), "catalogue", float("nan")), assumed=True)
+    found = solution(
+        rock_salt(), rock_salt(("Na", "X"), "catalogue", float("nan")), assumed=True, warnings=("Cu Kα was assumed.",)
+    )
     return out, write_solution(found, out)
 
 
@@ -153,7 +155,7 @@ def test_folder_and_solution_json(written: tuple[Path, dict]) -> None:
         *("candidate-1.cif", "candidate-2.cif", "candidate-1.cube", "candidate-2.cube"),
     }
     assert json.loads((out / "solution.json").read_text()) == content
-    assert list(content) == ["crystalnet", "model", "given", "pattern", "candidates", "seconds", "files"]
+    assert list(content) == ["crystalnet", "model", "given", "pattern", "candidates", "seconds", "warnings", "files"]
     assert set(content["files"]) == names - {"solution.json"}
     assert set(content["given"]) == {
         "elements",
@@ -170,7 +172,7 @@ def test_folder_and_solution_json(written: tuple[Path, dict]) -> None:
     first, second = content["candidates"]
     assert set(first) == {
         *("rank", "source", "formula", "space_group", "lattice", "sites"),
-        *("rwp", "score", "confidence", "cif", "density"),
+        *("rwp", "refinement_failed", "score", "confidence", "cif", "density"),
     }
     assert first["lattice"] == {"a": A, "b": A, "c": A, "alpha": 90.0, "beta": 90.0, "gamma": 90.0}
     assert first["sites"][0] == {

@@ -125,6 +125,7 @@ def solution_json(solution: Solution) -> dict[str, Any]:
         },
         "candidates": [_candidate_json(rank, c) for rank, c in enumerate(solution.candidates, start=1)],
         "seconds": dict(solution.seconds),
+        "warnings": list(solution.warnings),
     }
     plain: dict[str, Any] = _plain(content)
     return plain
@@ -144,6 +145,7 @@ def _candidate_json(rank: int, candidate: Candidate) -> dict[str, Any]:
         "lattice": lattice_parameters(candidate.conventional.lattice),
         "sites": sites,
         "rwp": candidate.fit.rwp,
+        "refinement_failed": candidate.fit.failure,
         "score": candidate.score,
         "confidence": candidate.confidence,
         "cif": f"candidate-{rank}.cif",

@@ -271,14 +271,6 @@ def _body(solution: Solution, content: Mapping[str, Any], views: Sequence[View])
 
 def _warnings(solution: Solution, content: Mapping[str, Any], views: Sequence[View]) -> list[str]:
     found = list(dict.fromkeys(solution.warnings))
-    given = content["given"]
-    if given["wavelength_assumed"] and not any("assumed" in text for text in found):
-        value = _number(given["wavelength_angstrom"], 6)
-        found.insert(
-            0,
-            f"The file does not say the wavelength. Cu Kα ({value} Å) was assumed; if that is wrong, every"
-            " length below is wrong too. Give the right one with --wavelength.",
-        )
     for entry, shown in zip(content["candidates"], views, strict=True):
         if not shown.overlay:
             found.append(
