@@ -46,6 +46,7 @@ IMPURITY = 0.5, 0.06  # share of samples that hold a second phase, and the large
 STEEP = 0.15, 4.0  # share of patterns with air scatter at low angle, and its largest height over the strongest line
 SPREAD = 0.1  # sd of ln(volume) that decorated crystals are given beyond the generator's, whose rule we also judge by
 MOST_SITES = 60  # atoms in the primitive cell; a laboratory pattern of more is no test of this program
+FITTED = 2  # candidates of each pattern: those further down are wrong so plainly that they outvote what tells the first
 PENALTY = 1.0  # ridge on standardised weights: a dozen features, a few hundred crystals
 FOLDS = 5
 
@@ -248,11 +249,11 @@ def fitted(x: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def fit(files: list[Path], figure: Path | None, out: Path) -> None:
-    """Fit all candidates, judge the first ones by weights fitted without their crystal."""
+    """Fit the first candidates, judge the very first by weights fitted without their crystal."""
     from crystalnet.confidence import CONTRADICTED, THRESHOLD, WEIGHED, calibration_error
 
-    answers = [json.loads(line) for file in files for line in file.open()]
-    rows = [(i, k, c) for i, a in enumerate(answers) for k, c in enumerate(a["candidates"])]
+    answers = list({a["seed"]: a for file in files for a in map(json.loads, file.open())}.values())
+    rows = [(i, k, c) for i, a in enumerate(answers) for k, c in enumerate(a["candidates"][:FITTED])]
     x = np.array([[c["evidence"][name] for name in WEIGHED] for _, _, c in rows])
     right = np.array([c["right"] for _, _, c in rows])
     crystal, rank = np.array([i for i, _, _ in rows]), np.array([k for _, k, _ in rows])
