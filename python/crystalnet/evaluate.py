@@ -218,7 +218,7 @@ class Evaluation:
         self.made_of = structures, options, model, score_cifs, retrieval_data
         self.options = options
         self.targets = read_targets(structures, options.system, options.split, options.limit, options.seed)
-        self.own_model = model
+        self.own_models = {options.system: model} if model else {}  # another system's cells are the package's model's
         self.model_file = Path(model) if model else shipped_model(options.system)
         self.model = load_model(self.model_file)
         if self.model.config.system != options.system:
@@ -396,7 +396,7 @@ class Evaluation:
         if cell is None or asked.peaks is None:
             return guess_densities(self.model, *asked.vector(None), None, asked.told, asked.level, count, seed, mean)
         amounts = asked.told if asked.level == "formula" else None
-        network = model_for(cell.system, self.own_model)
+        network = model_for(cell.system, self.own_models)
         return ask_network(network, asked.peaks, cell, tuple(asked.told), amounts, count, seed, mean=mean)[0]
 
     def _solved(self, asked: Question) -> tuple[Solution | None, str | None]:
@@ -410,7 +410,7 @@ class Evaluation:
                 system="auto",
                 guesses=self.options.guesses,
                 seed=asked.seed,
-                model=self.own_model,
+                model=self.own_models,
                 candidates=self.options.candidates,
                 own_types=False,  # scores are the package's, whatever the user has fetched
                 peaks=asked.peaks,

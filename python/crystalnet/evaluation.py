@@ -60,13 +60,14 @@ def evaluate_files(
     else:
         for row, option in zip(rows, chosen, strict=True):
             evaluations[row] = Evaluation(structures, option, model_of(model, *row, alone=False), **shared)
+    several = table is not None or len(rows) > 1
     with workers(jobs or cpus(), threads=1) as mapped:
         for row, evaluation in evaluations.items():
             with bar(" ".join(row)) as progress:
-                name = ".".join((out.name, *(row if len(rows) > 1 else ()), "partial")) if out else ""
+                name = ".".join((out.name, *(row if several else ()), "partial")) if out else ""
                 # Finished rows wait for the others: what a kill leaves is gone on with.
                 journal = out.with_name(name) if out else None
-                runs[row] = evaluation.scores(journal, progress, mapped, keep=len(rows) > 1)
+                runs[row] = evaluation.scores(journal, progress, mapped, keep=several)
     if figures is not None:
         from crystalnet.evaluation_figures import write_figures
 
@@ -92,7 +93,7 @@ def evaluate_files(
         if table is not None:
             with replacing(out.with_suffix(".md")) as partial:
                 partial.write_text(tables.markdown(wanted, runs))
-        for row in rows if len(rows) > 1 else ():
+        for row in rows if several else ():
             out.with_name(".".join((out.name, *row, "partial"))).unlink(missing_ok=True)
     if figures is not None:
         print("\n".join(str(path) for path in paths))

@@ -54,6 +54,7 @@ SAME_VOLUME = 0.02  # cells nearer than this are one cell, refined
 SURE = 0.9  # confidence; below, a crystal in another cell is no reason to leave the likeliest one (SrLiAlF6, Mg3Hg)
 
 Progress = Callable[[str], None]
+Models = str | Path | Mapping[str, str | Path] | None  # one file, files by crystal system, or the package's
 Stage = Callable[[str], AbstractContextManager[None]]  # times what is done in it
 
 
@@ -72,7 +73,7 @@ def solve(
     cell: str | None = None,
     guesses: int = 5,
     seed: int = 0,
-    model: str | Path | None = None,
+    model: Models = None,
     candidates: str = "all",
     scan: int | None = None,
     axis: str = "auto",
@@ -88,6 +89,7 @@ def solve(
     wavelength: a name (CuKa, MoKa1, ...) or Å. monochromator: its crystal (graphite, Ge, ...) or 2θ in degrees.
     system: auto, cubic or trigonal. cell: "a", "a,c" or "a,alpha=55". scan: number of the scan in a file of several;
     axis: two-theta, q or d where the file does not say.
+    model: a file, or files by crystal system; the package's where there is none.
     guesses: latent samples, the first being the mean. candidates: "all" or "network" (no catalogue).
     own_types: the catalogue holds the structure types of the user's data sets too; without them an answer does not
     depend on what was fetched. without_type: a protostructure that the catalogue shall not know, to see what an answer
@@ -107,8 +109,8 @@ def solve(
     if candidates not in ("all", "network"):
         raise InputError(f"--candidates {candidates!r}: choose all or network")
     given = {"elements": list(symbols) if elements else None, "formula": formula, "system": _check_system(system)}
-    if model is not None:
-        _check_model(model, system)  # what is wrong with it is said before the work
+    if model is not None and not isinstance(model, Mapping):  # what is wrong with it is said before the work
+        model_for(_loaded_file(Path(model)).config.system if system == "auto" else system, model)
 
     with clock("reading"):
         radiation = None if wavelength is None else parse_wavelength(wavelength)
@@ -131,7 +133,7 @@ def solve(
         with clock("wavelength"):
             tube = likeliest_tube(
                 measured,
-                lambda lines: _cells(lines, system, cell, mapped)[:TUBE_CELLS],
+                lambda lines: _of_the_model(_cells(lines, system, cell, mapped), model)[:TUBE_CELLS],
                 (
                     lambda tried, lines: types_in(tried, lines, symbols),
                     lambda tried, lines: asked(tried, lines, 1, _unclocked)[1],
@@ -148,6 +150,9 @@ def solve(
         measured = replace(measured, radiation=peaks.radiation, remarks=remarks)
     with clock("indexing"):
         cells = _cells(peaks, system, cell, mapped)
+        if cells:
+            model_for(cells[0].system, model)  # the likeliest cell's must be there
+        cells = _of_the_model(cells, model)
 
     densities: dict[Cell, np.ndarray] = {}
     proposals: list[Proposal] = []
@@ -281,20 +286,30 @@ def _wavelength_lead(measured: Pattern, tube: Tube | None) -> float:
     return tube.lead if tube else 0.0
 
 
-def model_for(system: str, file: str | Path | None = None) -> Model:
-    """The network for a crystal system: the user's where it is of that system, else the package's."""
-    if file is not None:
-        own = _loaded_file(Path(file))
-        if own.config.system == system:
-            return own
-    return _loaded_file(shipped_model(system))
+def model_for(system: str, files: Models = None) -> Model:
+    """The network for a crystal system: the user's, or the package's where he has none for it.
+
+    InputError where the user's only file is of another system.
+    """
+    if isinstance(files, Mapping):
+        return _loaded_file(Path(files[system]) if system in files else shipped_model(system))
+    if files is None:
+        return _loaded_file(shipped_model(system))
+    model = _loaded_file(Path(files))
+    if model.config.system != system:
+        raise InputError(
+            f"--model {files}: is of the {model.config.system} system, but the cell is {system}; leave --model out,"
+            " or give one of that system"
+        )
+    return model
 
 
-def _check_model(file: str | Path, system: str) -> None:
-    """InputError where a model file cannot be used, or is not of the crystal system that the user asks for."""
-    trained = _loaded_file(Path(file)).config.system
-    if system not in ("auto", trained):
-        raise InputError(f"--model {file}: is of the {trained} system, not the {system} one; leave --model out")
+def _of_the_model(cells: list[Cell], files: Models) -> list[Cell]:
+    """The cells that there is a model for: all, or those of the system of the user's only file."""
+    if files is None or isinstance(files, Mapping):
+        return cells
+    trained = _loaded_file(Path(files)).config.system
+    return [cell for cell in cells if cell.system == trained]
 
 
 def _loaded_file(path: Path) -> Model:

