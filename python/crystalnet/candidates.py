@@ -84,6 +84,11 @@ def exchanged_misfit(sites: AtomSites, peaks: Peaks, cell: Cell) -> float:
     return float(screen.misfits(sites.frac_coords, groups, namings).min())
 
 
+def lines_screen(cell: Cell, lattice: np.ndarray, peaks: Peaks) -> _Screen:
+    """The pattern as atoms in a lattice (3, 3) Å of the indexed cell are held against it."""
+    return _Screen(lattice, cell.zero_shift, peaks)
+
+
 class _Screen:
     """A lattice (3, 3) Å held against a pattern, ready for any atoms in it.
 

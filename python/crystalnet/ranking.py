@@ -18,12 +18,14 @@ from crystalnet.data import prototypes
 from crystalnet.data.chemistry import charge_balances
 from crystalnet.pool import Map
 from crystalnet.records import AtomSites, Fit, Pattern, Peaks
+from crystalnet.xrd.holohedry import same_metric
 from crystalnet.xrd.refine import MAX_SHIFT, refine
 
 REFINED = 8  # proposals of the two sources that go on to profile refinement; a quarter as many more with X
 AT_ONCE = 2  # of them refined together: a laptop has two cores; the same with one, so that answers are the same
 SYMPREC = 0.02  # Å, symmetry of a proposal whose atoms were already moved onto their positions
 WORTH_REFINING = 0.35  # above the best misfit: intensities this much worse do not win by refinement
+ALIKE = 1.05  # fits that differ by less say nothing of two crystals whose cells have one metric
 SAME_RWP = 0.01  # refinements that ended in one crystal differ less in Rwp
 COMPLEXITY = 0.03  # of Rwp for each e-fold of atoms in the primitive cell: more atoms have more freedom to fit
 FREEDOM = 0.02  # of Rwp for each coordinate that symmetry leaves free: a subgroup always fits a little better
@@ -82,7 +84,23 @@ def ranked(proposals: Sequence[Proposal], pattern: Pattern, peaks: Peaks, mapped
             best.append(entry)
         else:
             best[same] = replace(best[same], sources=best[same].sources | entry.sources)
-    return best
+    return _cubic_first(best)
+
+
+def _cubic_first(ordered: list[Ranked]) -> list[Ranked]:
+    """Put a cubic crystal before one on hexagonal axes of the same metric that fits no better: the higher symmetry
+    explains the metric too, which the other has by chance.
+    """
+    order = list(range(len(ordered)))
+    for i, entry in enumerate(ordered):
+        if entry.proposal.cell.system == "cubic":
+            continue
+        for j, other in enumerate(ordered):
+            alike = other.fit.excess < ALIKE * entry.fit.excess and other.misfit < ALIKE * max(entry.misfit, 0.01)
+            if j > i and alike and same_metric(entry.proposal.cell, other.proposal.cell):
+                order.remove(j)
+                order.insert(order.index(i), j)
+    return [ordered[i] for i in order]
 
 
 def _promising(proposals: Sequence[Proposal]) -> Iterator[Proposal]:

@@ -15,8 +15,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from crystalnet.candidates import WELL_EXPLAINED, Proposal, catalogue_proposals, exchanged_misfit, network_proposals
+from crystalnet.candidates import (
+    WELL_EXPLAINED,
+    Proposal,
+    catalogue_proposals,
+    distinct,
+    exchanged_misfit,
+    network_proposals,
+)
 from crystalnet.checkpoint import Model, load_model, shipped_model
+from crystalnet.completion import completed
 from crystalnet.confidence import THRESHOLD, VOLUME_RANGE, evidence, probability
 from crystalnet.config import SYSTEMS
 from crystalnet.density.description import in_canonical_description, in_description_of
@@ -41,7 +49,7 @@ from crystalnet.records import (
 from crystalnet.settings import settings
 from crystalnet.tube import MOST_LEAD, Tube, likeliest_tube
 from crystalnet.xrd.holohedry import same_metric
-from crystalnet.xrd.indexing import cell_from_option, centrings, index_peaks
+from crystalnet.xrd.indexing import cell_from_option, centrings, hidden_lattices, index_peaks
 from crystalnet.xrd.peaks import find_peaks, kalpha2_remark
 from crystalnet.xrd.radiation import monochromated, parse_wavelength
 from crystalnet.xrd.reader import read_pattern
@@ -51,6 +59,7 @@ CELLS_TRIED = 4  # indexing's first cell is right nine times in ten; the others 
 REPORTED = 5  # candidates written
 TUBE_CELLS = 2  # tried with each tube where the wavelength was not said
 SAME_VOLUME = 0.02  # cells nearer than this are one cell, refined
+SEEN = 0.02  # misfit below which no faint line of a larger lattice asks for it (tilted octahedra: 0.05 without)
 SURE = 0.9  # confidence; below, a crystal in another cell is no reason to leave the likeliest one (SrLiAlF6, Mg3Hg)
 
 Progress = Callable[[str], None]
@@ -169,7 +178,14 @@ def solve(
         proposals += found
         least = min((p.misfit for p in proposals), default=1.0)
         explains = explains or (tried if least < WELL_EXPLAINED else None)
+    if explains and least > SEEN:
+        with clock("catalogue"):
+            proposals += [p for larger in hidden_lattices(explains) for p in types_in(larger, peaks, symbols)]
+            least = min(p.misfit for p in proposals)
     if cells and symbols and amounts is None:
+        with clock("completion"):
+            proposals += completed(distinct(proposals), peaks, symbols)
+            least = min((p.misfit for p in proposals), default=1.0)
         with clock("catalogue"):
             explained = explains is not None
             further = types_in(explains or cells[0], peaks, (*symbols, "X"))

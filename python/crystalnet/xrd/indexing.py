@@ -569,7 +569,7 @@ def _rate(lines: _Lines, system: str, centring: str, glide: str, state: np.ndarr
     return float(score), replace(cell, figure_of_merit=merit, n_indexed=found, n_lines=n)
 
 
-def _hidden(cell: Cell) -> list[Cell]:
+def hidden_lattices(cell: Cell) -> list[Cell]:
     """Larger lattices whose extra lines are faint when atoms scatter alike, or only the light ones differ.
 
     KCl (rock salt) looks primitive with half the edge; CsI (CsCl type), body-centred; an ordered fcc alloy,
@@ -595,7 +595,7 @@ def index_peaks(
     """Cells that explain the lines, best first; empty where no lattice of these systems does.
 
     systems: of "cubic" and "trigonal" (any lattice on hexagonal axes). limit: most cells returned.
-    Larger lattices whose extra lines may be too weak to be seen (see `_hidden`) follow in the list.
+    Larger lattices whose extra lines may be too weak to be seen (see `hidden_lattices`) follow in the list.
     mapped: the built-in map, or one over several processes.
 
     >>> from crystalnet.xrd.peaks import find_peaks
@@ -625,7 +625,7 @@ def _ranked(peaks: Peaks, systems: Sequence[str], limit: int, mapped: Map = map)
     rated += [_refined(lines, replace(cell, centring=other)) for cell in best for other in LATTICES[cell.system]]
     rated.sort(key=lambda item: -item[0])
     for _, cell in rated[:3]:
-        for larger in _hidden(cell):
+        for larger in hidden_lattices(cell):
             state = _refine(lines, larger.system, larger.centring, _state(larger))[0]
             rated.append(_rated(lines, larger.system, larger.centring, state))
     kept = _behind_simple_cubic(lines, _without_repeats(rated, limit))
@@ -709,7 +709,7 @@ def _behind_simple_cubic(lines: _Lines, ranked: list[tuple[float, Cell]]) -> lis
         first, second, third = (_strength_at(lines, cell, number) for number in (1, 2, 3))
         if first > LEADING and first > second > 0:
             edge = 2**0.5 * cell.a
-            likely = replace(cell, centring="I", a=edge, c=edge) if third > second else _hidden(cell)[0]
+            likely = replace(cell, centring="I", a=edge, c=edge) if third > second else hidden_lattices(cell)[0]
             ranked = sorted(ranked, key=lambda item: not (_same(item[1], likely)))
     return ranked
 
