@@ -7,9 +7,10 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from crystalnet.candidates import Proposal
-from crystalnet.ranking import SECOND_OPINION, VOLUME, Ranked, _score, _would_end_in
-from crystalnet.records import AtomSites, Cell, Fit
-from crystalnet.solver import _own_cell
+from crystalnet.checkpoint import shipped_model
+from crystalnet.ranking import SECOND_OPINION, VOLUME, Ranked, _cubic_first, _score, _would_end_in
+from crystalnet.records import AtomSites, Cell, Fit, InputError
+from crystalnet.solver import _own_cell, _rivals, model_for
 
 SALT = [[0, 0, 0], [0.5, 0.5, 0.5]]
 
@@ -57,3 +58,31 @@ def test_atoms_within_reach_of_a_good_refinement_are_not_refined_again():
     assert not _would_end_in(pyrite(0.40), replace(good, misfit=0.3))  # no good refinement
     broken = replace(pyrite(0.40), frac_coords=pyrite(0.40).frac_coords + 0.002 * np.eye(12, 3))
     assert not _would_end_in(broken, good)  # lower symmetry may fit better
+
+
+def test_of_two_crystals_with_a_cubic_metric_the_cubic_one_goes_first():
+    """TiS2 as defect spinel, and as layers in the rhombohedral cell with c/a = √24 that has its lines."""
+    layers = refined(pyrite(0.385), Cell("trigonal", "R", 3.47, 3.47 * 24**0.5))
+    spinel = refined(pyrite(0.385), Cell("cubic", "F", 3.47 * 8**0.5, 3.47 * 8**0.5))
+    other = refined(pyrite(0.385), Cell("cubic", "P", 5.0, 5.0))
+    assert [r.proposal.cell for r in _cubic_first([layers, other, spinel])] == [
+        r.proposal.cell for r in (spinel, layers, other)
+    ]
+    worse = replace(spinel, fit=replace(spinel.fit, rwp=0.2))
+    assert _cubic_first([layers, worse])[0] is layers
+
+
+def test_a_cell_of_the_same_metric_is_tried_beside_one_that_explains():
+    cubic, layers = Cell("cubic", "F", 10.8, 10.8), Cell("trigonal", "R", 10.8 / 8**0.5, 10.8 * 3**0.5)
+    same_lattice = Cell("trigonal", "R", 10.8 / 2**0.5, 10.8 * 3**0.5)
+    assert _rivals(layers, cubic) and _rivals(cubic, layers) and _rivals(cubic, same_lattice)
+    assert not _rivals(same_lattice, cubic) and not _rivals(Cell("cubic", "P", 5.4, 5.4), cubic)
+
+
+@pytest.mark.parametrize(("system", "other"), [("cubic", "trigonal"), ("trigonal", "cubic")])
+def test_models_by_crystal_system(system: str, other: str):
+    own = shipped_model(system)
+    assert model_for(system, own).config.system == system
+    assert model_for(other, {system: own}).config.system == other
+    with pytest.raises(InputError, match=f"is of the {system} system, but the cell is {other}"):
+        model_for(other, own)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from crystalnet.config import PAPER, PRESETS, SMALL, Config, ModelConfig
+from crystalnet.config import PAPER, PRESETS, SMALL, Config, ModelConfig, preset
 from crystalnet.model.losses import kl, l1
 from crystalnet.model.network import Latents, PaperNetwork, build_network
 from crystalnet.records import InputError
@@ -108,3 +108,21 @@ def test_config_survives_json_and_refuses_nonsense() -> None:
         ModelConfig(architecture="transformer")
     with pytest.raises(InputError, match="colour"):
         Config.from_dict(SMALL.to_dict() | {"train": {"colour": 1}})
+
+
+def test_the_paper_preset_is_the_published_protocol() -> None:
+    """Guo et al., Methods: 1500 epochs in four warm restarts, 1e-3 falling to 1e-6, 128 crystals × 10³ points."""
+    paper = preset("paper", "cubic")
+    train, model = paper.train, paper.model
+    assert (train.epochs, train.cycles, sum(train.cycles)) == (1500, (100, 200, 400, 800), 1500)
+    assert (train.learning_rate, train.final_rate) == (1e-3, 1e-6)
+    assert (train.batch, train.samples, train.kl_weight) == (128, 10, 0.05)
+    assert (train.weight_decay, train.warmup_steps, train.ema, train.bf16) == (0.0, 0, 0.0, False)
+    assert train.levels == (1.0, 0.0, 0.0, 0.0) and train.measured_like == 0.0
+    assert (model.architecture, model.latent, model.width, model.layers, model.frequencies) == (
+        "paper",
+        512,
+        512,
+        16,
+        128,
+    )
