@@ -42,7 +42,7 @@ def _with_an_orbit(parent: Proposal, peaks: Peaks, elements: Sequence[str]) -> I
     sites = parent.sites
     names, groups = np.unique(sites.species, return_inverse=True)
     screen = lines_screen(parent.cell, sites.lattice, peaks)
-    namings = [[*names.tolist(), element] for element in elements]
+    namings = [[*names.tolist(), element] for element in elements if element != "H"]  # no pattern shows where it is
     for orbit in _orbits(sites):
         if len(sites) + len(orbit) > MAX_ATOMS:
             continue

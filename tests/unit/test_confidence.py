@@ -1,9 +1,20 @@
 """Calibration: what the numbers mean."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from crystalnet.confidence import calibration_error
+from crystalnet.confidence import (
+    CONTRADICTED,
+    FEATURES,
+    THRESHOLD,
+    calibration_error,
+    evidence,
+    explained_share,
+    probability,
+)
+from crystalnet.records import AtomSites, Cell, Peaks, Radiation
 
 
 def test_calibration_error_is_zero_where_shares_equal_probabilities():
@@ -21,3 +32,92 @@ def test_calibration_error_weighs_bins_by_their_answers():
 
 def test_no_answers_have_no_error():
     assert calibration_error(np.zeros(0), np.zeros(0, bool)) == (0.0, [])
+
+
+CELL = Cell("cubic", "F", 5.64, 5.64, figure_of_merit=100.0, n_indexed=8, n_lines=8)
+SALT = AtomSites(CELL.primitive_lattice, ("Na", "Cl"), np.array([[0, 0, 0], [0.5, 0.5, 0.5]]))
+SOUND = {
+    "excess": 0.1,
+    "misfit": 0.05,
+    "score": 0.02,
+    "rival": 0.04,
+    "exchanged": 0.05,
+    "orbits": 2,
+    "volume_ratio": 1.1,
+}
+
+
+def lines(*foreign: tuple[float, float]) -> Peaks:
+    """Those of rock salt at Cu Kα1, equally strong, and foreign ones (2θ, area)."""
+    d = CELL.a / np.sqrt([3, 4, 8, 11, 12, 16, 19, 20])
+    own = [(2 * np.degrees(np.arcsin(1.5406 / 2 / x)), 1.0) for x in d]
+    two_theta, area = np.array(sorted([*own, *foreign])).T
+    nothing = np.zeros(0)
+    source = Radiation(((1.5406, 1.0),))
+    return Peaks(
+        two_theta, 1.5406 / 2 / np.sin(np.radians(two_theta / 2)), area, 0.1 + 0 * area, nothing, 10.0, 100.0, source
+    )
+
+
+def found(peaks: Peaks | None = None, sites: AtomSites = SALT, sources: tuple[str, ...] = ("network",), **changes):
+    told = {"cell": CELL, "formula_given": False, "wavelength_lead": 2.0} | SOUND | changes
+    return evidence(sites=sites, peaks=peaks or lines(), sources=set(sources), **told)
+
+
+def test_evidence_of_a_candidate():
+    plain = found()
+    assert set(plain) == set(FEATURES)
+    expected = {
+        **{"log_excess": np.log(0.1), "log_misfit": np.log(0.05), "lead": np.log(2), "log_merit": np.log(100)},
+        **{"explained": 1.0, "lines_per_atom": np.log(4), "exchange": 0.0, "agreed": 0.0, "balanced": 1.0},
+        **{"complete": 1.0, "volume": np.log(1.1), "contradicted": 0.0, "wavelength": 2.0, "formula_given": 0.0},
+    }
+    assert plain == pytest.approx(expected)
+    assert found(formula_given=True)["formula_given"] == 1.0
+    assert found(sources=("network", "catalogue"))["agreed"] == 1.0
+    assert found(exchanged=0.025)["exchange"] == pytest.approx(np.log(2))
+    assert found(exchanged=0.5)["exchange"] == 0.0  # another element suits worse
+    assert found(sites=replace(SALT, species=("Na", "X")))["complete"] == 0.0
+    assert found(sites=AtomSites(np.eye(3), ("Na",) * 3 + ("Cl",), np.zeros((4, 3))))["balanced"] == 0.0
+    assert found(rival=None)["lead"] == pytest.approx(np.log(3)) and found(rival=9.0)["lead"] == pytest.approx(
+        np.log(3)
+    )
+    assert found(rival=0.01)["lead"] == pytest.approx(-np.log(2))
+    assert found(volume_ratio=None)["volume"] == 0.5 and found(volume_ratio=None)["contradicted"] == 0.0
+    assert found(cell=replace(CELL, figure_of_merit=float("nan")))["log_merit"] == pytest.approx(np.log(20))
+    assert found(wavelength_lead=0.3)["wavelength"] == 0.3
+
+
+@pytest.mark.parametrize(("ratio", "contradicted"), [(0.6, 1.0), (0.7, 0.0), (1.7, 0.0), (1.8, 1.0)])
+def test_a_volume_that_no_such_atoms_have_is_not_believed(ratio: float, contradicted: float):
+    evident = found(volume_ratio=ratio, excess=0.02, misfit=0.01, formula_given=True)
+    assert evident["contradicted"] == contradicted
+    assert probability(evident) <= CONTRADICTED < THRESHOLD or not contradicted
+
+
+def test_intensity_off_the_lines_of_the_cell_is_not_explained():
+    assert explained_share(CELL, lines()) == 1.0
+    assert explained_share(CELL, lines((40.0, 2.0))) == pytest.approx(0.8)
+    assert explained_share(replace(CELL, a=5.0, c=5.0), lines()) < 0.3
+
+
+@pytest.mark.parametrize(
+    ("better", "worse"),
+    [
+        ({"excess": 0.05}, {"excess": 0.5}),
+        ({"exchanged": 0.05}, {"exchanged": 0.012}),
+        ({"volume_ratio": 1.0}, {"volume_ratio": 1.5}),
+        ({"rival": 0.06}, {"rival": 0.02}),
+        ({"wavelength_lead": 2.0}, {"wavelength_lead": 0.1}),
+        ({"sources": ("network", "catalogue")}, {"sources": ("network",)}),
+        ({"orbits": 2}, {"orbits": 12}),
+        ({"peaks": lines()}, {"peaks": lines((40.0, 1.0))}),
+    ],
+)
+def test_what_speaks_for_a_candidate_raises_its_probability(better, worse):
+    assert 0 < probability(found(**worse)) < probability(found(**better)) < 1
+
+
+def test_a_good_fit_is_believed_and_a_poor_one_is_not():
+    assert probability(found(sources=("network", "catalogue"), excess=0.04, misfit=0.02)) > 0.9
+    assert probability(found(excess=0.6, misfit=0.4, exchanged=0.2, rival=0.021, volume_ratio=1.6)) < 0.1
