@@ -178,7 +178,7 @@ def solve(
         proposals += found
         least = min((p.misfit for p in proposals), default=1.0)
         explains = explains or (tried if least < WELL_EXPLAINED else None)
-    if explains and least > SEEN:
+    if explains and least > SEEN and cell is None:  # who gives the cell knows its size
         with clock("catalogue"):
             proposals += [p for larger in hidden_lattices(explains) for p in types_in(larger, peaks, symbols)]
             least = min(p.misfit for p in proposals)
