@@ -21,9 +21,10 @@ from typing import Any
 
 import numpy as np
 
-# Share of the crystals. "decorated": types of the package with other elements. The networks were trained on cubic and
-# trigonal crystals: of these only compositions are taken that validated the training (`data.splits`), which are few
-# among the known ones; of the other systems, where any answer is wrong but a hexagonal one, all that may be trained on.
+# Share of the crystals. "decorated": types of the package with other elements; "random": random Wyckoff positions, of no
+# type that a network or the catalogue has seen. The networks were trained on cubic and trigonal crystals: of these only
+# compositions are taken that validated the training (`data.splits`), which are few among the known ones; of the other
+# systems, where any answer is wrong but a hexagonal one, all that may be trained on. Shares are of `--crystals`.
 SHARES = {
     ("cubic", "known"): 0.12,
     ("cubic", "decorated"): 0.24,
@@ -33,6 +34,8 @@ SHARES = {
     ("tetragonal", "known"): 0.08,
     ("orthorhombic", "known"): 0.07,
     ("monoclinic", "known"): 0.05,
+    ("cubic", "random"): 0.08,
+    ("trigonal", "random"): 0.17,
 }
 # What the user says, as shares of the patterns.
 UNSAID, MISSAID = 0.2, 0.05  # wavelength not said; another tube's said
@@ -66,7 +69,8 @@ def crystals(data: Path, count: int) -> list[tuple[int, dict[str, Any]]]:
     chosen: list[tuple[int, dict[str, Any]]] = []
     rng = np.random.default_rng(16)
     for (system, kind), share in SHARES.items():
-        records = _known(data, system) if kind == "known" else _decorated(system, round(count * share))
+        made = {"decorated": _decorated, "random": _random}
+        records = _known(data, system) if kind == "known" else made[kind](system, round(count * share))
         picks = rng.permutation(len(records))[: round(count * share)]
         chosen += [(1000 * len(chosen) + int(i), records[i]) for i in picks]
     return [chosen[i] for i in rng.permutation(len(chosen)) if _sound(chosen[i][1])]
@@ -116,6 +120,22 @@ def _decorated(system: str, count: int) -> list[dict[str, Any]]:
         if record and split_of(record["formula"]) == "validation":
             lattice = np.asarray(record["lattice"]) * np.exp(rng.normal(0, SPREAD) / 3)
             found.append({**record, "lattice": lattice.tolist(), "frac_coords": record["frac_coords"].tolist()})
+    return found
+
+
+def _random(system: str, count: int) -> list[dict[str, Any]]:
+    """Crystals with random Wyckoff positions whose compositions validated the training."""
+    from crystalnet.data.prototypes import random_crystal
+    from crystalnet.data.splits import split_of
+
+    found: list[dict[str, Any]] = []
+    number = 0
+    while len(found) < count:
+        number += 1
+        record = random_crystal(system, number, seed=160)
+        if record and split_of(record["formula"]) == "validation" and len(record["species"]) <= MOST_SITES:
+            found.append({**record, "type": None, "lattice": np.asarray(record["lattice"]).tolist()})
+            found[-1]["frac_coords"] = np.asarray(record["frac_coords"]).tolist()
     return found
 
 
