@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-# Share of the crystals. "decorated": types of the package with other elements; "random": random Wyckoff positions, of no
-# type that a network or the catalogue has seen. The networks were trained on cubic and trigonal crystals: of these only
+# Share of the crystals. "decorated": types of the package with other elements; "random": random Wyckoff positions, no
+# type that network or catalogue have seen. The networks were trained on cubic and trigonal crystals: of these only
 # compositions are taken that validated the training (`data.splits`), which are few among the known ones; of the other
 # systems, where any answer is wrong but a hexagonal one, all that may be trained on. Shares are of `--crystals`.
 SHARES = {
