@@ -18,7 +18,7 @@ from crystalnet.records import AtomSites, Peaks
 PARENTS = 4  # proposals, of the best, that may be completed
 SPACING = 0.5  # Å between the points tried; refinement moves an atom by as much
 SNAP = 0.75  # Å; images of a point nearer than this are one atom on a special position
-GAIN = 0.8  # of the parent's misfit: what explains the lines no better than this is noise
+GAIN = 0.6  # of the parent's misfit: a missing orbit halves it as a rule, texture and noise are fitted by any orbit
 PERFECT = 0.012  # misfit below which nothing is missing that could be seen
 MOST_ATOMS = 40  # of a parent's primitive cell: beyond, places are too many for a second
 SYMMETRY = 0.05  # Å; atoms of a proposal were moved onto their positions

@@ -45,7 +45,7 @@ def test_an_orbit_that_is_missing_is_found(crystal: AtomSites, cell: Cell, lost:
     parent = Proposal(poor, "catalogue", misfit(poor, peaks, cell), cell, "type")
     (answer,) = completed([parent], peaks, sorted(set(crystal.species)))
     assert matches(crystal.structure(), answer.sites.structure())
-    assert answer.misfit < 0.8 * parent.misfit and answer.source == "catalogue"
+    assert answer.misfit < 0.6 * parent.misfit and answer.source == "catalogue"
 
 
 def test_a_whole_crystal_is_left_alone() -> None:
