@@ -56,12 +56,8 @@ def salt(metal: str = "Na", a: float = 5.64) -> AtomSites:
 
 
 PYRITE = crystal("Pa-3", Lattice.cubic(5.42), ["Fe", "S"], [[0, 0, 0], [0.385, 0.385, 0.385]])
-WURTZITE = crystal(
-    "P6_3mc", Lattice.hexagonal(3.25, 5.207), ["Zn", "O"], [[1 / 3, 2 / 3, 0], [1 / 3, 2 / 3, 0.382]]
-)
-QUARTZ = crystal(
-    "P3_221", Lattice.hexagonal(4.913, 5.405), ["Si", "O"], [[0.4697, 0, 2 / 3], [0.4135, 0.2669, 0.7858]]
-)
+WURTZITE = crystal("P6_3mc", Lattice.hexagonal(3.25, 5.207), ["Zn", "O"], [[1 / 3, 2 / 3, 0], [1 / 3, 2 / 3, 0.382]])
+QUARTZ = crystal("P3_221", Lattice.hexagonal(4.913, 5.405), ["Si", "O"], [[0.4697, 0, 2 / 3], [0.4135, 0.2669, 0.7858]])
 LOOSE = AtomSites(
     np.array([[4.1, 0, 0], [0.4, 5.2, 0], [0.3, 0.7, 6.3]]),
     ("Na", "Cl", "O"),
