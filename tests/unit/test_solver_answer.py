@@ -14,8 +14,8 @@ import torch
 from crystalnet import solver
 from crystalnet.candidates import WELL_EXPLAINED, Proposal
 from crystalnet.checkpoint import Model
-from crystalnet.config import SMALL
 from crystalnet.confidence import THRESHOLD, VOLUME_RANGE, probability
+from crystalnet.config import SMALL
 from crystalnet.density.promolecule import GRID, promolecule_density
 from crystalnet.model.inputs import LEVELS
 from crystalnet.ranking import Ranked
