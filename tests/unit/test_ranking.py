@@ -31,10 +31,12 @@ from crystalnet.ranking import (
     _same_crystal,
     _score,
     _unlike,
+    _would_end_in,
     ranked,
     volume_ratio,
 )
 from crystalnet.records import AtomSites, Cell, Fit, Pattern, Peaks, Radiation
+from crystalnet.xrd.refine import MAX_SHIFT
 
 CELL = Cell("cubic", "F", 5.64, 5.64)
 SOURCE = Radiation(((1.5406, 1.0),))
@@ -261,3 +263,23 @@ def test_rhombohedral_crystals_come_on_hexagonal_axes() -> None:
     conventional = _conventional(primitive)
     assert conventional is not None and len(conventional) == 3
     assert np.allclose(np.linalg.norm(conventional.lattice, axis=1), [4.76, 4.76, 12.99], atol=1e-3)
+
+
+@pytest.mark.parametrize(("share", "spared"), [(0.9, True), (1.1, False)])
+def test_refinement_reaches_as_far_as_it_moves_atoms(share: float, spared: bool) -> None:
+    """Sulphur of pyrite moves along threefold axes: x by δ is √3·a·δ."""
+    moved = PYRITE.frac_coords.copy()
+    x = 0.385 + share * MAX_SHIFT / (math.sqrt(3) * 5.42)
+    moved[4:] += (x - 0.385) * np.sign(_nearest(PYRITE.frac_coords[4:], PYRITE.frac_coords[:4]))
+    good = Ranked(proposal(0.05, sites=PYRITE), fit(PYRITE), 0.05, 1.0, 0.1, frozenset())
+    assert _would_end_in(replace(PYRITE, frac_coords=moved % 1.0), good) is spared
+
+
+def _nearest(atoms: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """(n, 3) from the one of `others` that lies on the threefold axis of each atom, 0.385·√3 of an edge away."""
+    difference = atoms[:, None] - others
+    difference -= np.round(difference)
+    even = np.ptp(np.abs(difference), axis=2) < 1e-6
+    return np.array(
+        [d[e][np.argmin(np.abs(np.abs(d[e][:, 0]) - 0.385))] for d, e in zip(difference, even, strict=True)]
+    )

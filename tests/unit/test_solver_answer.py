@@ -451,6 +451,46 @@ def test_nothing_indexed_is_an_answer(stages: Stages) -> None:
     assert "cell explains the 8 lines" in solution.warnings[0]
 
 
+@pytest.mark.parametrize("found", [True, False])
+def test_the_tube_is_sought_where_nobody_said_it(found: bool, stages: Stages, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the two likeliest cells, the catalogue, and the network's mean; the source's polarisation stays."""
+    assumed = replace(PATTERN, radiation=replace(assumed_cu(), polarisation=0.8))
+    tube = Tube("Co", replace(assumed_cu(), lines=((1.78897, 1.0),)), 0.4, (("Co", 1.0),))
+    tried: list[Cell] = []
+
+    def likeliest(pattern: Pattern, cells: Any, ways: Any, mapped: Any) -> Tube | None:
+        tried.extend(cells(PEAKS))
+        types, network = ways
+        assert types(CELL, PEAKS) == [] and stages.types == [(CELL, ("Na", "Cl"), None, True, True, None)]
+        assert [p.cell for p in network(CELL, PEAKS)] == [CELL] and stages.asked == [(CELL, 1)]
+        return tube if found else None
+
+    def find_peaks(pattern: Pattern) -> Peaks:
+        return replace(PEAKS, radiation=pattern.radiation)
+
+    monkeypatch.setattr(solver, "likeliest_tube", likeliest)
+    monkeypatch.setattr(solver, "find_peaks", find_peaks)
+    solution = solve(assumed, elements="Na,Cl")
+    assert tried == [CELL, OTHER] and stages.lead == (0.4 if found else 0.0)
+    assert solution.peaks.radiation.wavelength == (1.78897 if found else assumed_cu().wavelength)
+    assert solution.peaks.radiation.polarisation == 0.8 and solution.given["wavelength_assumed"]
+    assert any(tube.remark in warning for warning in solution.warnings) is found
+
+
+@pytest.mark.parametrize("options", [{"elements": None}, {"peaks": PEAKS}])
+def test_no_tube_is_sought_without_elements_or_for_known_lines(
+    options: dict[str, Any], stages: Stages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*arguments: Any) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(solver, "likeliest_tube", never)
+    monkeypatch.setattr(solver, "find_peaks", lambda pattern: PEAKS)
+    solve(replace(PATTERN, radiation=assumed_cu()), **({"elements": "Na,Cl"} | options))
+    with pytest.raises(AssertionError):
+        solve(replace(PATTERN, radiation=assumed_cu()), elements="Na,Cl")
+
+
 @pytest.mark.parametrize(("confidence", "cell"), [(SURE, OTHER), (SURE - 0.01, CELL)])
 def test_only_a_sure_crystal_moves_the_guesses_to_its_cell(confidence: float, cell: Cell, stages: Stages) -> None:
     stages.misfits, stages.confidence = {OTHER: 0.2}, confidence
