@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -92,14 +93,15 @@ def test_confidence_is_judged_where_there_is_an_answer() -> None:
         row(confidence=THRESHOLD, match=False),
         row(confidence=0.95),
         row(confidence=THRESHOLD - 0.01, match=False),
+        row(confidence=0.01, match=False),
         row(confidence=None, match=False),
     ]
     block = _confidence_summary(rows)
-    assert (block["answered"], block["believed"], block["believed_and_wrong"]) == (3, 2, 1)
-    assert [b["n"] for b in block["reliability"]] == [1, 1, 1]
-    assert [b["right"] for b in block["reliability"]] == [0.0, 0.0, 1.0]
-    assert [b["mean"] for b in block["reliability"]] == pytest.approx([THRESHOLD - 0.01, THRESHOLD, 0.95])
-    assert block["expected_calibration_error"] == pytest.approx((THRESHOLD - 0.01 + THRESHOLD + 0.05) / 3)
+    assert (block["answered"], block["believed"], block["believed_and_wrong"]) == (4, 2, 1)
+    assert [b["n"] for b in block["reliability"]] == [1, 1, 1, 1]
+    assert [b["right"] for b in block["reliability"]] == [0.0, 0.0, 0.0, 1.0]
+    assert [b["mean"] for b in block["reliability"]] == pytest.approx([0.01, THRESHOLD - 0.01, THRESHOLD, 0.95])
+    assert block["expected_calibration_error"] == pytest.approx((0.01 + THRESHOLD - 0.01 + THRESHOLD + 0.05) / 4)
     nobody = _confidence_summary([row(confidence=None)])
     assert nobody["answered"] == nobody["believed"] == 0 and nobody["expected_calibration_error"] is None
 
@@ -372,3 +374,45 @@ def test_what_cannot_be_scored_is_left_out_and_said(tmp_path: Path, monkeypatch:
     assert made.score(made.targets.records[0])["left_out"] == "too large"
     with pytest.raises(InputError, match="no crystal could be scored; the first: salt: too large"):
         made.scores()
+
+
+def test_a_journal_keeps_what_is_done_until_all_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = evaluation(tmp_path)
+    (record,) = made.targets.records
+    made.targets = replace(made.targets, records=tuple(record | {"id": name} for name in "abc"))
+    done: list[str] = []
+    told: list[tuple[int, int]] = []
+    stop_at = ["b"]
+
+    def score(one: Any) -> dict[str, Any]:
+        if one["id"] in stop_at:
+            raise KeyboardInterrupt
+        done.append(one["id"])
+        others = {name: {s: {"single": 0.5} for s in SCORES} for name in ("retrieval", "composition_only")}
+        return row(id=one["id"], failure=None) | others
+
+    monkeypatch.setattr(made, "score", score)
+    journal = tmp_path / "new" / "folder" / "journal"
+    with pytest.raises(KeyboardInterrupt):
+        made.scores(journal)
+    first, *rows = map(json.loads, journal.read_text().splitlines())
+    assert [one["id"] for one in rows] == ["a"] and first["given"] == "elements" and first["seed"] == 0
+    assert first["model"] == made.model.sha256 and first["score-cifs"] is None
+
+    stop_at.clear()
+    block = made.scores(journal, lambda *count: told.append(count), keep=True)
+    assert done == ["a", "b", "c"] and told == [(2, 3), (3, 3)] and block["n"] == 3
+    assert [one["id"] for one in block["per_crystal"]] == ["a", "b", "c"]
+    assert len(journal.read_text().splitlines()) == 4
+    again = made.scores(journal)  # nothing is left to do
+    assert again["seconds_per_crystal"] is None and again["n"] == 3 and len(done) == 3 and not journal.exists()
+    assert made.scores()["n"] == 3 and done == ["a", "b", "c"] * 2
+
+    made.scores(journal, keep=True)
+    made.options = replace(made.options, seed=1)
+    with pytest.raises(InputError, match="unfinished run with another seed"):
+        made.scores(journal)
+    journal.write_text("mine\n")
+    with pytest.raises(InputError, match="not the journal of an evaluation"):
+        made.scores(journal)
+    assert journal.read_text() == "mine\n"
