@@ -26,6 +26,7 @@ from crystalnet.ranking import (
     WORTH_REFINING,
     Ranked,
     _conventional,
+    _cubic_first,
     _free_coordinates,
     _promising,
     _same_crystal,
@@ -283,3 +284,21 @@ def _nearest(atoms: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.array(
         [d[e][np.argmin(np.abs(np.abs(d[e][:, 0]) - 0.385))] for d, e in zip(difference, even, strict=True)]
     )
+
+
+@pytest.mark.parametrize(
+    ("rwp", "misfit", "first"),
+    [(0.1, 0.1, True), (0.104, 0.1, True), (0.106, 0.1, False), (0.1, 0.104, True), (0.1, 0.106, False)],
+)
+def test_the_cubic_crystal_goes_first_where_it_fits_no_worse(rwp: float, misfit: float, first: bool) -> None:
+    """Than one on hexagonal axes of the same metric, c/a = √24."""
+    layers, cubic = Cell("trigonal", "R", 3.5, 3.5 * 24**0.5), Cell("cubic", "F", 3.5 * 8**0.5, 3.5 * 8**0.5)
+
+    def of(cell: Cell, rwp: float, misfit: float) -> Ranked:
+        return Ranked(replace(proposal(0.1), cell=cell), fit(SALT, rwp), misfit, 1.0, 0.1, frozenset())
+
+    one, other, between = of(layers, 0.1, 0.1), of(cubic, rwp, misfit), of(replace(cubic, a=9.0, c=9.0), 0.1, 0.1)
+    assert _cubic_first([one, between, other]) == ([other, one, between] if first else [one, between, other])
+    assert _cubic_first([other, one]) == [other, one]
+    noise = of(layers, 0.1, 0.001), of(cubic, 0.1, 0.0104)  # misfits below 0.01 are all as good
+    assert _cubic_first(list(noise))[0] is noise[1]
