@@ -22,6 +22,7 @@ from crystalnet.candidates import (
     _geometries,
     _has_formula,
     _namings,
+    _Screen,
     catalogue_proposals,
     distinct,
     misfit,
@@ -34,6 +35,7 @@ from crystalnet.elements import ATOMIC_NUMBER
 from crystalnet.ops.reflections import reflections
 from crystalnet.records import AtomSites, Cell, DensityGrid, Peaks, Radiation
 from crystalnet.xrd.profile import polarisation_ratio
+from crystalnet.xrd.refine import D_MIN
 
 SOURCE = Radiation(((1.5406, 1.0),))
 CELL = Cell("cubic", "F", 5.46, 5.46)
@@ -266,3 +268,12 @@ def test_geometries_come_once_with_and_without_names(monkeypatch: pytest.MonkeyP
     assert {species for species, _ in searched} == {("Ca", "F", "F"), ("Ca", "Ca", "Ca")}
     (stoichiometric, *_) = _geometries(taken, CELL, ("Ca", "F"), {"Ca": 2.0, "F": 1.0}, True)
     assert stoichiometric[2] == [["F", "Ca"]]
+
+
+@pytest.mark.parametrize(
+    ("wavelength", "shortest"), [(0.7, D_MIN), (1.5406, 1.5406 / 2 / np.sin(np.radians(100.5 / 2)))]
+)
+def test_lines_are_compared_as_far_as_they_tell_something(wavelength: float, shortest: float) -> None:
+    """To the end of the pattern, and not beyond D_MIN."""
+    lines = _Screen(CELL.primitive_lattice, 0.0, replace(PEAKS, radiation=Radiation(((wavelength, 1.0),)))).lines
+    assert shortest <= lines.d_spacing.min() < 1.1 * shortest
