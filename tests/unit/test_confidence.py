@@ -121,3 +121,19 @@ def test_what_speaks_for_a_candidate_raises_its_probability(better, worse):
 def test_a_good_fit_is_believed_and_a_poor_one_is_not():
     assert probability(found(sources=("network", "catalogue"), excess=0.04, misfit=0.02)) > 0.9
     assert probability(found(excess=0.6, misfit=0.4, exchanged=0.2, rival=0.021, volume_ratio=1.6)) < 0.1
+
+
+def test_the_reliability_diagram_has_six_bins_and_the_sure_are_in_the_last():
+    p = np.array([0.16, 0.17, 0.7, 0.84, 1.0])
+    _, bins = calibration_error(p, p > 0.5)
+    assert [n for _, _, n in bins] == [1, 1, 1, 2] and bins[-1][0] == pytest.approx(0.92)
+
+
+def test_evidence_is_bounded():
+    for merit, value in ((0.2, 0.0), (5000.0, np.log(1000))):
+        assert found(cell=replace(CELL, figure_of_merit=merit))["log_merit"] == pytest.approx(value)
+    assert found(cell=replace(CELL, n_indexed=0))["lines_per_atom"] == pytest.approx(np.log(1 / 2))
+    assert found(orbits=0)["lines_per_atom"] == pytest.approx(np.log(8))
+    assert found(excess=1e-4)["log_excess"] == found(misfit=1e-4, exchanged=1.0)["log_misfit"] == np.log(0.01)
+    assert found(misfit=0.02, exchanged=1e-4)["exchange"] == pytest.approx(np.log(2))
+    assert found(rival=1e-9, score=1e-9)["lead"] == 0.0

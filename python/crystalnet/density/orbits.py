@@ -8,6 +8,7 @@ is better.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -25,6 +26,8 @@ AGREEMENTS = (0.98, 0.93, 0.85)  # correlation of map and image from which an op
 TWENTY_FOURTHS = 0.01  # a translation this near a multiple of 1/24 is one, as in every standard setting
 SNAPS = (0.3, 0.6, 1.0, 1.4)  # Å; an atom is tried on special positions this near; nearer images are one atom
 FAINT = -0.3  # as MIN_GAIN, for orbits that hold a third of an atom: often one that the network is unsure of
+OVERFULL = 1.5  # as MIN_GAIN: a place that holds 1.25 atoms may stand for several around it (Al of corundum)
+AROUND = np.stack(np.meshgrid(*[np.arange(-1.6, 1.7, 0.4)] * 3), -1).reshape(-1, 3)  # Å; places tried instead
 TRIED = 6  # maxima of each element's map, the best first, tried at every turn
 
 
@@ -102,12 +105,13 @@ def decompose_orbits(
 
 @dataclass(frozen=True)
 class _Orbit:
-    """Atoms (m, 3) of one element, their wave Σ e^{−2πi h·x} (K,), and what they gain of their own Σρ²."""
+    """Atoms (m, 3) of one element, their wave Σ e^{−2πi h·x} (K,), their own Σρ², and what they gain of it."""
 
     element: int
     atoms: np.ndarray
     wave: np.ndarray
     gain: float
+    size: float
 
 
 def _best_orbit(
@@ -120,18 +124,26 @@ def _best_orbit(
     max_atoms: int,
 ) -> _Orbit | None:
     """The orbit that lowers Σ|residual|² most for each of its atoms; None where none is worth it."""
-    best, most = None, -np.inf
     taken = np.concatenate([np.zeros((0, 3)), *(orbit.atoms for orbit in found)])
-    for element, shape in enumerate(shapes):
-        for x in _maxima(_map(h, residual * shape.conj(), _points(h))):
-            for atoms in _orbits_near(x, symmetry, lattice, taken, max_atoms - len(taken)):
-                wave = np.exp(-2j * np.pi * (h @ atoms.T)).sum(1)
-                own = shape * wave
-                size = float(np.square(np.abs(own)).sum())
-                gain = 2 * float((residual * own.conj()).real.sum()) - size
-                if gain > FAINT * size and gain / len(atoms) > most:
-                    best, most = _Orbit(element, atoms, wave, gain / size), gain / len(atoms)
-    return best
+
+    def orbits_at(x: np.ndarray, element: int) -> Iterator[_Orbit]:
+        for atoms in _orbits_near(x, symmetry, lattice, taken, max_atoms - len(taken)):
+            wave = np.exp(-2j * np.pi * (h @ atoms.T)).sum(1)
+            own = shapes[element] * wave
+            size = float(np.square(np.abs(own)).sum())
+            yield _Orbit(element, atoms, wave, 2 * float((residual * own.conj()).real.sum()) / size - 1, size)
+
+    places = (
+        (x, element)
+        for element, shape in enumerate(shapes)
+        for x in _maxima(_map(h, residual * shape.conj(), _points(h)))
+    )
+    worth = [orbit for x, element in places for orbit in orbits_at(x, element) if orbit.gain > FAINT]
+    best = max(worth, key=lambda orbit: orbit.gain * orbit.size / len(orbit.atoms), default=None)
+    if best is None or best.gain < OVERFULL:
+        return best
+    around = (best.atoms[0] + step @ np.linalg.inv(lattice) for step in AROUND)
+    return max((o for x in around for o in orbits_at(x, best.element)), key=lambda o: o.gain * o.size, default=best)
 
 
 def _named(

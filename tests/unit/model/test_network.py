@@ -119,6 +119,7 @@ def test_the_paper_preset_is_the_published_protocol() -> None:
     assert (train.batch, train.samples, train.kl_weight) == (128, 10, 0.05)
     assert (train.weight_decay, train.warmup_steps, train.ema, train.bf16) == (0.0, 0, 0.0, False)
     assert train.levels == (1.0, 0.0, 0.0, 0.0) and train.measured_like == 0.0
+    assert train.hypotheses == 1 and train.relative_loss is False  # one sample a crystal, plain L1
     assert (model.architecture, model.latent, model.width, model.layers, model.frequencies) == (
         "paper",
         512,

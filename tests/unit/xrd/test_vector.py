@@ -9,6 +9,7 @@ from pymatgen.core import Lattice, Structure
 
 from crystalnet.elements import ATOMIC_NUMBER
 from crystalnet.ops.reflections import reflections
+from crystalnet.pattern_axis import MO_KA
 from crystalnet.records import Peaks, Radiation
 from crystalnet.xrd import observed_vector, pattern_vector
 
@@ -60,3 +61,51 @@ def test_the_polarisation_of_the_source_is_taken_off() -> None:
         vectors.append(observed_vector(peaks)[0])
     assert vectors[1] == pytest.approx(vectors[0], abs=1e-5) and vectors[2] == pytest.approx(vectors[0], abs=1e-5)
     assert vectors[0] == pytest.approx(pattern_vector(FLUORITE) * (vectors[0] > 0), abs=2e-3)
+
+
+MOLYBDENUM = Radiation(((MO_KA, 1.0),))
+
+
+def measured(
+    two_theta: list[float], area: list[float], low: float = 10.0, high: float = 140.0, source: Radiation = MOLYBDENUM
+) -> Peaks:
+    position = np.array(two_theta, float)
+    d = source.wavelength / 2 / np.sin(np.radians(position / 2))
+    width, nothing = np.full(len(position), 0.1), np.zeros(0)
+    return Peaks(position, d, np.array(area, float), width, nothing, low, high, source)
+
+
+def bins(two_theta: list[float]) -> list[int]:
+    return [int(x / 180 * 1024) for x in two_theta]
+
+
+def test_each_bin_holds_its_strongest_line() -> None:
+    vector, _ = observed_vector(measured([19.9, 19.95, 30.0, 50.0], [3.0, 2.0, 4.0, -1.0]))
+    assert vector[bins([19.9, 30.0])] == pytest.approx([0.75, 1.0], abs=1e-6)
+    assert np.count_nonzero(vector) == 2  # an area below zero is none
+    nothing, mask = observed_vector(measured([], []))
+    assert not nothing.any() and mask.any()
+
+
+def test_a_zero_shift_is_taken_off() -> None:
+    plain, mask = observed_vector(measured([20.0, 30.0], [1.0, 0.5]))
+    shifted, seen = observed_vector(measured([20.4, 30.4], [1.0, 0.5]), 0.4)
+    assert shifted == pytest.approx(plain, abs=1e-6) and np.array_equal(seen, mask)
+    assert np.flatnonzero(observed_vector(measured([0.2, 20.4], [9.0, 1.0]), 0.4)[0]).tolist() == bins([20.0])
+
+
+@pytest.mark.parametrize(("low", "high"), [(10.0, 140.0), (25.3, 61.7), (0.0, 179.9), (0.0, 200.0)])
+def test_the_mask_is_the_range_that_was_measured(low: float, high: float) -> None:
+    _, mask = observed_vector(measured([], [], low, high))
+    centre = (np.arange(1024) + 0.5) * 180 / 1024
+    assert np.array_equal(mask, (centre >= low) & (centre <= min(high, 179.9)))
+    line = 5.0  # outside of the first two ranges: what was seen was observed
+    assert observed_vector(measured([line], [1.0], low, high))[1][bins([line])] == 1
+
+
+def test_lines_out_of_molybdenums_reach_are_left_out() -> None:
+    """At 0.4 Å, 2θ of 68° is d = 0.358 Å; of 69°, 0.353 Å, beyond 0.711/2."""
+    silver = Radiation(((0.4, 1.0),))
+    vector, mask = observed_vector(measured([30.0, 68.0, 69.0, 90.0], [1.0, 2.0, 9.0, 9.0], source=silver))
+    assert np.count_nonzero(vector) == 2 and vector.max() == 1 and np.isfinite(vector).all()
+    assert mask[-1] == 1  # the measured range goes to the end of the vector

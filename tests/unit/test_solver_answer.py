@@ -1,0 +1,512 @@
+"""`solve` with its stages replaced: what each is handed, which cells and elements are tried, what the user is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from crystalnet import solver
+from crystalnet.candidates import WELL_EXPLAINED, Proposal
+from crystalnet.checkpoint import Model
+from crystalnet.confidence import THRESHOLD, VOLUME_RANGE, probability
+from crystalnet.config import SMALL
+from crystalnet.density.promolecule import GRID, promolecule_density
+from crystalnet.model.inputs import LEVELS
+from crystalnet.ranking import Ranked
+from crystalnet.records import AtomSites, Candidate, Cell, DensityGrid, Fit, InputError, Pattern, Peaks, Radiation
+from crystalnet.solver import (
+    CELLS_TRIED,
+    REPORTED,
+    SEEN,
+    SURE,
+    _candidate,
+    _cells,
+    _formula,
+    _guess_rank,
+    _spread,
+    _symbols,
+    _warnings,
+    _wavelength_lead,
+    _wyckoff,
+    ask_network,
+    guess_densities,
+    is_confident,
+    solve,
+)
+from crystalnet.tube import MOST_LEAD, Tube
+from crystalnet.xrd.radiation import assumed_cu
+
+CELL = Cell("cubic", "F", 5.64, 5.64, zero_shift=0.02, figure_of_merit=100.0, n_indexed=8, n_lines=8)
+OTHER = Cell("cubic", "P", 4.1, 4.1)
+TRIGONAL = Cell("trigonal", "P", 4.3, 6.9)
+PRIMITIVE = AtomSites(CELL.primitive_lattice, ("Na", "Cl"), np.array([[0, 0, 0], [0.5, 0.5, 0.5]]))
+SALT = AtomSites(
+    5.64 * np.eye(3),
+    ("Na",) * 4 + ("Cl",) * 4,
+    np.array([[0, 0, 0], [0, 1, 1], [1, 0, 1], [1, 1, 0], [1, 1, 1], [1, 0, 0], [0, 1, 0], [0, 0, 1]]) / 2,
+)
+DENSITY = promolecule_density(PRIMITIVE.lattice, PRIMITIVE.species, PRIMITIVE.frac_coords)
+SOURCE = Radiation(((1.5406, 1.0),))
+NOTHING = np.zeros(0)
+
+
+def salt_lines() -> Peaks:
+    d = CELL.a / np.sqrt([3, 4, 8, 11, 12, 16, 19, 20])
+    two_theta = 2 * np.degrees(np.arcsin(1.5406 / 2 / d)) + CELL.zero_shift
+    return Peaks(two_theta, d, np.ones(8), np.full(8, 0.1), NOTHING, 10.0, 90.0, SOURCE)
+
+
+PEAKS = salt_lines()
+PATTERN = Pattern(np.linspace(10, 90, 9), np.ones(9), np.ones(9), SOURCE)
+
+
+def fit(rwp: float = 0.1, sites: AtomSites = SALT, **more: Any) -> Fit:
+    return Fit(sites, rwp, NOTHING, NOTHING, NOTHING, **more)
+
+
+def found_at(misfit: float, source: str = "network", cell: Cell = CELL, origin: int | str = 0) -> Proposal:
+    return Proposal(PRIMITIVE, source, misfit, cell, origin)
+
+
+def refined(proposal: Proposal, score: float = 0.1, volume_ratio: float | None = 1.1) -> Ranked:
+    return Ranked(proposal, fit(), 0.05, volume_ratio, score, frozenset({proposal.source}))
+
+
+# --- parts --------------------------------------------------------------------------------------------------------
+
+
+def test_guesses_are_ranked_by_the_best_crystal_read_off_them() -> None:
+    proposals = [
+        found_at(0.3, origin=0),
+        found_at(0.2, origin=2),
+        found_at(0.1, origin=0),
+        found_at(0.01, "catalogue", origin="type"),
+        found_at(0.02, cell=OTHER, origin=3),
+    ]
+    assert _guess_rank(proposals, 4, CELL).tolist() == [1, 3, 2, 4]
+    assert _guess_rank([], 2, CELL).tolist() == [1, 2]
+
+
+def test_guesses_that_differ_by_an_origin_have_no_spread() -> None:
+    density = DENSITY
+    moved = np.roll(density, 25, 0)  # half an edge
+    assert _spread(np.stack([density, moved]), density, CELL).max() < 1e-3 * density.max()
+    assert np.allclose(_spread(np.stack([density, 3 * density]), density, CELL), density, atol=1e-3 * density.max())
+
+
+@pytest.mark.parametrize(
+    ("species", "formula"),
+    [
+        (("Na",) * 4 + ("Cl",) * 4, "NaCl"),
+        (("Fe",) * 4 + ("O",) * 6, "Fe2O3"),
+        (("X",) * 4 + ("Cl",) * 4 + ("Na",) * 4, "ClNaX"),
+        (("X",) * 4 + ("Na",) * 2, "NaX2"),
+        (("X",) * 2, "X"),
+    ],
+)
+def test_formulas_are_reduced_and_what_was_not_given_is_x(species: tuple[str, ...], formula: str) -> None:
+    assert _formula(AtomSites(np.eye(3), species, np.zeros((len(species), 3)))) == formula
+
+
+def test_an_orbit_is_one_row() -> None:
+    rows = _wyckoff(SALT)
+    assert [(row["element"], row["multiplicity"]) for row in rows] == [("Na", 4), ("Cl", 4)]
+    assert sorted(row["wyckoff"] for row in rows) == ["a", "b"]
+    assert [rows[1][axis] for axis in "xyz"] == [0.5, 0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("elements", "amounts", "symbols"),
+    [
+        (None, None, ()),
+        ("Na,Cl", None, ("Na", "Cl")),
+        (["Cl", "Na"], None, ("Cl", "Na")),
+        ("Cl,Na", {"Na": 1.0, "Cl": 1.0}, ("Na", "Cl")),
+        (None, {"Na": 1.0, "Cl": 1.0}, ("Na", "Cl")),
+    ],
+)
+def test_elements_in_play(elements: Any, amounts: Any, symbols: tuple[str, ...]) -> None:
+    assert _symbols(elements, amounts) == symbols
+
+
+def test_elements_that_cannot_be_used_are_named() -> None:
+    with pytest.raises(InputError, match="different elements"):
+        _symbols("Na,Br", {"Na": 1.0, "Cl": 1.0})
+    with pytest.raises(InputError, match="Og"):
+        _symbols("Og", None)
+
+
+def test_four_lattices_are_tried_however_often_each_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, ...]] = []
+    cubic = [Cell("cubic", "P", a, a) for a in (4.0, 4.7, 5.3, 6.1, 7.9)]
+    twice = Cell("trigonal", "R", 4.0 * 2**0.5, 4.0 * 3**0.5)  # the first, on hexagonal axes
+
+    def index_peaks(peaks: Peaks, systems: tuple[str, ...], mapped: Any) -> list[Cell]:
+        asked.append(systems)
+        return [cubic[0], twice, *cubic[1:]]
+
+    monkeypatch.setattr(solver, "index_peaks", index_peaks)
+    assert _cells(PEAKS, "auto", None, map) == [cubic[0], twice, *cubic[1:CELLS_TRIED]]
+    _cells(PEAKS, "trigonal", None, map)
+    assert asked == [("cubic", "trigonal"), ("trigonal",)]
+    assert {cell.centring for cell in _cells(PEAKS, "cubic", "5.64", map)} <= set("PIF")
+    assert _cells(PEAKS, "cubic", "5.64", map)[0].centring == "F" and len(asked) == 2
+
+
+def test_who_says_the_wavelength_is_believed() -> None:
+    assumed = replace(PATTERN, radiation=assumed_cu())
+    tube = Tube("Cu", assumed_cu(), 0.4, ())
+    assert _wavelength_lead(PATTERN, None) == MOST_LEAD
+    assert _wavelength_lead(assumed, tube) == 0.4
+    assert _wavelength_lead(assumed, None) == 0.0
+
+
+def network() -> Model:
+    """A network whose densities are its latents: zero the mean, else random."""
+
+    def encode(*told: torch.Tensor) -> SimpleNamespace:
+        seen.append(told)
+        return SimpleNamespace(
+            mean=lambda: torch.zeros(1, 8), sample=lambda generator: torch.randn(1, 8, generator=generator)
+        )
+
+    seen: list[Any] = []
+    stub: Any = SimpleNamespace(encode=encode, density_grid=lambda latents: latents, seen=seen)
+    return Model(stub, SMALL, {}, "file", "hash")
+
+
+def test_the_first_guess_is_the_mean_and_the_others_are_samples() -> None:
+    model = network()
+
+    def guesses(n: int, seed: int = 0, mean: bool = True) -> np.ndarray:
+        told = {"Na": 1.0, "Cl": 1.0}
+        return guess_densities(model, np.ones(1024), np.ones(1024), np.eye(3), told, "elements", n, seed, mean)
+
+    four = guesses(4)
+    assert four.shape == (4, 8) and not four[0].any() and all(row.any() for row in four[1:])
+    assert len({row.tobytes() for row in four}) == 4
+    assert np.array_equal(four, guesses(4)) and np.array_equal(guesses(2), four[:2])
+    assert not np.array_equal(four[1:], guesses(4, seed=1)[1:])
+    assert np.array_equal(guesses(3, mean=False), four[1:])
+    seen: Any = model.network
+    vector, mask, lattice, composition, level = seen.seen[0]
+    assert vector.shape == mask.shape == (1, 1024) and torch.equal(lattice[0], torch.eye(3))
+    assert (composition > 0).sum() == 2 and level.item() == LEVELS.index("elements")
+    guess_densities(model, np.ones(1024), np.ones(1024), None, {}, "none", 1, 0)
+    assert not seen.seen[-1][2].any() and seen.seen[-1][4].item() == LEVELS.index("none")
+
+
+@pytest.mark.parametrize(
+    ("symbols", "amounts", "level", "told"),
+    [
+        (("Na", "Cl"), {"Na": 2.0, "Cl": 1.0}, "formula", {"Na": 2.0, "Cl": 1.0}),
+        (("Na", "Cl"), None, "elements", {"Na": 1.0, "Cl": 1.0}),
+        ((), None, "none", {}),
+    ],
+)
+def test_the_network_is_told_what_the_user_gave(
+    symbols: tuple[str, ...], amounts: Any, level: str, told: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed: dict[str, Any] = {}
+    astray = replace(PRIMITIVE, frac_coords=PRIMITIVE.frac_coords + [0.14, 0, 0])
+    maps = np.stack([promolecule_density(astray.lattice, astray.species, astray.frac_coords)] * 3)
+
+    def guess(model: Model, vector: np.ndarray, mask: np.ndarray, lattice: Any, *rest: Any) -> np.ndarray:
+        handed.update(vector=vector, lattice=lattice, told=rest[0], level=rest[1], count=rest[2], seed=rest[3])
+        return maps.copy()
+
+    def read_off(
+        maps: np.ndarray, cell: Cell, peaks: Peaks, elements: Any, formula: Any, mapped: Any
+    ) -> list[Proposal]:
+        assert (tuple(elements), formula) == (symbols, amounts)
+        read = [found_at(WELL_EXPLAINED - 0.01, origin=0), found_at(WELL_EXPLAINED + 0.01, origin=1)]
+        return [replace(p, sites=astray) for p in read]
+
+    monkeypatch.setattr(solver, "guess_densities", guess)
+    monkeypatch.setattr(solver, "network_proposals", read_off)
+    moved, proposals = ask_network(network(), PEAKS, CELL, symbols, amounts, 3, 5)
+    assert (handed["told"], handed["level"], handed["count"], handed["seed"]) == (told, level, 3, 5)
+    assert np.array_equal(handed["lattice"], CELL.primitive_lattice) and len(proposals) == 2
+    # Bins of lines whose zero shift was taken off: those of a crystal that has none.
+    unshifted = replace(PEAKS, two_theta=PEAKS.two_theta - CELL.zero_shift)
+    assert np.array_equal(handed["vector"], solver.observed_vector(unshifted)[0])
+    # Only a density whose atoms explain the lines is moved to where its atoms are at home.
+    assert not np.allclose(moved[0], maps[0]) and np.array_equal(moved[1:], maps[1:])
+
+
+# --- what is reported ---------------------------------------------------------------------------------------------
+
+
+def test_a_candidate_as_reported() -> None:
+    first, second = refined(found_at(0.05, "catalogue", origin="type"), 0.1), refined(found_at(0.05), 0.2)
+    densities = {CELL: np.arange(3.0)[:, None, None, None] * np.ones((3, 50, 50, 50))}
+    answer = _candidate(first, [first, second], densities, PEAKS, True, 0.7)
+    assert (answer.source, answer.formula, answer.space_group_number, answer.score) == ("catalogue", "NaCl", 225, 0.1)
+    assert len(answer.conventional) == 8 and answer.confidence == probability(answer.evidence)
+    assert answer.evidence["lead"] == pytest.approx(np.log(2))
+    assert answer.evidence["formula_given"] == 1.0 and answer.evidence["wavelength"] == 0.7
+    assert answer.evidence["lines_per_atom"] == pytest.approx(np.log(8 / 2))
+    assert answer.density.values.std() > 0  # the atoms' own, as no network made it
+    assert abs(np.linalg.det(answer.density.lattice)) == pytest.approx(CELL.primitive_volume)
+    of_guess = _candidate(refined(found_at(0.05, origin=2)), [], densities, PEAKS, False, 2.0)
+    assert (of_guess.density.values == 2).all() and of_guess.evidence["formula_given"] == 0.0
+    unknown = replace(first, fit=fit(sites=replace(SALT, species=("X",) * 4 + ("Cl",) * 4)))
+    assert (_candidate(unknown, [], densities, PEAKS, False, 2.0).density.values == 0).all()  # of the first guess
+
+
+def answer(confidence: float | None, sites: AtomSites = SALT, **of_the_fit: Any) -> Candidate:
+    made = fit(sites=sites, **of_the_fit)
+    grid = DensityGrid(np.zeros((2, 2, 2)), np.eye(3))
+    return Candidate("network", "NaCl", 225, "Fm-3m", sites, (), made, 0.1, grid, confidence, {})
+
+
+def said(*found: Candidate, pattern: Pattern = PATTERN, cells: Sequence[Cell] = (CELL,), tube: Any = None) -> str:
+    return "\n".join(_warnings(pattern, PEAKS, list(cells), found, tube))
+
+
+def test_a_sound_answer_has_no_warnings() -> None:
+    assert said(answer(0.9)) == ""
+    assert said(answer(THRESHOLD)) == ""
+
+
+def test_what_the_user_must_know_is_said() -> None:
+    assumed = replace(PATTERN, radiation=assumed_cu(), remarks=("Two scans.",))
+    assert said(answer(0.9), pattern=assumed).startswith("Two scans.\nThe wavelength is not in the file")
+    tube = Tube("Co", assumed_cu(), 0.4, (("Co", 1.0), ("Cu", 0.7)))
+    assert tube.remark in said(answer(0.9), pattern=assumed, tube=tube)
+    assert "Cu Kα was assumed" not in said(answer(0.9), pattern=assumed, tube=tube)
+    assert "cell explains the 8 lines" in said(cells=())
+    assert "no arrangement" in said()
+    assert "No confident match" in said(answer(THRESHOLD - 0.01)) and "49%" in said(answer(THRESHOLD - 0.01))
+    assert "No confident match" in said(answer(None))
+    assert "asks for atoms (X)" in said(answer(0.9, replace(SALT, species=("X",) * 4 + ("Cl",) * 4)))
+    failed = said(answer(0.9), answer(0.9, rwp=1.0, failure="singular matrix", remarks=("Eu was left out",)))
+    assert "Candidate 2 (NaCl) could not be refined (singular matrix): its Rwp of 1.00" in failed
+    assert failed.count("In the refinement Eu was left out.") == 1
+
+
+@pytest.mark.parametrize(("scale", "warned"), [(1.0, False), (0.75, True), (1.25, True)])
+def test_an_impossible_volume_is_said(scale: float, warned: bool) -> None:
+    ratio = 1.264 * scale**3  # of rock salt with this edge
+    assert warned is not (VOLUME_RANGE[0] < ratio < VOLUME_RANGE[1])
+    text = said(answer(0.9, replace(SALT, lattice=scale * SALT.lattice)))
+    assert (f"{ratio:.2f} times the volume expected for NaCl" in text) is warned
+
+
+def test_confidence_is_of_the_first_candidate() -> None:
+    def solution(*answers: Candidate) -> Any:
+        return SimpleNamespace(candidates=answers)
+
+    assert is_confident(solution(answer(THRESHOLD), answer(0.1)))
+    assert not is_confident(solution(answer(THRESHOLD - 1e-6), answer(0.9)))
+    assert not is_confident(solution()) and not is_confident(solution(answer(None)))
+
+
+# --- the way through ----------------------------------------------------------------------------------------------
+
+
+class Stages:
+    """The stages of `solve`, each of which notes what it was handed and answers what a test tells it to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.cells: list[Cell] = [CELL, OTHER, TRIGONAL]
+        self.misfits: dict[Cell, float] = {}  # of the crystal that the network has in a cell, else 0.5
+        self.unknown: list[Proposal] = []  # of the catalogue with an element that was not given
+        self.confidence = 0.6
+        self.asked: list[tuple[Cell, int]] = []
+        self.types: list[tuple[Any, ...]] = []
+        self.completed = 0
+        self.ranked: list[Proposal] = []
+        for name in ("_cells", "ask_network", "catalogue_proposals", "completed", "ranked", "_candidate", "_own_cell"):
+            monkeypatch.setattr(solver, name, getattr(self, f"do{name if name[0] == '_' else '_' + name}"))
+
+    def do_cells(self, peaks: Peaks, system: str, option: str | None, mapped: Any) -> list[Cell]:
+        self.system = system
+        return list(self.cells)
+
+    def do_ask_network(
+        self, model: Model, peaks: Peaks, cell: Cell, symbols: Any, amounts: Any, count: int, seed: int, **rest: Any
+    ) -> tuple[np.ndarray, list[Proposal]]:
+        assert model.config.system == cell.system
+        self.asked.append((cell, count))
+        self.told = (symbols, amounts, seed)
+        return np.stack([DENSITY] * count), [found_at(self.misfits.get(cell, 0.5), cell=cell)]
+
+    def do_catalogue_proposals(self, cell: Cell, peaks: Peaks, symbols: Any, *rest: Any) -> list[Proposal]:
+        self.types.append((cell, tuple(symbols), *rest))
+        return list(self.unknown) if "X" in symbols else []
+
+    def do_completed(self, proposals: Any, peaks: Peaks, elements: Any) -> list[Proposal]:
+        self.completed += 1
+        return []
+
+    def do_ranked(self, proposals: list[Proposal], *rest: Any) -> list[Ranked]:
+        self.ranked = list(proposals)
+        return [refined(p, p.misfit) for p in sorted(proposals, key=lambda p: p.misfit)]
+
+    def do_own_cell(self, best: Ranked, cells: list[Cell]) -> Cell:
+        return best.proposal.cell
+
+    def do_candidate(
+        self, one: Ranked, order: Any, densities: Any, peaks: Peaks, formula_given: bool, lead: float
+    ) -> Candidate:
+        self.lead, self.formula_given = lead, formula_given
+        return answer(self.confidence)
+
+
+@pytest.fixture
+def stages(monkeypatch: pytest.MonkeyPatch) -> Stages:
+    return Stages(monkeypatch)
+
+
+def solved(elements: str | None = "Na,Cl", **options: Any) -> Any:
+    return solve(PATTERN, elements=elements, peaks=PEAKS, **options)
+
+
+def test_every_cell_is_tried_until_one_explains_the_lines(stages: Stages) -> None:
+    solution = solved(guesses=4, seed=7)
+    assert stages.asked == [(CELL, 4), (OTHER, 1), (TRIGONAL, 1)]  # samples of the likeliest only
+    assert stages.told == (("Na", "Cl"), None, 7) and stages.system == "auto"
+    assert [cell for cell, symbols, *_ in stages.types if "X" not in symbols] == stages.cells
+    assert all(tuple(rest) == (None, True, True, None) for _, _, *rest in stages.types)
+    assert len(solution.guesses) == 4 and solution.cell == CELL and solution.guess_rank.tolist() == [1, 2, 3, 4]
+    assert len(solution.candidates) == 3 and (stages.lead, stages.formula_given) == (MOST_LEAD, False)
+    assert np.array_equal(solution.lattice, CELL.primitive_lattice)
+    assert solution.given["elements"] == ["Na", "Cl"] and solution.given["formula"] is None
+    assert solution.given["wavelength_angstrom"] == 1.5406 and solution.given["wavelength_assumed"] is False
+    assert {"reading", "peaks", "indexing", "catalogue", "refinement", "ranking"} <= set(solution.seconds)
+
+
+def test_a_cell_that_explains_the_lines_is_the_last(stages: Stages) -> None:
+    stages.misfits = {CELL: WELL_EXPLAINED - 0.01}
+    solved()
+    assert [cell for cell, _ in stages.asked] == [CELL]
+    # Larger lattices, whose further lines may be faint, by the catalogue alone; then one more element, in its own.
+    assert [(cell.a, symbols) for cell, symbols, *_ in stages.types] == [
+        (5.64, ("Na", "Cl")),
+        (5.64, ("Na", "Cl")),
+        (5.64, ("Na", "Cl", "X")),
+    ]
+    assert [cell.centring for cell, *_ in stages.types] == ["F", "P", "F"]
+
+
+@pytest.mark.parametrize(("misfit", "options"), [(SEEN / 2, {}), (SEEN * 2, {"cell": "5.64", "system": "cubic"})])
+def test_no_larger_lattice_of_a_cell_that_is_given_or_explains_all(
+    misfit: float, options: dict[str, Any], stages: Stages
+) -> None:
+    stages.misfits = {CELL: misfit}
+    solved(**options)
+    assert {cell.centring for cell, *_ in stages.types} == {"F"}
+
+
+def test_a_cell_of_the_same_metric_is_tried_still(stages: Stages) -> None:
+    same = Cell("trigonal", "R", 5.64 / 8**0.5, 5.64 * 3**0.5)
+    stages.cells, stages.misfits = [same, CELL, OTHER], {same: WELL_EXPLAINED - 0.01}
+    solved()
+    assert [cell for cell, _ in stages.asked] == [same, CELL]
+
+
+def test_one_more_element_must_do_better_where_those_given_explain_the_lines(stages: Stages) -> None:
+    worse, better = (found_at(m, "catalogue", origin="X") for m in (0.12, 0.08))
+    stages.misfits, stages.unknown = {CELL: 0.1}, [better, worse]
+    solved()
+    assert better in stages.ranked and worse not in stages.ranked and stages.completed == 1
+    stages.misfits, stages.unknown = {}, [found_at(0.7, "catalogue", origin="X")]
+    solved()
+    assert stages.unknown[0] in stages.ranked  # nothing explains them
+
+
+def test_who_gives_the_formula_misses_no_element(stages: Stages) -> None:
+    solution = solved(None, formula="NaCl")
+    assert not any("X" in symbols for _, symbols, *_ in stages.types) and stages.completed == 0
+    assert stages.formula_given and stages.told[1] == {"Na": 1.0, "Cl": 1.0}
+    assert stages.types[0][2] == {"Na": 1.0, "Cl": 1.0}
+    assert solution.given["formula"] == "NaCl" and solution.given["elements"] is None
+
+
+@pytest.mark.parametrize("options", [{"candidates": "network"}, {"elements": None}])
+def test_no_catalogue(options: dict[str, Any], stages: Stages) -> None:
+    solved(**options)
+    assert stages.types == []
+
+
+def test_the_catalogue_is_as_asked(stages: Stages) -> None:
+    solved(system="trigonal", own_types=False, without_type="A_hP1")
+    assert all(tuple(rest) == (None, False, False, "A_hP1") for _, _, *rest in stages.types)
+    assert stages.system == "trigonal"
+
+
+def test_nothing_indexed_is_an_answer(stages: Stages) -> None:
+    stages.cells = []
+    solution = solved()
+    assert solution.cell is None and solution.candidates == () and solution.lattice is None
+    assert solution.guesses.shape == (0, GRID, GRID, GRID) and len(solution.guess_rank) == 0
+    assert solution.model == {"file": None, "sha256": None} and not stages.asked and not stages.types
+    assert "cell explains the 8 lines" in solution.warnings[0]
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_the_tube_is_sought_where_nobody_said_it(found: bool, stages: Stages, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the two likeliest cells, the catalogue, and the network's mean; the source's polarisation stays."""
+    assumed = replace(PATTERN, radiation=replace(assumed_cu(), polarisation=0.8))
+    tube = Tube("Co", replace(assumed_cu(), lines=((1.78897, 1.0),)), 0.4, (("Co", 1.0),))
+    tried: list[Cell] = []
+
+    def likeliest(pattern: Pattern, cells: Any, ways: Any, mapped: Any) -> Tube | None:
+        tried.extend(cells(PEAKS))
+        types, network = ways
+        assert types(CELL, PEAKS) == [] and stages.types == [(CELL, ("Na", "Cl"), None, True, True, None)]
+        assert [p.cell for p in network(CELL, PEAKS)] == [CELL] and stages.asked == [(CELL, 1)]
+        return tube if found else None
+
+    def find_peaks(pattern: Pattern) -> Peaks:
+        return replace(PEAKS, radiation=pattern.radiation)
+
+    monkeypatch.setattr(solver, "likeliest_tube", likeliest)
+    monkeypatch.setattr(solver, "find_peaks", find_peaks)
+    solution = solve(assumed, elements="Na,Cl")
+    assert tried == [CELL, OTHER] and stages.lead == (0.4 if found else 0.0)
+    assert solution.peaks.radiation.wavelength == (1.78897 if found else assumed_cu().wavelength)
+    assert solution.peaks.radiation.polarisation == 0.8 and solution.given["wavelength_assumed"]
+    assert any(tube.remark in warning for warning in solution.warnings) is found
+
+
+@pytest.mark.parametrize("options", [{"elements": None}, {"peaks": PEAKS}])
+def test_no_tube_is_sought_without_elements_or_for_known_lines(
+    options: dict[str, Any], stages: Stages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*arguments: Any) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(solver, "likeliest_tube", never)
+    monkeypatch.setattr(solver, "find_peaks", lambda pattern: PEAKS)
+    solve(replace(PATTERN, radiation=assumed_cu()), **({"elements": "Na,Cl"} | options))
+    with pytest.raises(AssertionError):
+        solve(replace(PATTERN, radiation=assumed_cu()), elements="Na,Cl")
+
+
+@pytest.mark.parametrize(("confidence", "cell"), [(SURE, OTHER), (SURE - 0.01, CELL)])
+def test_only_a_sure_crystal_moves_the_guesses_to_its_cell(confidence: float, cell: Cell, stages: Stages) -> None:
+    stages.misfits, stages.confidence = {OTHER: 0.2}, confidence
+    solution = solved(guesses=2)
+    assert solution.cell == cell and len(solution.guesses) == 2
+    assert stages.asked == [(CELL, 2), (OTHER, 1), (TRIGONAL, 1)] + ([(OTHER, 2)] if cell == OTHER else [])
+
+
+def test_so_many_are_reported(stages: Stages) -> None:
+    stages.cells = [Cell("cubic", "P", a, a) for a in np.linspace(4, 9, REPORTED + 2)]
+    assert len(solved().candidates) == REPORTED
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [({"candidates": "both"}, "--candidates"), ({"system": "tetragonal"}, "--system")]
+)
+def test_choices_that_there_are_not(options: dict[str, Any], message: str, stages: Stages) -> None:
+    with pytest.raises(InputError, match=message):
+        solved(**options)
