@@ -7,6 +7,7 @@ what the namings of one geometry share (structure factors, distances), is worked
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -82,6 +83,22 @@ def exchanged_misfit(sites: AtomSites, peaks: Peaks, cell: Cell) -> float:
         naming[place] = _SYMBOLS[probe]
         namings.append(naming)
     return float(screen.misfits(sites.frac_coords, groups, namings).min())
+
+
+def faintest_misfit(sites: AtomSites, orbits: np.ndarray, peaks: Peaks, cell: Cell) -> float:
+    """The least misfit without the atoms of one orbit; inf where there is but one.
+
+    orbits (N,): atoms that share a label are equivalent by symmetry. Hardly above the crystal's own where the pattern
+    hardly shows an orbit, light atoms beside heavy ones, and could as well have another number of such atoms.
+    """
+    screen = _Screen(sites.lattice, cell.zero_shift, peaks)
+    found = [math.inf]
+    for orbit in np.unique(orbits):
+        left = orbits != orbit
+        if left.any():
+            names, groups = np.unique(np.asarray(sites.species)[left], return_inverse=True)
+            found.append(float(screen.misfits(sites.frac_coords[left], groups, [names.tolist()])[0]))
+    return min(found)
 
 
 def lines_screen(cell: Cell, lattice: np.ndarray, peaks: Peaks) -> _Screen:

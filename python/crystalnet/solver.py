@@ -21,6 +21,7 @@ from crystalnet.candidates import (
     catalogue_proposals,
     distinct,
     exchanged_misfit,
+    faintest_misfit,
     network_proposals,
 )
 from crystalnet.checkpoint import Model, load_model, shipped_model
@@ -453,13 +454,17 @@ def _candidate(
         values = promolecule_density(primitive.lattice, primitive.species, primitive.frac_coords)
         lattice = primitive.lattice
     wyckoff = _wyckoff(conventional)
+    shifted = replace(proposal.cell, zero_shift=fit.zero_shift)
+    equivalent = np.asarray(analyser.get_symmetry_dataset().equivalent_atoms)
     found = evidence(
         excess=fit.excess,
         misfit=refined.misfit,
         score=refined.score,
         rival=min((other.score for other in ranked if other is not refined), default=None),
         sites=primitive,
-        exchanged=exchanged_misfit(fit.sites, peaks, replace(proposal.cell, zero_shift=fit.zero_shift)),
+        exchanged=exchanged_misfit(fit.sites, peaks, shifted),
+        faintest=faintest_misfit(fit.sites, equivalent, peaks, shifted),
+        noise=fit.r_expected,
         orbits=len(wyckoff),
         cell=proposal.cell,
         peaks=peaks,
