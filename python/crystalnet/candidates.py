@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from crystalnet.data.fetch import default_directory
-from crystalnet.data.prototypes import closest_contacts, types_table
+from crystalnet.data.prototypes import VOLUME_PER_ATOM, closest_contacts, types_table
 from crystalnet.data.records_file import Record
 from crystalnet.data.store import read_types
 from crystalnet.density.atoms import MAX_ATOMS, Decomposition, decompose, orbits_of
@@ -39,7 +39,6 @@ EXCHANGE_NUMBERS = (1, 3, 5, 8, 11, 14, 18, 22, 27, 32, 38, 45, 52, 60, 70, 80, 
 LIKELY_ELEMENTS = 6  # tried in place of an orbit's own where all combinations are too many
 MIN_CONTACT = 0.60  # of the covalent radii: below, the proposal is no crystal
 MIN_CONTACT_DECODED = 0.50  # decoded positions are rough; refinement moves them
-VOLUME_PER_ATOM = (3.5, 75.0)  # Å³: diamond has 5.7, solid caesium 115 but no compound of it over 75
 WELL_EXPLAINED = 0.15  # intensity misfit up to which nobody asks for another way of reading atoms, or another cell
 BATCH = 16  # namings compared at a time: enough to hide Python, few enough for the cache
 

@@ -16,6 +16,7 @@ import numpy as np
 from crystalnet.candidates import WELL_EXPLAINED, Proposal, distinct, misfit, same_crystal
 from crystalnet.data import prototypes
 from crystalnet.data.chemistry import charge_balances
+from crystalnet.density.cell import SYMPREC_ON_SITES
 from crystalnet.pool import Map
 from crystalnet.records import AtomSites, Fit, Pattern, Peaks
 from crystalnet.xrd.holohedry import same_metric
@@ -23,7 +24,7 @@ from crystalnet.xrd.refine import MAX_SHIFT, refine
 
 REFINED = 8  # proposals of the two sources that go on to profile refinement; a quarter as many more with X
 AT_ONCE = 2  # of them refined together: a laptop has two cores; the same with one, so that answers are the same
-SYMPREC = 0.02  # Å, symmetry of a proposal whose atoms were already moved onto their positions
+
 WORTH_REFINING = 0.35  # above the best misfit: intensities this much worse do not win by refinement
 ALIKE = 1.05  # fits that differ by less say nothing of two crystals whose cells have one metric
 SAME_RWP = 0.01  # refinements that ended in one crystal differ less in Rwp
@@ -163,14 +164,14 @@ def _free_coordinates(sites: AtomSites) -> int:
     """Coordinates that the space group leaves free; the origin along polar axes is not one of them."""
     from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
-    dataset = SpacegroupAnalyzer(sites.structure(), SYMPREC).get_symmetry_dataset()
+    dataset = SpacegroupAnalyzer(sites.structure(), SYMPREC_ON_SITES).get_symmetry_dataset()
     if dataset is None:
         return 3 * len(sites)
     free = 0
     for atom in np.unique(dataset.equivalent_atoms):
         x = sites.frac_coords[atom]
         shift = dataset.rotations @ x + dataset.translations - x
-        fixing = np.abs((shift - np.round(shift)) @ sites.lattice).max(1) < 5 * SYMPREC
+        fixing = np.abs((shift - np.round(shift)) @ sites.lattice).max(1) < 5 * SYMPREC_ON_SITES
         free += np.linalg.matrix_rank(dataset.rotations[fixing].mean(0), tol=0.1)
     return int(free - np.linalg.matrix_rank(dataset.rotations.mean(0), tol=0.1))
 
@@ -202,7 +203,7 @@ def _would_end_in(sites: AtomSites, refined: Ranked) -> bool:
 def _space_group(sites: AtomSites) -> int:
     from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
-    return int(SpacegroupAnalyzer(sites.structure(), SYMPREC).get_space_group_number())
+    return int(SpacegroupAnalyzer(sites.structure(), SYMPREC_ON_SITES).get_space_group_number())
 
 
 def _conventional(sites: AtomSites) -> AtomSites | None:
@@ -210,7 +211,7 @@ def _conventional(sites: AtomSites) -> AtomSites | None:
     from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
     try:
-        analyser = SpacegroupAnalyzer(sites.structure(), SYMPREC)
+        analyser = SpacegroupAnalyzer(sites.structure(), SYMPREC_ON_SITES)
         return AtomSites.from_structure(analyser.get_conventional_standard_structure())
     except Exception:  # spglib and pymatgen raise many kinds on degenerate crystals
         return None

@@ -28,6 +28,7 @@ from crystalnet.checkpoint import Model, load_model, shipped_model
 from crystalnet.completion import completed
 from crystalnet.confidence import THRESHOLD, VOLUME_RANGE, evidence, probability
 from crystalnet.config import SYSTEMS
+from crystalnet.density.cell import SYMPREC_ON_SITES
 from crystalnet.density.description import in_canonical_description, in_description_of
 from crystalnet.density.promolecule import GRID, element_table, promolecule_density
 from crystalnet.elements import ATOMIC_NUMBER
@@ -35,7 +36,7 @@ from crystalnet.formula import parse_elements, parse_formula
 from crystalnet.model.inputs import LEVELS, composition_vector
 from crystalnet.ops.reflections import form_factor_table
 from crystalnet.pool import Map
-from crystalnet.ranking import SYMPREC, Ranked, ranked, volume_ratio
+from crystalnet.ranking import Ranked, ranked, volume_ratio
 from crystalnet.records import (
     AtomSites,
     Candidate,
@@ -408,7 +409,7 @@ def _own_cell(refined: Ranked, cells: list[Cell]) -> Cell:
     from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
     found = refined.proposal.cell
-    volume = SpacegroupAnalyzer(refined.fit.sites.structure(), SYMPREC).get_primitive_standard_structure().volume
+    volume = SpacegroupAnalyzer(refined.fit.sites.structure(), SYMPREC_ON_SITES).get_primitive_standard_structure().volume
     same = (c for c in cells if c.system == found.system and abs(c.primitive_volume / volume - 1) < SAME_VOLUME)
     return found if abs(found.primitive_volume / volume - 1) < SAME_VOLUME else next(same, found)
 
@@ -443,7 +444,7 @@ def _candidate(
     from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
     proposal, fit = refined.proposal, refined.fit
-    analyser = SpacegroupAnalyzer(fit.sites.structure(), SYMPREC)
+    analyser = SpacegroupAnalyzer(fit.sites.structure(), SYMPREC_ON_SITES)
     structure = analyser.get_conventional_standard_structure()
     conventional = AtomSites.from_structure(structure)
     primitive = AtomSites.from_structure(analyser.get_primitive_standard_structure())
@@ -505,7 +506,7 @@ def _wyckoff(sites: AtomSites) -> tuple[dict[str, Any], ...]:
     """One entry an orbit: element, x, y, z of its first atom, Wyckoff letter, multiplicity in the conventional cell."""
     from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
-    dataset = SpacegroupAnalyzer(sites.structure(), SYMPREC).get_symmetry_dataset()
+    dataset = SpacegroupAnalyzer(sites.structure(), SYMPREC_ON_SITES).get_symmetry_dataset()
     multiplicity = Counter(dataset.equivalent_atoms.tolist())
     rows = []
     for atom, count in sorted(multiplicity.items()):

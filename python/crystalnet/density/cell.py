@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 SYMPREC = 0.01  # Å, experimental and generated structures
 SYMPREC_RELAXED = 0.1  # Å, DFT-relaxed structures
+SYMPREC_ON_SITES = 0.02  # Å, a proposal whose atoms were already moved onto their positions
 KEY_TOLERANCE = 1e-3  # per atom: well above coordinate rounding, well below what separates two descriptions
 METRIC_STEPS = 1e9  # of a metric tensor, relative to its largest length: fine enough for the edges of a tall cell
 SHIFT_STEPS = 24  # normaliser translations are multiples of 1/2, 1/3, 1/4, 1/8 of primitive vectors

@@ -10,11 +10,10 @@ from __future__ import annotations
 import numpy as np
 
 from crystalnet.alignment import likest_operation, turned
-from crystalnet.density.cell import holohedry, standard_primitive
+from crystalnet.density.cell import SYMPREC_ON_SITES, holohedry, standard_primitive
 from crystalnet.density.promolecule import promolecule_density
 from crystalnet.records import AtomSites, InputError
 
-SYMPREC = 0.02  # Å; the atoms were already moved onto their positions
 SAME_PLACE = 0.1  # Å between an atom moved and the canonical one: the rules of both round coordinates
 AGREEMENT = 0.95  # correlation of a density with its atoms' own: a blend of two descriptions is neither
 ALIKE = 0.9  # correlation from which two densities are taken to stand alike
@@ -71,7 +70,7 @@ def canonical_operation(sites: AtomSites) -> tuple[np.ndarray, np.ndarray] | Non
     None where there is nothing to do, or nothing that can be done.
     """
     try:
-        canonical = standard_primitive(sites.structure(), SYMPREC)
+        canonical = standard_primitive(sites.structure(), SYMPREC_ON_SITES)
     except InputError:
         return None
     if len(canonical) != len(sites):
