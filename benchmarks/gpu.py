@@ -23,8 +23,9 @@ from typing import Any
 
 import torch
 
-from crystalnet import __version__, benchmark
-from crystalnet.config import PAPER
+from crystalnet import __version__
+from crystalnet.commands import bench as benchmark
+from crystalnet.model.config import PAPER
 from crystalnet.model.inputs import LEVELS, N_ELEMENTS
 from crystalnet.model.losses import kl, l1
 from crystalnet.model.network import N_BINS, build_network

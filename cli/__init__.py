@@ -37,8 +37,8 @@ def main() -> None:
     """Run a command. Exit codes: 0 done, 1 no confident candidate, 2 bad usage, input or disk, 70 a bug of ours,
     130 interrupted, 141 nobody reads what is printed (`| head`).
     """
-    from crystalnet.faults import FAULT, fault_line
     from crystalnet.records import InputError
+    from crystalnet.runtime.faults import FAULT, fault_line
 
     warnings.showwarning = _say
     misuse: type[Any] = typer.BadParameter.__mro__[2]  # the base of all complaints; typer 0.26 has no name for it

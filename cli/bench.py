@@ -9,8 +9,8 @@ import typer
 
 def bench(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Time every native kernel against its reference, and what evaluate does for a crystal, in one run."""
-    from crystalnet.benchmark import run, table
-    from crystalnet.progress import stages
+    from crystalnet.commands.bench import run, table
+    from crystalnet.commands.progress import stages
 
     with stages("measuring") as stage:
         results = run(progress=stage)

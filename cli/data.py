@@ -17,11 +17,11 @@ def info(
     figures: Annotated[Path | None, typer.Option(help="Folder for pictures of the distributions and of maps.")] = None,
 ) -> None:
     """What a data set holds."""
-    from crystalnet.data.store import describe
+    from crystalnet.commands.data import describe
 
     typer.echo(describe(directory))
     if figures is not None:
-        from crystalnet.data.figures import write_figures
+        from crystalnet.commands.data_figures import write_figures
 
         for path in write_figures(directory, figures):
             typer.echo(path)

@@ -15,6 +15,6 @@ def density(
     out: Annotated[Path | None, typer.Option(help="FILE.npz, .cube or CHGCAR; default STRUCTURE-STEM.npz.")] = None,
 ) -> None:
     """Valence density (promolecule, CMED) of a known structure."""
-    from crystalnet.known_structure import density_file
+    from crystalnet.commands.density import density_file
 
     typer.echo(density_file(structure, grid, cell, out))

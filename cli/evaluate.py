@@ -54,7 +54,7 @@ def evaluate(
     ] = None,
 ) -> None:
     """Score the network's densities and solve's structures against known crystals, with baselines beside them."""
-    from crystalnet.evaluation import evaluate_files
+    from crystalnet.commands.evaluate import evaluate_files
 
     evaluate_files(
         structures,

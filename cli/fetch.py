@@ -32,8 +32,8 @@ def fetch(
     out: Annotated[Path | None, typer.Option(help="Folder; one data set a system is made in it.")] = None,
 ) -> None:
     """Make a data set: from the Materials Project, from embedded structure types, or from your files."""
-    from crystalnet.data.fetch import fetch as run
-    from crystalnet.progress import bar
+    from crystalnet.commands.fetch import fetch as run
+    from crystalnet.commands.progress import bar
 
     with bar("crystals") as progress:
         made = run(

@@ -7,6 +7,6 @@ import typer
 
 def info() -> None:
     """Version, build, which kernels run, models and paths."""
-    from crystalnet.about import describe
+    from crystalnet.commands.info import describe
 
     typer.echo(describe())

@@ -18,6 +18,6 @@ def simulate(
     out: Annotated[Path | None, typer.Option(help="FILE.xy; default: print.")] = None,
 ) -> None:
     """Peaks of a structure, or the profile a diffractometer would measure."""
-    from crystalnet.known_structure import simulated_file
+    from crystalnet.commands.simulate import simulated_file
 
     typer.echo(simulated_file(structure, wavelength, measured_like, seed, out), nl=out is not None)

@@ -37,7 +37,7 @@ def solve(
     json: Annotated[bool, typer.Option("--json", help="Print solution.json on stdout.")] = False,
 ) -> None:
     """Solve measured powder patterns: cell, density, atoms, refined and ranked."""
-    from crystalnet.batch import solve_files
+    from crystalnet.commands.solve import solve_files
 
     code = solve_files(
         patterns,

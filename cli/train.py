@@ -22,7 +22,7 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="Seed.")] = 0,
 ) -> None:
     """Train a network; interrupt it at any time and go on with --resume."""
-    from crystalnet.progress import train_default
+    from crystalnet.commands.train import train_default
 
     model = train_default(system, preset, data, out, resume, max_minutes, device, devices, seed)
     typer.echo(f"model: {model}")

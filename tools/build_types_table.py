@@ -1,4 +1,4 @@
-"""Build python/crystalnet/data/structure_types.jsonl.gz: one representative crystal of every known structure type.
+"""Build python/crystalnet/crystal/structure_types.jsonl.gz: one representative crystal of every known structure type.
 
     python tools/build_types_table.py DATA_DIR
 
@@ -23,13 +23,14 @@ from pymatgen.analysis.prototypes import AFLOW_PROTOTYPE_LIBRARY
 from pymatgen.core import Lattice, Structure
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
-from crystalnet.data.prototypes import decorate, make_type
-from crystalnet.data.records_file import read_records, structure_of
+from crystalnet.crystal.record_file import read_records, structure_of
+from crystalnet.crystal.setting import canonical_sites
+from crystalnet.crystal.symmetry import SYMPREC, SYMPREC_RELAXED
+from crystalnet.data.generator import decorate, make_type
 from crystalnet.data.splits import may_train
-from crystalnet.density.cell import SYMPREC, SYMPREC_RELAXED, canonical_sites
 from crystalnet.records import InputError
 
-OUT = Path(__file__).parents[1] / "python/crystalnet/data/structure_types.jsonl.gz"
+OUT = Path(__file__).parents[1] / "python/crystalnet/crystal/structure_types.jsonl.gz"
 TAKEN = ("cubic", "trigonal", "hexagonal")  # networks learn the first two; the catalogue needs all three
 
 

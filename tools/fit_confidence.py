@@ -1,4 +1,4 @@
-"""Fit python/crystalnet/confidence.json: what probability to give a candidate for the evidence it has.
+"""Fit python/crystalnet/solving/confidence.json: what probability to give a candidate for the evidence it has.
 
     python tools/fit_confidence.py collect DATA_DIR ANSWERS.jsonl [--crystals 360] [--share 0/2]
     python tools/fit_confidence.py fit ANSWERS.jsonl... [--figure docs/images/confidence.png]
@@ -80,17 +80,17 @@ def _sound(record: dict[str, Any]) -> bool:
     """Whether the volume is one that relaxed crystals have: the generator's bounds are wider, and known crystals under
     pressure, or without their hydrogen, are outside.
     """
-    from crystalnet.confidence import VOLUME_RANGE
-    from crystalnet.data.records_file import structure_of
-    from crystalnet.ranking import volume_ratio
+    from crystalnet.crystal.chemistry import volume_ratio
+    from crystalnet.crystal.record_file import structure_of
     from crystalnet.records import AtomSites
+    from crystalnet.solving.confidence import VOLUME_RANGE
 
     ratio = volume_ratio(AtomSites.from_structure(structure_of(record)))
     return ratio is None or VOLUME_RANGE[0] < ratio < VOLUME_RANGE[1]
 
 
 def _known(data: Path, system: str) -> list[dict[str, Any]]:
-    from crystalnet.data.records_file import read_records
+    from crystalnet.crystal.record_file import read_records
     from crystalnet.data.splits import may_train, split_of
     from crystalnet.density.promolecule import element_table
 
@@ -106,7 +106,7 @@ def _known(data: Path, system: str) -> list[dict[str, Any]]:
 
 def _decorated(system: str, count: int) -> list[dict[str, Any]]:
     """Crystals of the package's types, drawn as often as the types occur, whose compositions validated the training."""
-    from crystalnet.data.prototypes import decorate, embedded_types
+    from crystalnet.data.generator import decorate, embedded_types
     from crystalnet.data.splits import split_of
 
     rng = np.random.default_rng(7)
@@ -125,7 +125,7 @@ def _decorated(system: str, count: int) -> list[dict[str, Any]]:
 
 def _random(system: str, count: int) -> list[dict[str, Any]]:
     """Crystals with random Wyckoff positions whose compositions validated the training."""
-    from crystalnet.data.prototypes import random_crystal
+    from crystalnet.data.generator import random_crystal
     from crystalnet.data.splits import split_of
 
     found: list[dict[str, Any]] = []
@@ -145,7 +145,7 @@ def case(record: dict[str, Any], structure: Any, impurity: Any, seed: int) -> Ca
     """
     from pymatgen.core import Composition
 
-    from crystalnet.data.prototypes import _similar_elements
+    from crystalnet.data.generator import _similar_elements
     from crystalnet.xrd.radiation import assumed_cu, parse_wavelength
 
     rng = np.random.default_rng((seed, 7))
@@ -217,10 +217,10 @@ def degraded_pattern(structure: Any, impurity: Any, tube: str, rng: np.random.Ge
 
 def collect(data: Path, out: Path, count: int, share: str) -> None:
     """Solve the patterns and append a line each to `out`."""
-    from crystalnet.data.records_file import structure_of
-    from crystalnet.metrics import structure_scores
+    from crystalnet.crystal.record_file import structure_of
+    from crystalnet.evaluation.metrics import structure_scores
     from crystalnet.records import InputError
-    from crystalnet.solver import solve
+    from crystalnet.solving.solve import solve
 
     part, parts = map(int, share.split("/"))
     known = {json.loads(line)["seed"] for line in out.open()} if out.exists() else set()
@@ -270,7 +270,7 @@ def fitted(x: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, float]:
 
 def fit(files: list[Path], figure: Path | None, out: Path) -> None:
     """Fit the first candidates, judge the very first by weights fitted without their crystal."""
-    from crystalnet.confidence import CONTRADICTED, THRESHOLD, WEIGHED, calibration_error
+    from crystalnet.solving.confidence import CONTRADICTED, THRESHOLD, WEIGHED, calibration_error
 
     answers = list({a["seed"]: a for file in files for a in map(json.loads, file.open())}.values())
     rows = [(i, k, c) for i, a in enumerate(answers) for k, c in enumerate(a["candidates"][:FITTED])]
@@ -332,7 +332,7 @@ def main() -> None:
     fitting = commands.add_parser("fit")
     fitting.add_argument("answers", type=Path, nargs="+")
     fitting.add_argument("--figure", type=Path)
-    fitting.add_argument("--out", type=Path, default=Path("python/crystalnet/confidence.json"))
+    fitting.add_argument("--out", type=Path, default=Path("python/crystalnet/solving/confidence.json"))
     options = parser.parse_args()
     if options.command == "collect":
         collect(options.data, options.answers, options.crystals, options.share)

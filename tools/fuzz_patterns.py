@@ -487,11 +487,11 @@ def outcome(path: Path, until: str, wavelength: float | None, options: dict[str,
 
     {"outcome": "answer" | "refused" | "fault" | "too slow", ...}
     """
-    from crystalnet.known_structure import density_file
+    from crystalnet.commands.density import density_file
     from crystalnet.records import InputError
     from crystalnet.report import write_solution
-    from crystalnet.solver import solve
-    from crystalnet.xrd.indexing import index_peaks
+    from crystalnet.solving.solve import solve
+    from crystalnet.xrd.indexing.index import index_peaks
     from crystalnet.xrd.peaks import find_peaks
     from crystalnet.xrd.radiation import parse_wavelength
     from crystalnet.xrd.reader import read_pattern

@@ -33,7 +33,7 @@ Question = tuple[str, dict[str, Any], dict[str, Any], bool]  # name, record, wha
 
 def development(data: Path, system: str) -> list[dict[str, Any]]:
     """Relaxed records of development compositions, in seeded order."""
-    from crystalnet.data.records_file import read_records
+    from crystalnet.crystal.record_file import read_records
     from crystalnet.data.splits import is_dev
     from crystalnet.density.promolecule import element_table
 
@@ -77,10 +77,10 @@ def pairs(data: Path, count: int) -> Iterator[Question]:
 
 def ask(questions: list[Question], out: Path, share: str) -> None:
     """Solve and append a line each to `out`."""
-    from crystalnet.data.records_file import structure_of
-    from crystalnet.metrics import structure_scores
+    from crystalnet.crystal.record_file import structure_of
+    from crystalnet.evaluation.metrics import structure_scores
     from crystalnet.records import AtomSites, InputError
-    from crystalnet.solver import solve
+    from crystalnet.solving.solve import solve
     from crystalnet.xrd.profile import simulate_profile
     from crystalnet.xrd.radiation import assumed_cu, parse_wavelength
 
@@ -119,7 +119,7 @@ def ask(questions: list[Question], out: Path, share: str) -> None:
 
 def report(files: list[Path]) -> None:
     """Print the figures of each kind of question."""
-    from crystalnet.confidence import THRESHOLD, calibration_error, probability
+    from crystalnet.solving.confidence import THRESHOLD, calibration_error, probability
 
     kinds = defaultdict(list)
     for file in files:

@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from crystalnet.checkpoint import load_model
+from crystalnet.model.checkpoint import load_model
 
 for name in sys.argv[1:]:
     model = load_model(Path(name))

@@ -78,8 +78,8 @@ def paper_tables() -> dict[int, dict[str, Any]]:
 
 def paper_table(document: dict[str, Any]) -> str:
     """One of them as `evaluate` writes it, and how it was made."""
-    from crystalnet.tables import markdown
-    from crystalnet.tables import paper_table as rows_of
+    from crystalnet.evaluation.paper_tables import markdown
+    from crystalnet.evaluation.paper_tables import paper_table as rows_of
 
     runs = {(system, given): run for system, levels in document["runs"].items() for given, run in levels.items()}
     return f"{markdown(rows_of(document['table'], None), runs)}\n    {document['command']}"

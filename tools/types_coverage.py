@@ -11,9 +11,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from crystalnet.config import SYSTEMS
-from crystalnet.data.prototypes import MAX_SITES, types_table
-from crystalnet.data.records_file import read_records
+from crystalnet.crystal.record_file import read_records
+from crystalnet.crystal.systems import SYSTEMS
+from crystalnet.crystal.types import types_table
+from crystalnet.data.generator import MAX_SITES
 from crystalnet.data.splits import is_dev, may_train, split_of
 
 

@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from crystalnet.solver import solve
+    from crystalnet.solving.solve import solve
 
 __all__ = ["__version__", "solve"]
 
@@ -19,7 +19,7 @@ except PackageNotFoundError:  # run from a source tree that was never installed
 def __getattr__(name: str) -> Any:
     """`crystalnet.solve`, `crystalnet.xrd`, `crystalnet.density`: torch and pymatgen are imported at first use."""
     if name == "solve":
-        from crystalnet.solver import solve
+        from crystalnet.solving.solve import solve
 
         return solve
     if name in ("density", "xrd"):

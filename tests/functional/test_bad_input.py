@@ -122,7 +122,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / name).write_bytes(data)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MP_API_KEY", raising=False)
-    monkeypatch.setattr("crystalnet.data.fetch.materials_project_key", lambda: None)
+    monkeypatch.setattr("crystalnet.commands.fetch.materials_project_key", lambda: None)
     return tmp_path
 
 

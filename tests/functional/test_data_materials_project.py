@@ -28,9 +28,10 @@ import pytest
 import stamina
 
 from crystalnet.cli import main
-from crystalnet.data import prototypes
+from crystalnet.crystal import types as crystal_types
+from crystalnet.crystal.record_file import structure_of
+from crystalnet.data import generator as prototypes
 from crystalnet.data.dataset import CrystalDataset
-from crystalnet.data.records_file import structure_of
 from crystalnet.data.splits import may_train, split_of
 from crystalnet.data.store import read_types
 from crystalnet.density import promolecule
@@ -51,7 +52,7 @@ class Materials:
     """A small Materials Project: rows of its lists, CHGCARs on demand."""
 
     def __init__(self, count: int) -> None:
-        types = [prototypes.make_type(r) for r in prototypes.types_table("cubic") if r["protostructure"] in SHAPES]
+        types = [prototypes.make_type(r) for r in crystal_types.types_table("cubic") if r["protostructure"] in SHAPES]
         made = list(prototypes.generate(types, count))
         self.records = {f"mp-{100 + i}": record for i, record in enumerate(made)}
         self.missing = {name for name in self.records if chance("missing", name) < 0.1}

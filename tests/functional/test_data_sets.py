@@ -16,16 +16,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crystalnet.candidates import own_catalogue
 from crystalnet.cli import main
-from crystalnet.data import prototypes
+from crystalnet.crystal import types as crystal_types
+from crystalnet.data import generator as prototypes
 from crystalnet.data.dataset import CrystalDataset
 from crystalnet.data.fetch import fetch_prototypes
 from crystalnet.data.splits import Splits
 from crystalnet.data.store import write_store
 from crystalnet.records import InputError
+from crystalnet.solving.from_catalogue import own_catalogue
 
-ALL_TYPES = prototypes.types_table("cubic")
+ALL_TYPES = crystal_types.types_table("cubic")
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +40,7 @@ def few_types(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def dft_set(tmp_path: Path) -> Path:
     """Five crystals with stored maps."""
-    types, types_row = prototypes.embedded_types("cubic"), prototypes.types_table("cubic")[0]
+    types, types_row = prototypes.embedded_types("cubic"), crystal_types.types_table("cubic")[0]
     records = list(prototypes.generate(types, 5))
     rng = np.random.default_rng(0)
     for record in records:
@@ -170,7 +171,7 @@ def test_a_line_cut_short_is_made_again(tmp_path: Path) -> None:
 
 
 def test_types_are_left_out_whole(tmp_path: Path) -> None:
-    names = {r["protostructure"] for r in prototypes.types_table("cubic")}
+    names = {r["protostructure"] for r in crystal_types.types_table("cubic")}
     splits = Splits("type")
     fetch_prototypes("cubic", tmp_path / "set", 40, jobs=1, splits=splits)
     rows = [json.loads(line) for line in (tmp_path / "set" / "records.jsonl").read_text().splitlines()]

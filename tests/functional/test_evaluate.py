@@ -10,18 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crystalnet.checkpoint import load_model
 from crystalnet.cli import main
-from crystalnet.config import SMALL, ModelConfig
-from crystalnet.data import prototypes
+from crystalnet.crystal import types as crystal_types
+from crystalnet.crystal.record_file import structure_of
+from crystalnet.data import generator as prototypes
 from crystalnet.data.dataset import CrystalDataset
-from crystalnet.data.records_file import structure_of
 from crystalnet.data.store import write_store
-from crystalnet.evaluate import evaluate
-from crystalnet.evaluation_figures import choose
+from crystalnet.evaluation.evaluate import evaluate
+from crystalnet.evaluation.paper_figures import choose
+from crystalnet.evaluation.targets import read_targets
+from crystalnet.model.checkpoint import load_model
+from crystalnet.model.config import SMALL, ModelConfig
 from crystalnet.records import InputError
-from crystalnet.targets import read_targets
-from crystalnet.train import train
+from crystalnet.training.train import train
 
 TINY = replace(
     SMALL,
@@ -37,7 +38,7 @@ TIMES = ("seconds", "seconds_by_stage", "seconds_per_crystal")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three records, a data set, a model of it, and the CIFs of the records."""
     folder = tmp_path_factory.mktemp("evaluate")
-    records = [next(r for r in prototypes.types_table("cubic") if r["protostructure"] == kind) for kind in KINDS]
+    records = [next(r for r in crystal_types.types_table("cubic") if r["protostructure"] == kind) for kind in KINDS]
     (folder / "records.jsonl").write_text("".join(prototypes.dump_json(r) + "\n" for r in records))
     about = {"source": "test", "crystalnet": "0", "system": "cubic"}
     write_store(folder / "data", prototypes.generate([prototypes.make_type(r) for r in records], 40), about)
@@ -204,7 +205,7 @@ def test_figures_choose_by_rule() -> None:
 def test_a_model_of_another_system_is_refused(folder: Path) -> None:
     model = folder / "run" / "model.safetensors"
     assert load_model(model).config.system == "cubic"
-    record = next(r for r in prototypes.types_table("trigonal"))
+    record = next(r for r in crystal_types.types_table("trigonal"))
     (folder / "trigonal.jsonl").write_text(prototypes.dump_json(record) + "\n")
     with pytest.raises(InputError, match="cubic system"):
         evaluate(folder / "trigonal.jsonl", system="trigonal", split="all", model=model)

@@ -18,13 +18,13 @@ from typing import Any
 import pytest
 import torch
 
-from crystalnet.batch import _solve_all
-from crystalnet.checkpoint import load_model, load_tensors, save_model, save_tensors, shipped_model
 from crystalnet.cli import main
-from crystalnet.config import SMALL, Config, ModelConfig
-from crystalnet.faults import FAULT, SHOW
+from crystalnet.commands.solve import _solve_all
+from crystalnet.model.checkpoint import load_model, load_tensors, save_model, save_tensors, shipped_model
+from crystalnet.model.config import SMALL, Config, ModelConfig
 from crystalnet.model.network import build_network
 from crystalnet.records import InputError
+from crystalnet.runtime.faults import FAULT, SHOW
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 TINY = replace(SMALL, model=ModelConfig(latent=16, width=32, layers=2, frequencies=32))
@@ -58,7 +58,7 @@ def test_what_stops_a_command(
     def broken(*arguments: object) -> str:
         raise error
 
-    monkeypatch.setattr("crystalnet.known_structure.simulated_file", broken)
+    monkeypatch.setattr("crystalnet.commands.simulate.simulated_file", broken)
     monkeypatch.setenv(SHOW, str(int(shown)))
     assert run(monkeypatch, "simulate", EXAMPLES / "Zr3Sb4Pt3.cif") == code
     lines = [line for line in capsys.readouterr().err.splitlines() if line.strip()]
@@ -101,7 +101,7 @@ def guarded(pattern, folder, options):
 def test_a_worker_that_dies_costs_its_pattern_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "worker_of_a_test.py").write_text(WORKER)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr("crystalnet.batch._guarded", importlib.import_module("worker_of_a_test").guarded)
+    monkeypatch.setattr("crystalnet.commands.solve._guarded", importlib.import_module("worker_of_a_test").guarded)
     patterns = [Path(f"{name}.xy") for name in "abc"]
     results = _solve_all(patterns, patterns, {}, 2)
     assert [code for code, *_ in results] == [0, FAULT, 0]
@@ -217,7 +217,7 @@ CHECKPOINTS: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("case", CHECKPOINTS)
 def test_what_is_no_checkpoint_is_not_resumed(case: str, tmp_path: Path) -> None:
-    from crystalnet.engine import Run
+    from crystalnet.training.run import Run
 
     CHECKPOINTS[case](tmp_path / "last.safetensors")
     with pytest.raises(InputError, match="not the checkpoint of such a run"):

@@ -15,25 +15,16 @@ import numpy as np
 import pytest
 
 from crystalnet.cli import main
-from crystalnet.data import prototypes
+from crystalnet.crystal import types as crystal_types
+from crystalnet.data import generator as prototypes
 from crystalnet.data.dataset import CrystalDataset
 from crystalnet.data.fetch import fetch_prototypes
 from crystalnet.data.store import verify_store, write_store
-from crystalnet.records import (
-    AtomSites,
-    Candidate,
-    DensityGrid,
-    Fit,
-    InputError,
-    Pattern,
-    Peaks,
-    Radiation,
-    Solution,
-)
-from crystalnet.whole_folder import claimed, refilling
+from crystalnet.records import AtomSites, Candidate, DensityGrid, Fit, InputError, Pattern, Peaks, Radiation, Solution
+from crystalnet.runtime.whole_folder import claimed, refilling
 
 CIF = Path(__file__).parents[2] / "examples" / "Zr3Sb4Pt3.cif"
-ALL_TYPES = prototypes.types_table("cubic")
+ALL_TYPES = crystal_types.types_table("cubic")
 # What a user may keep anywhere: a folder of work, hidden files, names like those that earlier versions deleted.
 BESIDE = ("thesis/chapter1.tex", ".notes", "candidate-9.cif", "old.partial", "items/mp-1.txt", "features/mine.npy")
 
@@ -43,12 +34,14 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """An empty working directory, and sources, solutions and training that take no time."""
     rows = tuple(r for r in ALL_TYPES if r["protostructure"] == "AB_cF8_225_a_b")
     monkeypatch.setattr(prototypes, "types_table", lambda system: rows)
-    monkeypatch.setattr("crystalnet.data.fetch.materials_project_key", lambda: None)
+    monkeypatch.setattr("crystalnet.commands.fetch.materials_project_key", lambda: None)
     monkeypatch.setattr("crystalnet.data.fetch.SYSTEMS", ("cubic",))
-    monkeypatch.setattr("crystalnet.solver.solve", lambda pattern, **options: rock_salt(Path(pattern).name))
+    monkeypatch.setattr("crystalnet.solving.solve.solve", lambda pattern, **options: rock_salt(Path(pattern).name))
     monkeypatch.setattr("crystalnet.report.figure.write_figure", lambda solution, views, path: path.touch())
-    monkeypatch.setattr("crystalnet.batch.helped", lambda modules: nullcontext(map))
-    monkeypatch.setattr("crystalnet.train._loop", lambda run, dataset, out, *rest: run.save(out / "last.safetensors"))
+    monkeypatch.setattr("crystalnet.commands.solve.helped", lambda modules: nullcontext(map))
+    monkeypatch.setattr(
+        "crystalnet.training.train._loop", lambda run, dataset, out, *rest: run.save(out / "last.safetensors")
+    )
     for kind in ("a", "b"):
         (tmp_path / kind).mkdir()
         (tmp_path / kind / "scan.xy").write_text("10 1\n")
@@ -213,8 +206,10 @@ def test_evaluate_writes_over_nothing(
     name: str, text: str, small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table = ("--table", "1", "--system", "cubic") if name.endswith("md") or "cubic" in name else ()
-    monkeypatch.setattr("crystalnet.evaluate.Evaluation.score", lambda self, record: pytest.fail("work has begun"))
-    monkeypatch.setattr("crystalnet.evaluation.workers", lambda jobs, threads: nullcontext(map))
+    monkeypatch.setattr(
+        "crystalnet.evaluation.evaluate.Evaluation.score", lambda self, record: pytest.fail("work has begun")
+    )
+    monkeypatch.setattr("crystalnet.commands.evaluate.workers", lambda jobs, threads: nullcontext(map))
     (small / name).write_text(text)
     assert run(monkeypatch, "evaluate", "records.jsonl", "--split", "all", "--out", "scores.json", *table) == 2
     assert (small / name).read_text() == text
@@ -323,7 +318,7 @@ def test_one_crashed_pattern_of_a_batch_costs_itself(
             raise ZeroDivisionError("two\nlines")
         return rock_salt(pattern.name)
 
-    monkeypatch.setattr("crystalnet.solver.solve", fragile)
+    monkeypatch.setattr("crystalnet.solving.solve.solve", fragile)
     assert run(monkeypatch, "solve", "scan.xy", "other.xy", "--out", "o") == 70
     said = [line for line in capsys.readouterr().err.splitlines() if line.strip()]
     assert len(said) == 1 and "scan.xy: internal fault (ZeroDivisionError" in said[0]
@@ -347,7 +342,7 @@ with claimed(Path(sys.argv[1])):
 @pytest.fixture
 def held(small: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[str]]:
     """Another process at work in the folder `out`."""
-    monkeypatch.setattr("crystalnet.whole_folder.PATIENCE", 0.2)
+    monkeypatch.setattr("crystalnet.runtime.whole_folder.PATIENCE", 0.2)
     process = subprocess.Popen([sys.executable, "-c", HOLDER, str(small / "out")], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None and process.stdout.readline() == "held\n"
     yield process

@@ -11,15 +11,17 @@ import pytest
 import torch
 
 import crystalnet
-from crystalnet.checkpoint import load_model, load_tensors
 from crystalnet.cli import main
-from crystalnet.config import SMALL, Config, ModelConfig
-from crystalnet.data import prototypes
+from crystalnet.crystal import types as crystal_types
+from crystalnet.data import generator as prototypes
 from crystalnet.data.dataset import CrystalDataset
 from crystalnet.data.store import write_store
-from crystalnet.pool import helped
+from crystalnet.model.checkpoint import load_model, load_tensors
+from crystalnet.model.config import SMALL, Config, ModelConfig
 from crystalnet.records import InputError
-from crystalnet.train import LAST, Report, train
+from crystalnet.runtime.pool import helped
+from crystalnet.training.log import Report
+from crystalnet.training.train import LAST, train
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "Zr3Sb4Pt3.xy"
 TINY = replace(
@@ -32,7 +34,7 @@ TINY = replace(
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> CrystalDataset:
     names = {"AB_cF8_225_a_b", "ABC3_cP5_221_a_b_c", "AB_cP2_221_a_b"}
-    types = [prototypes.make_type(r) for r in prototypes.types_table("cubic") if r["protostructure"] in names]
+    types = [prototypes.make_type(r) for r in crystal_types.types_table("cubic") if r["protostructure"] in names]
     directory = tmp_path_factory.mktemp("data") / "cubic"
     about = {"source": "test", "crystalnet": "0", "system": "cubic"}
     write_store(directory, prototypes.generate(types, 40), about)
@@ -70,7 +72,9 @@ def test_training_learns(dataset: CrystalDataset, tmp_path: Path) -> None:
 
 def test_the_paper_preset_trains(dataset: CrystalDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # One 50³ map of this network is 1.3 TFLOP; its validation would take the test suite's whole time.
-    monkeypatch.setattr("crystalnet.train.validate", lambda network, dataset, oracle: 0.5 if oracle else 0.0)
+    monkeypatch.setattr(
+        "crystalnet.training.validation.validate", lambda network, dataset, oracle: 0.5 if oracle else 0.0
+    )
     short = replace(crystalnet.config.PAPER.train, batch=4, samples=3, epochs=1, cycles=(1,))
     model = load_model(train(replace(crystalnet.config.PAPER, train=short), dataset, tmp_path / "run"))
     assert model.config.model.architecture == "paper"
@@ -145,7 +149,7 @@ def test_density_and_simulate(commanded, tmp_path: Path) -> None:  # type: ignor
 
 
 def test_evaluate_writes_the_score_block(commanded, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    types = [r for r in prototypes.types_table("cubic") if r["protostructure"] == "AB_cF8_225_a_b"]
+    types = [r for r in crystal_types.types_table("cubic") if r["protostructure"] == "AB_cF8_225_a_b"]
     (tmp_path / "r.jsonl").write_text("".join(prototypes.dump_json(r) + "\n" for r in types))
     code = commanded("evaluate", "r.jsonl", "--split", "all", "--limit", "1", "--guesses", "2", "--out", "s.json")
     assert code == 0
@@ -164,7 +168,7 @@ def test_python_interface() -> None:
 
 def test_a_second_process_changes_no_answer() -> None:
     asked = {"elements": "Zr,Sb,Pt", "wavelength": "CuKa"}
-    with helped(["crystalnet.ranking"]) as mapped:
+    with helped(["crystalnet.solving.ranking"]) as mapped:
         shared = crystalnet.solve(EXAMPLE, mapped=mapped, **asked)
     alone = crystalnet.solve(EXAMPLE, **asked)
     answers = [[(c.formula, c.source, c.fit.rwp, c.confidence) for c in s.candidates] for s in (shared, alone)]

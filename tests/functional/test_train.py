@@ -20,20 +20,23 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from crystalnet.checkpoint import load_tensors
-from crystalnet.config import PAPER, SMALL, Config, ModelConfig
-from crystalnet.data import prototypes
+from crystalnet.commands.train import train_here
+from crystalnet.crystal import types as crystal_types
+from crystalnet.data import generator as prototypes
 from crystalnet.data.dataset import CrystalDataset
 from crystalnet.data.store import write_store
-from crystalnet.engine import Run, Speed
+from crystalnet.model.checkpoint import load_tensors
+from crystalnet.model.config import PAPER, SMALL, Config, ModelConfig
 from crystalnet.model.losses import l1
 from crystalnet.model.network import build_network
 from crystalnet.ops.film_decode import decoder_flop, reference_film_decode
-from crystalnet.processes import Team, together
-from crystalnet.progress import train_here
 from crystalnet.records import InputError
-from crystalnet.train import LAST, Report, check_devices, train, validate
-from crystalnet.training_log import TrainingLog
+from crystalnet.training.log import Report, TrainingLog
+from crystalnet.training.run import Run
+from crystalnet.training.speed import Speed
+from crystalnet.training.team import Team, together
+from crystalnet.training.train import LAST, check_devices, train
+from crystalnet.training.validation import validate
 
 # Float32: the bfloat16 products of half a batch round otherwise than those of the whole.
 TINY = replace(
@@ -46,7 +49,7 @@ STEPS = 3
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    types = [r for r in prototypes.types_table("cubic") if r["protostructure"] == "AB_cF8_225_a_b"]
+    types = [r for r in crystal_types.types_table("cubic") if r["protostructure"] == "AB_cF8_225_a_b"]
     made = list(prototypes.generate([prototypes.make_type(r) for r in types], 40))
     directory = tmp_path_factory.mktemp("data") / "cubic"
     train_split = (dict(r, split="train") for r in made[: STEPS * 8])
@@ -61,7 +64,7 @@ def dataset(data: Path) -> CrystalDataset:
 
 @pytest.fixture(autouse=True)
 def cheap_validation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("crystalnet.train.validate", lambda network, dataset, oracle: 0.25)
+    monkeypatch.setattr("crystalnet.training.validation.validate", lambda network, dataset, oracle: 0.25)
 
 
 def rows(out: Path) -> list[dict[str, str]]:
@@ -115,7 +118,7 @@ def test_what_several_processes_cannot_train(config: Config, count: int) -> None
 def test_the_log_goes_on_where_the_checkpoint_does(
     dataset: CrystalDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crystalnet.training_log.ROW_SECONDS", 0)
+    monkeypatch.setattr("crystalnet.training.log.ROW_SECONDS", 0)
     config = replace(TINY, train=replace(TINY.train, epochs=3))
 
     def stop_at(step: int, how: type[BaseException]) -> Callable[[Report], None]:
@@ -159,8 +162,8 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_spares_the_checkpoint(
         return losses[-1] if len(losses) < 3 else losses[-1] * float("nan")
 
     with monkeypatch.context() as patched:
-        patched.setattr("crystalnet.train.SAVE_SECONDS", -1)
-        patched.setattr("crystalnet.engine.l1", broken)
+        patched.setattr("crystalnet.training.train.SAVE_SECONDS", -1)
+        patched.setattr("crystalnet.training.run.l1", broken)
         with pytest.raises(InputError, match="diverged at step 2") as caught:
             train(TINY, dataset, tmp_path)
     assert "\n" not in str(caught.value)
@@ -219,9 +222,9 @@ def test_a_signal_stops_a_validation(
     config = replace(TINY, train=replace(TINY.train, epochs=2))
     train(config, dataset, tmp_path / "whole")
     with monkeypatch.context() as patched:
-        patched.setattr("crystalnet.train.validate", slow_validation(60))
+        patched.setattr("crystalnet.training.validation.validate", slow_validation(60))
         if when == "between epochs":
-            patched.setattr("crystalnet.train.VALIDATION_SECONDS", -1)
+            patched.setattr("crystalnet.training.train.VALIDATION_SECONDS", -1)
         saved = threading.Event()
         save, began = Run.save, time.monotonic()
 
@@ -249,7 +252,7 @@ def test_a_kill_within_the_last_validation_costs_nothing_but_it(
         raise ZeroDivisionError
 
     with monkeypatch.context() as patched:
-        patched.setattr("crystalnet.train.validate", killed)
+        patched.setattr("crystalnet.training.validation.validate", killed)
         with pytest.raises(ZeroDivisionError):
             train(TINY, dataset, tmp_path)
     monkeypatch.setattr(Run, "one_step", lambda *arguments: pytest.fail("a step was taken twice"))
@@ -267,8 +270,8 @@ def test_validation_counts_in_the_minutes(
         asked.append(crystals)
         return slow_validation(60)(network, dataset, oracle, until=until)
 
-    monkeypatch.setattr("crystalnet.train.validate", validate)
-    monkeypatch.setattr("crystalnet.engine.Speed.seconds_of_map", lambda speed: 0.1 if speed.steps else 0.0)
+    monkeypatch.setattr("crystalnet.training.validation.validate", validate)
+    monkeypatch.setattr("crystalnet.training.speed.Speed.seconds_of_map", lambda speed: 0.1 if speed.steps else 0.0)
     minutes, began = 0.1, time.monotonic()
     train(replace(TINY, train=replace(TINY.train, epochs=10**6)), dataset, tmp_path, max_minutes=minutes)
     assert 60 * minutes - 1 < time.monotonic() - began < 60 * minutes + 5  # and what starting takes

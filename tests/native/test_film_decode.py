@@ -10,8 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from crystalnet.config import PAPER, SMALL, Config
-from crystalnet.model.network import CrystalNetwork, PaperNetwork, PeriodicNetwork, build_network
+from crystalnet.model.base import CrystalNetwork
+from crystalnet.model.config import PAPER, SMALL, Config
+from crystalnet.model.network import build_network
+from crystalnet.model.paper import PaperNetwork
+from crystalnet.model.periodic import PeriodicNetwork
 from crystalnet.ops._native import native, native_cuda
 from crystalnet.ops.film_decode import Decoder, Layer, LayerFlag, film_decode, op_arguments, reference_film_decode
 

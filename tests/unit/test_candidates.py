@@ -12,17 +12,20 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from crystalnet.candidates import _Screen, catalogue, catalogue_proposals, exchanged_misfit, misfit
+from crystalnet.bragg import polarisation_ratio
+from crystalnet.crystal.chemistry import closest_contacts, covalent_radius
+from crystalnet.crystal.elements import ATOMIC_NUMBER
 from crystalnet.data.files import fetch_files
-from crystalnet.data.prototypes import closest_contacts, covalent_radius, embedded_types
+from crystalnet.data.generator import embedded_types
 from crystalnet.data.splits import Splits
-from crystalnet.elements import ATOMIC_NUMBER
 from crystalnet.ops.reflections import reflections
 from crystalnet.records import AtomSites, Cell, InputError, Peaks, Radiation
+from crystalnet.solving.from_catalogue import catalogue, catalogue_proposals
+from crystalnet.solving.screen import Screen, exchanged_misfit, misfit
 from crystalnet.xrd.peaks import find_peaks
-from crystalnet.xrd.profile import polarisation_ratio, simulate_profile
+from crystalnet.xrd.profile import simulate_profile
 from crystalnet.xrd.radiation import parse_wavelength
-from crystalnet.xrd.refine import intensity_misfit
+from crystalnet.xrd.residual import intensity_misfit
 
 CU = Radiation(((1.540593, 1.0), (1.544427, 0.5)))
 TOP = 90.0
@@ -62,7 +65,7 @@ CELLS = [
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: f"{cell.system}-{cell.centring}")
 def test_namings_together_are_as_one_by_one(cell: Cell) -> None:
     peaks = observed(QUARTZ)
-    screen = _Screen(cell.primitive_lattice, cell.zero_shift, peaks)
+    screen = Screen(cell.primitive_lattice, cell.zero_shift, peaks)
     kinds = [k for k in catalogue(cell.system) if k.centring == cell.centring and len(k.sites) <= 30]
     for kind in kinds[:: len(kinds) // 8]:
         places, groups = np.unique(kind.sites.species, return_inverse=True)

@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from crystalnet.candidates import Proposal, misfit
-from crystalnet.completion import _orbits, completed
-from crystalnet.metrics import matches
+from crystalnet.evaluation.metrics import matches
 from crystalnet.records import AtomSites, Cell, Peaks
+from crystalnet.solving.completion import _orbits, completed
+from crystalnet.solving.proposals import Proposal
+from crystalnet.solving.screen import misfit
 from crystalnet.xrd.peaks import find_peaks
 from crystalnet.xrd.profile import simulate_profile
 from crystalnet.xrd.radiation import parse_wavelength

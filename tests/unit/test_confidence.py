@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from crystalnet.confidence import (
+from crystalnet.records import AtomSites, Cell, Peaks, Radiation
+from crystalnet.solving.confidence import (
     CONTRADICTED,
     FEATURES,
     THRESHOLD,
@@ -14,7 +15,6 @@ from crystalnet.confidence import (
     explained_share,
     probability,
 )
-from crystalnet.records import AtomSites, Cell, Peaks, Radiation
 
 
 def test_calibration_error_is_zero_where_shares_equal_probabilities():

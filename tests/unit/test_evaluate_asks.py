@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from crystalnet import evaluate as module
-from crystalnet.evaluate import Evaluation, Options, systems_asked
+from crystalnet.evaluation import evaluate as module
+from crystalnet.evaluation.evaluate import Evaluation, Options, systems_asked
 from crystalnet.records import InputError
 
 SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])

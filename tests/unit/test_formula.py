@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymatgen.core import Composition
 
-from crystalnet.formula import JOINTS, ideal_formula, parse_elements, parse_formula, stated_composition
+from crystalnet.crystal.formula import JOINTS, ideal_formula, parse_elements, parse_formula, stated_composition
 from crystalnet.records import InputError
 
 # Each line: what it is, and ways to write it.

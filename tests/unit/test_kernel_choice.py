@@ -16,9 +16,10 @@ from types import ModuleType
 import pytest
 import torch
 
-from crystalnet import about
-from crystalnet.config import PAPER, SMALL
-from crystalnet.model.network import build_network, grid_points
+from crystalnet.commands import info as about
+from crystalnet.model.base import grid_points
+from crystalnet.model.config import PAPER, SMALL
+from crystalnet.model.network import build_network
 from crystalnet.ops import choice, film_decode, powder_pattern, sampling, ssim
 from crystalnet.ops._native import native
 from crystalnet.ops.choice import Calls, Choice, choose

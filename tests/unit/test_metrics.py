@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from crystalnet.density.cell import holohedry
+from crystalnet.crystal.lattice import holohedry
 from crystalnet.density.promolecule import promolecule
-from crystalnet.metrics import aligned, density_scores, map_scores, structure_scores, wilson
+from crystalnet.evaluation.metrics import aligned, density_scores, map_scores, structure_scores, wilson
 from crystalnet.ops.ssim import cube_rotations, rotate
 
 SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])

@@ -9,33 +9,25 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from crystalnet import candidates
-from crystalnet.candidates import (
-    LIKELY_ELEMENTS,
-    MAX_ASSIGNMENTS,
-    MIN_CONTACT,
-    VOLUME_PER_ATOM,
-    WELL_EXPLAINED,
-    CatalogueType,
-    Proposal,
-    _fits_system,
-    _geometries,
-    _has_formula,
-    _namings,
-    _Screen,
-    catalogue_proposals,
-    distinct,
-    misfit,
-    network_proposals,
-    same_crystal,
-)
+from crystalnet.bragg import polarisation_ratio
+from crystalnet.crystal.elements import ATOMIC_NUMBER
 from crystalnet.density.atoms import Decomposition
 from crystalnet.density.promolecule import promolecule_density
-from crystalnet.elements import ATOMIC_NUMBER
 from crystalnet.ops.reflections import reflections
 from crystalnet.records import AtomSites, Cell, DensityGrid, Peaks, Radiation
-from crystalnet.xrd.profile import polarisation_ratio
-from crystalnet.xrd.refine import D_MIN
+from crystalnet.solving import proposals as candidates
+from crystalnet.solving.from_catalogue import MIN_CONTACT, CatalogueType, catalogue_proposals
+from crystalnet.solving.from_network import (
+    LIKELY_ELEMENTS,
+    MAX_ASSIGNMENTS,
+    _fits_system,
+    _geometries,
+    _namings,
+    network_proposals,
+)
+from crystalnet.solving.proposals import VOLUME_PER_ATOM, WELL_EXPLAINED, Proposal, distinct, has_formula, same_crystal
+from crystalnet.solving.screen import Screen, misfit
+from crystalnet.xrd.residual import D_MIN
 
 SOURCE = Radiation(((1.5406, 1.0),))
 CELL = Cell("cubic", "F", 5.46, 5.46)
@@ -114,7 +106,7 @@ def test_where_all_namings_are_too_many_two_orbits_change_at_a_time() -> None:
 )
 def test_atoms_have_a_formula_in_proportion(species: str, formula: dict[str, float], right: bool) -> None:
     atoms = species.replace("Ca", "C ").replace("F", "F ").replace("C ", "Ca ").split()
-    assert _has_formula(atoms, formula) is right
+    assert has_formula(atoms, formula) is right
 
 
 @pytest.mark.parametrize(
@@ -275,5 +267,5 @@ def test_geometries_come_once_with_and_without_names(monkeypatch: pytest.MonkeyP
 )
 def test_lines_are_compared_as_far_as_they_tell_something(wavelength: float, shortest: float) -> None:
     """To the end of the pattern, and not beyond D_MIN."""
-    lines = _Screen(CELL.primitive_lattice, 0.0, replace(PEAKS, radiation=Radiation(((wavelength, 1.0),)))).lines
+    lines = Screen(CELL.primitive_lattice, 0.0, replace(PEAKS, radiation=Radiation(((wavelength, 1.0),)))).lines
     assert shortest <= lines.d_spacing.min() < 1.1 * shortest

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from crystalnet.pool import cpus, helped, workers
 from crystalnet.records import InputError
+from crystalnet.runtime.pool import cpus, helped, workers
 
 PIDS = """
 import time

@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from crystalnet import ranking
-from crystalnet.candidates import Proposal
-from crystalnet.ranking import (
+from crystalnet.crystal.chemistry import VOLUME_BOUNDS, volume_ratio
+from crystalnet.crystal.symmetry import conventional_sites, free_coordinates
+from crystalnet.records import AtomSites, Cell, Fit, Pattern, Peaks, Radiation
+from crystalnet.solving import ranking
+from crystalnet.solving.proposals import Proposal
+from crystalnet.solving.ranking import (
     AT_ONCE,
     COMPLEXITY,
     FREEDOM,
@@ -22,22 +25,17 @@ from crystalnet.ranking import (
     SECOND_OPINION,
     UNBALANCED,
     VOLUME,
-    VOLUME_BOUNDS,
     WORTH_REFINING,
     Ranked,
-    _conventional,
     _cubic_first,
-    _free_coordinates,
     _promising,
     _same_crystal,
     _score,
     _unlike,
     _would_end_in,
     ranked,
-    volume_ratio,
 )
-from crystalnet.records import AtomSites, Cell, Fit, Pattern, Peaks, Radiation
-from crystalnet.xrd.refine import MAX_SHIFT
+from crystalnet.xrd.rietveld import MAX_SHIFT
 
 CELL = Cell("cubic", "F", 5.64, 5.64)
 SOURCE = Radiation(((1.5406, 1.0),))
@@ -174,7 +172,7 @@ def test_fits_that_end_in_one_crystal_are_merged(refinements: list[Proposal]) ->
 
 def test_a_proposal_without_a_symmetry_is_left_out(refinements: list[Proposal]) -> None:
     twice = AtomSites(CELL.primitive_lattice, ("Na", "Na"), np.zeros((2, 3)))
-    assert _conventional(twice) is None
+    assert conventional_sites(twice) is None
     assert ranked([proposal(0.05, sites=twice)], PATTERN, PEAKS) == [] == refinements
 
 
@@ -233,7 +231,7 @@ def test_what_counts_is_the_misfit_beyond_noise() -> None:
     ids=["salt", "pyrite", "wurtzite", "quartz", "triclinic"],
 )
 def test_coordinates_that_symmetry_leaves_free(sites: AtomSites, free: int) -> None:
-    assert _free_coordinates(sites) == free
+    assert free_coordinates(sites) == free
 
 
 def test_the_volume_is_held_against_the_expected_one() -> None:
@@ -261,7 +259,7 @@ def test_one_crystal_has_one_fit_and_one_structure() -> None:
 def test_rhombohedral_crystals_come_on_hexagonal_axes() -> None:
     cell = Cell("trigonal", "R", 4.76, 12.99)
     primitive = AtomSites(cell.primitive_lattice, ("Al",), np.zeros((1, 3)))
-    conventional = _conventional(primitive)
+    conventional = conventional_sites(primitive)
     assert conventional is not None and len(conventional) == 3
     assert np.allclose(np.linalg.norm(conventional.lattice, axis=1), [4.76, 4.76, 12.99], atol=1e-3)
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crystalnet.confidence import FEATURES, THRESHOLD
+from crystalnet.density.grid import resample
+from crystalnet.density.placement import in_cell_of
 from crystalnet.records import (
     AtomSites,
     Candidate,
@@ -24,9 +25,10 @@ from crystalnet.records import (
     Solution,
 )
 from crystalnet.report import files as report_files
-from crystalnet.report import solution_json, summary_row, write_density, write_solution, write_summary
+from crystalnet.report import solution_json, structure_files, summary_row, write_density, write_solution, write_summary
 from crystalnet.report.page import BELIEVED, WHY, _verdict
-from crystalnet.report.view import drawn_points, in_cell_of, level_holding, resample, symbol_parts
+from crystalnet.report.view import drawn_points, level_holding, symbol_parts
+from crystalnet.solving.confidence import FEATURES, THRESHOLD
 
 A = 5.64
 NACL = Cell("cubic", "F", A, A)
@@ -207,7 +209,7 @@ def test_cif_falls_back_to_p1(tmp_path: Path) -> None:
 
     from pymatgen.core import Structure
 
-    report_files.write_cif(replace(rock_salt(), space_group_number=221), tmp_path / "p1.cif")
+    structure_files.write_cif(replace(rock_salt(), space_group_number=221), tmp_path / "p1.cif")
     assert "P 1" in (tmp_path / "p1.cif").read_text()
     assert len(Structure.from_file(tmp_path / "p1.cif")) == 8
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from crystalnet import settings as module
 from crystalnet.records import InputError
+from crystalnet.runtime import settings as module
 
 
 @pytest.fixture

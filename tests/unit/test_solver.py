@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from crystalnet.candidates import Proposal
-from crystalnet.checkpoint import shipped_model
-from crystalnet.ranking import SECOND_OPINION, VOLUME, Ranked, _cubic_first, _score, _would_end_in
+from crystalnet.model.checkpoint import shipped_model
+from crystalnet.model.choice import model_for
 from crystalnet.records import AtomSites, Cell, Fit, InputError
-from crystalnet.solver import _own_cell, _rivals, model_for
+from crystalnet.solving.answer import _own_cell
+from crystalnet.solving.proposals import Proposal
+from crystalnet.solving.ranking import SECOND_OPINION, VOLUME, Ranked, _cubic_first, _score, _would_end_in
+from crystalnet.solving.solve import _rivals
 
 SALT = [[0, 0, 0], [0.5, 0.5, 0.5]]
 

@@ -11,35 +11,22 @@ import numpy as np
 import pytest
 import torch
 
-from crystalnet import solver
-from crystalnet.candidates import WELL_EXPLAINED, Proposal
-from crystalnet.checkpoint import Model
-from crystalnet.confidence import THRESHOLD, VOLUME_RANGE, probability
-from crystalnet.config import SMALL
+from crystalnet.crystal.symmetry import wyckoff_rows
 from crystalnet.density.promolecule import GRID, promolecule_density
+from crystalnet.model.checkpoint import Model
+from crystalnet.model.config import SMALL
+from crystalnet.model.guesses import guess_densities
 from crystalnet.model.inputs import LEVELS
-from crystalnet.ranking import Ranked
 from crystalnet.records import AtomSites, Candidate, Cell, DensityGrid, Fit, InputError, Pattern, Peaks, Radiation
-from crystalnet.solver import (
-    CELLS_TRIED,
-    REPORTED,
-    SEEN,
-    SURE,
-    _candidate,
-    _cells,
-    _formula,
-    _guess_rank,
-    _spread,
-    _symbols,
-    _warnings,
-    _wavelength_lead,
-    _wyckoff,
-    ask_network,
-    guess_densities,
-    is_confident,
-    solve,
-)
-from crystalnet.tube import MOST_LEAD, Tube
+from crystalnet.solving import solve as solver
+from crystalnet.solving.answer import REPORTED, _candidate, _formula, _guess_rank, _spread
+from crystalnet.solving.confidence import THRESHOLD, VOLUME_RANGE, probability
+from crystalnet.solving.from_network import ask_network
+from crystalnet.solving.proposals import WELL_EXPLAINED, Proposal
+from crystalnet.solving.ranking import Ranked
+from crystalnet.solving.solve import CELLS_TRIED, SEEN, SURE, _cells, _symbols, solve
+from crystalnet.solving.tube import MOST_LEAD, Tube, _wavelength_lead
+from crystalnet.solving.verdict import _warnings, is_confident
 from crystalnet.xrd.radiation import assumed_cu
 
 CELL = Cell("cubic", "F", 5.64, 5.64, zero_shift=0.02, figure_of_merit=100.0, n_indexed=8, n_lines=8)
@@ -115,7 +102,7 @@ def test_formulas_are_reduced_and_what_was_not_given_is_x(species: tuple[str, ..
 
 
 def test_an_orbit_is_one_row() -> None:
-    rows = _wyckoff(SALT)
+    rows = wyckoff_rows(SALT)
     assert [(row["element"], row["multiplicity"]) for row in rows] == [("Na", 4), ("Cl", 4)]
     assert sorted(row["wyckoff"] for row in rows) == ["a", "b"]
     assert [rows[1][axis] for axis in "xyz"] == [0.5, 0.5, 0.5]

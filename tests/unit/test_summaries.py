@@ -13,32 +13,34 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from crystalnet import evaluate as module
-from crystalnet.confidence import THRESHOLD
-from crystalnet.evaluate import (
+from crystalnet.bragg import N_BINS
+from crystalnet.evaluation import evaluate as module
+from crystalnet.evaluation.evaluate import (
     MO_FULL_RANGE,
     MO_PROFILE,
-    NETWORK,
-    SCORES,
     Evaluation,
     Options,
-    _confidence_summary,
     _journal_of,
-    _mean_seconds,
-    _other,
-    _structure_summary,
     _told,
-    breakdowns,
     combined,
     crystal_seed,
     model_of,
+)
+from crystalnet.evaluation.metrics import wilson
+from crystalnet.evaluation.summary import (
+    NETWORK,
+    SCORES,
+    _confidence_summary,
+    _mean_seconds,
+    _other,
+    _structure_summary,
+    breakdowns,
     size_class,
     statistics,
     summary,
 )
-from crystalnet.metrics import wilson
-from crystalnet.pattern_axis import N_BINS
 from crystalnet.records import AtomSites, Cell, Fit, InputError
+from crystalnet.solving.confidence import THRESHOLD
 
 SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 

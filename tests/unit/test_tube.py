@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from crystalnet.candidates import Proposal, catalogue_proposals
 from crystalnet.records import AtomSites, Cell, Pattern, Peaks
-from crystalnet.tube import MOST_LEAD, Tube, likeliest_tube
-from crystalnet.xrd.indexing import index_peaks
+from crystalnet.solving.from_catalogue import catalogue_proposals
+from crystalnet.solving.proposals import Proposal
+from crystalnet.solving.tube import MOST_LEAD, Tube, likeliest_tube
+from crystalnet.xrd.indexing.index import index_peaks
 from crystalnet.xrd.profile import simulate_profile
 from crystalnet.xrd.radiation import TUBES, assumed_cu, doublet
 

@@ -21,8 +21,8 @@ from crystalnet.density.promolecule import GRID, promolecule_density
 from crystalnet.model.inputs import N_ELEMENTS
 from crystalnet.ops.powder_pattern import powder_pattern
 from crystalnet.records import InputError
-from crystalnet.whole_file import PARTIAL, file_sha256, replacing
-from crystalnet.whole_folder import remove_files
+from crystalnet.runtime.whole_file import PARTIAL, file_sha256, replacing
+from crystalnet.runtime.whole_folder import remove_files
 
 BLOCK = 64  # crystals between two marks of progress
 

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crystalnet import __version__
-from crystalnet.data.cif import LACKING, MIN_DISTANCE, ReadCrystal, is_cif, read_cif
+from crystalnet.crystal.cif import LACKING, MIN_DISTANCE, ReadCrystal, is_cif, read_cif
+from crystalnet.crystal.record_file import Record, read_records, structure_of
+from crystalnet.crystal.setting import standard_primitive
+from crystalnet.crystal.symmetry import SYMPREC, SYMPREC_RELAXED, one_hand
 from crystalnet.data.further_types import FurtherTypes
-from crystalnet.data.records_file import Record, read_records, structure_of
 from crystalnet.data.splits import Splits, may_train
 from crystalnet.data.store import write_store
-from crystalnet.density.cell import SYMPREC, SYMPREC_RELAXED, standard_primitive
 from crystalnet.density.promolecule import element_table
 from crystalnet.records import InputError
-from crystalnet.symmetry import one_hand
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure

@@ -12,11 +12,11 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from crystalnet.data import prototypes
-from crystalnet.data.records_file import Record, structure_of
+from crystalnet.crystal import types as crystal_types
+from crystalnet.crystal.record_file import Record, structure_of
+from crystalnet.crystal.symmetry import SYMPREC, one_hand
+from crystalnet.data import generator as prototypes
 from crystalnet.data.splits import may_train
-from crystalnet.density.cell import SYMPREC
-from crystalnet.symmetry import one_hand
 
 
 class FurtherTypes:
@@ -29,7 +29,7 @@ class FurtherTypes:
     def __init__(self, system: str) -> None:
         self.records: list[Record] = []
         self._package = defaultdict(list)
-        for row in prototypes.types_table(system):
+        for row in crystal_types.types_table(system):
             self._package[_outline(row)].append(row)
         self._known: dict[tuple[int, ...], set[str | None]] = {}
 

@@ -23,26 +23,21 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from crystalnet import __version__
+from crystalnet.crystal.record_file import Record
+from crystalnet.crystal.symmetry import one_hand
 from crystalnet.data.further_types import FurtherTypes
-from crystalnet.data.records_file import Record
-from crystalnet.data.resample import alignment, fourier_resample
 from crystalnet.data.splits import Splits, may_train
 from crystalnet.data.store import write_store
-from crystalnet.density.cell import SYMPREC_RELAXED, standard_primitive
-from crystalnet.density.promolecule import element_table, promolecule
+from crystalnet.density.chgcar import canonical_density
 from crystalnet.records import InputError
-from crystalnet.settings import settings
-from crystalnet.symmetry import one_hand
-from crystalnet.whole_file import replacing
-from crystalnet.whole_folder import beside, claimed, entries, remove_files
-
-if TYPE_CHECKING:
-    from pymatgen.core import Structure
+from crystalnet.runtime.settings import settings
+from crystalnet.runtime.whole_file import replacing
+from crystalnet.runtime.whole_folder import beside, claimed, entries, remove_files
 
 BUCKET = "materialsproject-parsed"
 THREADS = 4  # downloads at a time: polite
@@ -52,9 +47,7 @@ TIMEOUT = (10.0, 60.0)  # seconds to connect, to the next byte
 PAGE = 1000  # materials a listing request
 BATCH = 50  # materials a request for their calculations: its address stays below 8 kB
 STATIC = {"GGA Static", "GGA+U Static"}  # calculations at the pseudopotentials of the valence table
-ELECTRON_TOLERANCE = 0.01  # of one electron a cell, before and after resampling
 ITEM = re.compile(r"[a-z]+-\w+(\.\d+\.partial)?\.(npz|json)")  # a material kept, or the reason why not
-LEAST_LIKENESS = 0.5  # correlation with the promolecule, 0.9 and more for a density of these atoms
 Progress = Callable[[int, int], None]
 
 
@@ -408,49 +401,6 @@ class _Fetch:
                 "source": "materials-project",
                 "split": self._split(material),
             }
-
-
-def canonical_density(document: dict[str, Any], system: str) -> dict[str, Any]:
-    """A CHGCAR (pymatgen's dictionary) in the canonical cell.
-
-    Returns lattice (3, 3) Å, species (N,), frac_coords (N, 3), density (50, 50, 50) float16 e/Å³, space_group, formula.
-    Raises InputError where the crystal or its density cannot be used.
-    """
-    from monty.json import MontyDecoder
-    from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
-
-    chgcar = MontyDecoder().process_decoded(document)
-    given: Structure = chgcar.structure
-    density = np.asarray(chgcar.data["total"], dtype=float) / given.volume  # VASP writes ρ times the cell's volume
-    unknown = sorted({site.specie.symbol for site in given} - set(element_table()))
-    if unknown:
-        raise InputError(f"no valence density is known for {', '.join(unknown)}")
-    canonical = standard_primitive(given, SYMPREC_RELAXED)
-    analyser = SpacegroupAnalyzer(canonical, SYMPREC_RELAXED)
-    if analyser.get_crystal_system() != system:
-        raise InputError(f"its charge density is of a {analyser.get_crystal_system()} crystal")
-    turn, shift = alignment(given, canonical, SYMPREC_RELAXED)
-    resampled = fourier_resample(density, turn, shift)
-    per_cell = float(density.mean() * given.volume * len(canonical) / len(given))
-    if abs(per_cell - round(per_cell)) > ELECTRON_TOLERANCE:
-        raise InputError(f"its charge density holds {per_cell:.3f} electrons a cell, no whole number")
-    # Symmetrising changes a relaxed cell's volume a little; the map keeps the electrons, not the density.
-    resampled *= per_cell / (resampled.mean() * canonical.volume)
-    likeness = float(np.corrcoef(resampled.ravel(), promolecule(canonical).ravel())[0, 1])
-    if likeness < LEAST_LIKENESS:
-        raise InputError(f"its charge density is not one of its atoms (correlation {likeness:.2f})")
-    rounded = resampled.astype(np.float16)
-    held = float(rounded.mean(dtype=float) * canonical.volume)
-    if not abs(held - per_cell) < ELECTRON_TOLERANCE * max(1.0, per_cell / 100):
-        raise InputError(f"resampling turned {per_cell:.3f} electrons into {held:.3f}")
-    return {
-        "lattice": canonical.lattice.matrix,
-        "species": np.array([site.specie.symbol for site in canonical]),
-        "frac_coords": canonical.frac_coords,
-        "density": rounded,
-        "space_group": one_hand(analyser.get_space_group_number()),
-        "formula": canonical.composition.reduced_formula,
-    }
 
 
 def _bucket_address() -> str:

@@ -27,12 +27,12 @@ from typing import Any
 
 import numpy as np
 
-from crystalnet.data.records_file import Record, read_records
+from crystalnet.crystal.elements import ATOMIC_NUMBER, SYMBOLS
+from crystalnet.crystal.record_file import Record, read_records
 from crystalnet.data.splits import split_of
-from crystalnet.elements import ATOMIC_NUMBER, SYMBOLS
 from crystalnet.records import AtomSites, InputError
-from crystalnet.whole_file import file_sha256
-from crystalnet.whole_folder import entries, heal, is_inside, refilling, refuse_names
+from crystalnet.runtime.whole_file import file_sha256
+from crystalnet.runtime.whole_folder import entries, heal, is_inside, refilling, refuse_names
 
 FORMAT = 2  # 1 had no hash of the manifest itself
 SHARD = 1024  # maps a file: 256 MB, what an interrupted build loses at most
@@ -251,27 +251,3 @@ def open_maps(directory: Path, manifest: dict[str, Any]) -> list[np.ndarray]:
     """The stored maps of a DFT data set, memory-mapped: shards (SHARD, 50³) float16; empty for other sources."""
     names = sorted(name for name in manifest["sha256"] if name.startswith("maps-"))
     return [np.load(directory / name, mmap_mode="c") for name in names]  # torch takes writable arrays only
-
-
-def describe(directory: Path) -> str:
-    """What a data set holds, in a few lines."""
-    from collections import Counter
-
-    crystals, manifest = read_store(directory), read_manifest(directory)
-    atoms = np.diff(crystals.offsets)
-    edges = np.linalg.norm(crystals.lattices, axis=2)
-    splits = Counter(record["split"] for record in crystals.records)
-    types = {record["type"] for record in crystals.records}
-    lines = [
-        f"{directory}: {len(crystals)} {manifest.get('system', '')} crystals from {manifest['source']}",
-        f"  splits       {', '.join(f'{name} {count}' for name, count in sorted(splits.items()))}",
-        f"  types        {len(types)}; {len(read_types(directory))} that the package lacks, for solve's catalogue",
-        f"  compositions {len({record['formula'] for record in crystals.records})}",
-        f"  atoms a cell {atoms.min()} to {atoms.max()}, median {int(np.median(atoms))}",
-        f"  cell edges   {edges.min():.1f} to {edges.max():.1f} Å",
-        f"  density      {manifest.get('density', 'promolecule')}; made by crystalnet {manifest['crystalnet']}",
-    ]
-    if (directory / "failures.jsonl").is_file():
-        count = len((directory / "failures.jsonl").read_text(encoding="utf-8").splitlines())
-        lines.append(f"  left out     {count}; failures.jsonl says why")
-    return "\n".join(lines)

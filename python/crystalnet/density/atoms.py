@@ -8,13 +8,12 @@ shell is hollow (Al, Si), and it uses the shape as well as the charge to name th
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 import numpy as np
 
+from crystalnet.density.grid import summit_offset
 from crystalnet.density.promolecule import atom_factors
 from crystalnet.records import AtomSites, DensityGrid
 
@@ -139,51 +138,3 @@ def _nearby_voxels(lattice: np.ndarray, n: int) -> np.ndarray:
     offsets = np.array(list(product(*(range(-r, r + 1) for r in reach))))
     near: np.ndarray = offsets[np.linalg.norm(offsets / n @ lattice, axis=1) < MIN_DISTANCE]
     return near
-
-
-def summit_offset(values: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """Sub-voxel offset (3,) of the maximum near a grid point, each axis by a parabola through three points."""
-    n = values.shape[0]
-    offset = np.zeros(3)
-    for axis in range(3):
-        low, high = index.copy(), index.copy()
-        low[axis], high[axis] = (index[axis] - 1) % n, (index[axis] + 1) % n
-        a, b, c = values[tuple(low)], values[tuple(index)], values[tuple(high)]
-        curvature = a - 2 * b + c
-        if curvature < 0:
-            offset[axis] = np.clip(0.5 * (a - c) / curvature, -0.5, 0.5)
-    return offset
-
-
-@dataclass(frozen=True)
-class Symmetrised:
-    """Atoms moved onto exact positions of a space group: frac_coords (N, 3), orbits (N,) numbered from 0."""
-
-    frac_coords: np.ndarray
-    orbits: np.ndarray
-    space_group: int
-
-
-def orbits_of(sites: AtomSites, tolerance: float) -> Symmetrised | None:
-    """The symmetry that atoms have within a tolerance (Å), and the atoms averaged over it; None where none is found."""
-    import spglib
-
-    os.environ.setdefault("SPGLIB_WARNING", "OFF")  # it would print where it fails, which is answered here
-    names = sorted(set(sites.species))
-    numbers = [names.index(name) for name in sites.species]
-    try:
-        cell: Any = (sites.lattice, sites.frac_coords, numbers)  # its annotations know lists only, it takes both
-        dataset = spglib.get_symmetry_dataset(cell, symprec=tolerance)
-    except spglib.SpglibError:
-        return None
-    if dataset is None:
-        return None
-    x = sites.frac_coords
-    mean = np.zeros_like(x)
-    for rotation, translation in zip(dataset.rotations, dataset.translations, strict=True):
-        difference = (x @ rotation.T + translation)[None] - x[:, None]  # image j as seen from atom i
-        difference -= np.round(difference)
-        nearest = np.linalg.norm(difference @ sites.lattice, axis=-1).argmin(1)
-        mean += x + difference[np.arange(len(x)), nearest]
-    _, orbits = np.unique(dataset.equivalent_atoms, return_inverse=True)
-    return Symmetrised((mean / len(dataset.rotations)) % 1.0, orbits, int(dataset.number))

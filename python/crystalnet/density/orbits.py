@@ -15,8 +15,9 @@ from functools import lru_cache
 import numpy as np
 from scipy.ndimage import maximum_filter
 
-from crystalnet.density.atoms import MAX_ATOMS, MIN_DISTANCE, MIN_GAIN, Decomposition, summit_offset
-from crystalnet.density.cell import holohedry
+from crystalnet.crystal.lattice import holohedry
+from crystalnet.density.atoms import MAX_ATOMS, MIN_DISTANCE, MIN_GAIN, Decomposition
+from crystalnet.density.grid import summit_offset
 from crystalnet.density.promolecule import promolecule_density
 from crystalnet.records import AtomSites, DensityGrid
 

@@ -20,6 +20,7 @@ from crystalnet.records import InputError
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
+
 GRID = 50  # points along each cell vector of a CMED (paper, Methods)
 TABLE_STEP = 0.01  # Å⁻¹ between tabulated f(G); linear interpolation then errs by < 1e-5 of f(0)
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from crystalnet.elements import ATOMIC_NUMBER
+from crystalnet.crystal.elements import ATOMIC_NUMBER
 
 N_ELEMENTS = 119  # index = Z, 0 unused
 LEVELS = ("none", "elements", "formula")

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from crystalnet.pattern_axis import MO_KA, N_BINS, lorentz_polarisation
+from crystalnet.bragg import MO_KA, N_BINS, lorentz_polarisation
 
 # Classes told to the network: N up to 256 is d = 0.6 Å at a = 10 Å; M up to 37, l up to 30 alike for long axes.
 CUBIC_TOLD, HEXAGONAL_TOLD = 256, (37, 30)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from crystalnet.model.network import Latents
+from crystalnet.model.base import Latents
 
 
 def l1(predicted: Tensor, truth: Tensor, relative: bool) -> Tensor:

@@ -29,13 +29,12 @@ import torch
 
 from crystalnet import __version__
 from crystalnet.ops._native import native
-from crystalnet.settings import settings
-from crystalnet.whole_file import replacing
+from crystalnet.runtime.settings import settings
+from crystalnet.runtime.whole_file import replacing
 
 Implementation = Literal["native", "reference"]
 IMPLEMENTATIONS: tuple[Implementation, ...] = get_args(Implementation)
 Calls = Mapping[Implementation, Callable[[], object]]
-
 MARGIN = 0.95  # the reference must take less than this part of the native time: ties do not flip from run to run
 LEAST_TURNS, MOST_TURNS = 2, 7  # the first of them also warms up; a busy machine disturbs some, hardly all
 BUDGET, CLOSE_BUDGET = 0.2, 0.8  # seconds after which no further turn begins; the second where the two are CLOSE
@@ -53,7 +52,6 @@ class Choice:
 
 
 NATIVE, REFERENCE = Choice("native", {}), Choice("reference", {})
-
 _Machine = tuple[tuple[str, str], ...]
 _known: dict[tuple[_Machine, str], Choice] = {}  # of this process
 _one_thread = threading.Lock()

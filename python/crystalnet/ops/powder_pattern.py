@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from crystalnet.bragg import MO_KA, N_BINS
 from crystalnet.ops._native import native, native_cuda
 from crystalnet.ops.choice import NATIVE, Choice, choose
 from crystalnet.ops.reflections import (
@@ -20,10 +21,8 @@ from crystalnet.ops.reflections import (
     reference_lines,
     reflections,
 )
-from crystalnet.pattern_axis import MO_KA, N_BINS
 
 __all__ = ["Reflections", "powder_pattern", "reference_pattern", "reflections"]
-
 WORTH_A_CHOICE = 16  # crystals, about 10 ms
 BIN_TOLERANCE = 1e-9  # bins; 2θ = 90° is an edge, and cells of a = 7.11 Å have lines there
 

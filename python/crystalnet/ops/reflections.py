@@ -16,8 +16,8 @@ from importlib.resources import files
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from crystalnet.bragg import lorentz_polarisation
 from crystalnet.ops._native import native
-from crystalnet.pattern_axis import lorentz_polarisation
 
 FORM_FACTOR_SCALE = 41.78214
 MERGE_DEGREES = 1e-5  # 2θ rounded to this: reflections with the same value are one line

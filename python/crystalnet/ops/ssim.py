@@ -20,7 +20,6 @@ from crystalnet.ops._native import native, native_cuda
 from crystalnet.ops.choice import NATIVE, Choice, choose
 
 Rotation = tuple[tuple[int, int, int], tuple[int, int, int]]  # axis permutation, sign of each new axis
-
 WINDOW = 7  # paper, Metrics
 K1, K2 = 0.01, 0.03  # Wang et al. 2004, as in skimage
 WORTH_A_CHOICE, TIMED_GRID = 1e6, 24  # voxels × rotations × guesses, about 1 ms; side of the part that is timed

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..records import DensityGrid, Solution
-from .render import camera, render
-from .view import (
+from crystalnet.records import DensityGrid, Solution
+from crystalnet.report.render import camera, render
+from crystalnet.report.view import (
     ACCENT,
     DIFFERENCE,
     INK,
@@ -29,6 +29,7 @@ from .view import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
 
 SHARES = (0.75, 0.4)  # of the electrons inside the sheer and the solid surface
 PATTERN_POINTS = 6000  # more than the dots across the figure

@@ -14,8 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from ..records import DensityGrid, Solution
-from .view import SPREAD, SURFACE, View, cell_edges, drawn_atoms, drawn_points, element_colours, redrawn, symbol_parts
+from crystalnet.records import DensityGrid, Solution
+from crystalnet.report.view import (
+    SPREAD,
+    SURFACE,
+    View,
+    cell_edges,
+    drawn_atoms,
+    drawn_points,
+    element_colours,
+    redrawn,
+    symbol_parts,
+)
 
 # The page must stay below 6 MB, of which plotly.js takes 4.8: the best candidate gets the finer map, and the
 # isosurfaces are made in the page (two bytes a grid point; precomputed meshes took ten times as much).
@@ -31,7 +41,6 @@ SOURCES = {
     "network": "network: atoms read off the density that the network predicted",
     "catalogue": "catalogue: a known structure type with the elements put in",
 }
-
 UNKNOWN = "X: density that none of the given elements explains. An element may be missing from the list."
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..records import AtomSites, DensityGrid
-from .view import drawn_atoms
+from crystalnet.records import AtomSites, DensityGrid
+from crystalnet.report.view import drawn_atoms
 
 PIXELS = 256  # a side; about the dots a picture gets in the figure
 STEPS = 44  # samples a ray inside the cell; crossings are interpolated between them

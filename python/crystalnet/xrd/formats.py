@@ -45,6 +45,7 @@ class Other:
 
 ROUNDED_STEP = 0.01  # relative: "0.02" for 0.0198 is rounded, not wrong
 
+
 # --- keys and values ---------------------------------------------------------------------------------------------
 
 
@@ -424,10 +425,8 @@ FORMATS: tuple[Format, ...] = (
     Format("Bruker/Siemens text (.uxd)", "anode, wavelengths, counting time, several ranges", _is_uxd, _uxd),
     Format("powder CIF (.cif)", "wavelengths, esds, several blocks", _is_pdcif, _pdcif),
 )
-
 _POWDLL = "convert it with PowDLL, or export the scan from the vendor's program as two columns of text (.xy)"
 _INTEGRATE = "integrate the image with pyFAI or GSAS-II and give the result (.xye or .dat)"
-
 OTHERS: tuple[Other, ...] = (
     Other("a PNG image", EXPORT, (b"\x89PNG",)),
     Other("a JPEG image", EXPORT, (b"\xff\xd8\xff",)),

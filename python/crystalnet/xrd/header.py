@@ -34,12 +34,10 @@ from crystalnet.xrd.radiation import (
 MAX_LINE = 20_000  # characters; what follows in a line is data, not a header
 KALPHA2_RATIO = (1.0015, 1.01)  # Kα2 / Kα1 from Cr to Ag is 1.0017 to 1.0079; the mean of a doublet is below
 NAME_WORDS = 8  # before a number: further back stands another statement
-
 # Each alternative consumes what it looks at, so that a line of any content takes time in proportion to its length.
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)?(?:[ed][-+]?\d+)?|\.\d+|[^\W\d_]+\d*|[^\s\w]|_")
 _INDEXED = re.compile(r"k?(?:alpha|beta|α|β)|ka|kb|length|wavelength|lambda|λ|wl")
 _SKIPPED = frozenset("'\"=:_*#;!%/\\()[]{}<>|~^$&-,.`´?")
-
 # Words that show at a glance whether a line can say anything about the radiation.
 _HINTS = (
     *(
@@ -86,7 +84,11 @@ _OTHER_UNITS = frozenset(
     ("mm", "cm", "um", "µm", "μm", "kv", "ma", "deg", "s", "sec", "c", "kw", "w", "px", "pixel", "°", "%")
 )
 _ANODE = frozenset(("anode", "target", "tube", "radiation", "source", "anodematerial", "targetname", "tubematerial"))
+
+
 _ANODE |= {"röntgenröhre", "tubeanode", "xraysource", "xrays"}
+
+
 _FILLERS = frozenset(
     (
         "material",
@@ -114,7 +116,11 @@ _ELEMENT_NAMES = {
 }
 _SYNCHROTRON = frozenset(("synchrotron", "undulator", "wiggler", "beamline"))
 _STRIPPED = frozenset(("stripped", "stripping", "strip", "removed", "subtracted", "eliminated", "rachinger", "removal"))
+
+
 _STRIPPED |= {"subtraction", "elimination"}
+
+
 _DENIED = frozenset(("not", "no", "off", "false", "none", "nein", "unstripped", "never"))
 _CRYSTALS = frozenset(("graphite", "hopg", "ge", "germanium", "si", "silicon", "lif", "quartz", "diamond"))
 _IGNORED_FIELDS = frozenset(("source_file", "format", "block", "sample", "x_label", "scan_axis", "scan", "scan_count"))

@@ -8,13 +8,13 @@ Here one smooth width law, learned from the strong lines, serves detection and f
 from __future__ import annotations
 
 from copy import copy
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from crystalnet.records import InputError, Pattern, Peaks, Radiation
+from crystalnet.xrd.line_fit import _FIELDS, _LN2, _blocks, _fit_block, _Lines, _split, _sum_of
 from crystalnet.xrd.radiation import with_kalpha2
 
 MIN_PEAKS = 3  # fluorite shows no more between 5° and 65°; fewer lines determine no cell
@@ -27,16 +27,12 @@ BACKGROUND_POINTS = 3000  # enough for a smooth curve; arPLS on 48,000 points wo
 STIFFNESS = 30.0  # of that curve: a third and three times as much serve alike
 PER_FWHM = 8  # points per FWHM of the detection grid
 SHAPE_ERROR = 0.05  # of a line's height: what a pseudo-Voigt may miss of a real profile, so not a line of its own
-PROFILE_ERROR = 0.02  # of the intensity, added to the esd in fits: strong lines must not outvote the weak
 RESOLUTION = 0.5  # FWHM: closer lines are one
-MAX_BLOCK = 10  # lines fitted together
-FIT_STEPS = 50  # of a block; the slowest of the measured patterns' ends after 32
 # |ln| of the misfits without and with Kα2: twice the misfit. Of 127 measured doublets whose lines can tell none lies
 # below −0.7, of 136 with Kα2 taken off by Rachinger's method none above 0.1; overlaps and odd profiles do less.
 CLEAR = 0.7
 TELLING = 2  # lines that must agree before what was said is overruled
 WIDTH_RANGE = (0.3, 2.5)  # of the width law: narrower is a spike, broader a hump
-_LN2 = np.log(2.0)
 
 
 def find_peaks(pattern: Pattern) -> Peaks:
@@ -105,26 +101,6 @@ def _background(two_theta: np.ndarray, intensity: np.ndarray) -> np.ndarray:
     knots = int(np.clip(np.ptp(two_theta), 30, 150))  # 1° apart: bends with air scatter and glass humps
     curve, _ = Baseline(x).pspline_arpls(np.log(y - least), lam=STIFFNESS, num_knots=knots, max_iter=60, tol=1e-3)
     return np.asarray(np.interp(two_theta, x, np.exp(curve) + least))
-
-
-@dataclass(frozen=True)
-class _Lines:
-    """Fitted lines: position (Kα1), area (all lines of the radiation), fwhm, significance; (m,) each, ascending."""
-
-    position: np.ndarray
-    area: np.ndarray
-    fwhm: np.ndarray
-    eta: np.ndarray
-    significance: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.position)
-
-    def take(self, keep: np.ndarray) -> _Lines:
-        return _Lines(*(getattr(self, name)[keep] for name in _FIELDS))
-
-
-_FIELDS = tuple(_Lines.__dataclass_fields__)
 
 
 class _Search:
@@ -313,49 +289,6 @@ class _Search:
         return out.take(np.argsort(out.position))
 
 
-def _line_position(position: np.ndarray, ratio: float) -> np.ndarray:
-    """2θ of the same planes at `ratio` times the wavelength (nearly 180° where out of reach)."""
-    return 2 * np.degrees(np.arcsin(np.minimum(ratio * np.sin(np.radians(position / 2)), 1.0)))
-
-
-def _split(position: np.ndarray, radiation: Radiation) -> np.ndarray:
-    """Kα2 − Kα1 in degrees 2θ, 0 for a single line."""
-    if len(radiation.lines) < 2:
-        return np.zeros_like(position)
-    return np.asarray(_line_position(position, radiation.lines[1][0] / radiation.wavelength) - position)
-
-
-def _profiles(
-    x: np.ndarray, position: np.ndarray, fwhm: np.ndarray, eta: np.ndarray, radiation: Radiation
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """(m, n) pseudo-Voigts, each of unit area over all emission lines, and their derivatives by position, by log FWHM
-    and by Lorentz fraction. position, fwhm, eta: (m,).
-    """
-    weights = sum(w for _, w in radiation.lines)
-    profile, by_position, by_width, by_eta = np.zeros((4, len(position), len(x)))
-    tangent = np.tan(np.radians(position / 2))
-    for wavelength, weight in radiation.lines:
-        centre = _line_position(position, wavelength / radiation.wavelength)
-        moves = np.tan(np.radians(centre / 2)) / tangent  # Bragg's law: dθ ∝ tan θ for all lines of the same planes
-        scale = (weight / weights * 2 / fwhm)[:, None]
-        u = (x - centre[:, None]) / (fwhm / 2)[:, None]
-        t = u * u
-        lorentz = 1 / (np.pi * (1 + t))
-        gauss = np.sqrt(_LN2 / np.pi) * np.exp(-_LN2 * t)
-        line = scale * (eta[:, None] * lorentz + (1 - eta[:, None]) * gauss)
-        by_t = -scale * (eta[:, None] * np.pi * lorentz**2 + (1 - eta[:, None]) * _LN2 * gauss)
-        profile += line
-        by_position -= by_t * u * (4 * moves / fwhm)[:, None]
-        by_width -= line + 2 * t * by_t
-        by_eta += scale * (lorentz - gauss)
-    return profile, by_position, by_width, by_eta
-
-
-def _sum_of(lines: _Lines, x: np.ndarray, radiation: Radiation) -> np.ndarray:
-    """(n,) sum of the lines' profiles."""
-    return np.asarray(lines.area @ _profiles(x, lines.position, lines.fwhm, lines.eta, radiation)[0])
-
-
 def _without_kalpha2(position: np.ndarray, height: np.ndarray, fwhm: np.ndarray, radiation: Radiation) -> np.ndarray:
     """Drop maxima that a stronger line's Kα2 explains."""
     if len(radiation.lines) < 2 or not len(position):
@@ -369,80 +302,6 @@ def _without_kalpha2(position: np.ndarray, height: np.ndarray, fwhm: np.ndarray,
         if height[i] > 1.6 * expected[i, kept].sum():
             kept.append(int(i))
     return position[kept]
-
-
-def _blocks(positions: np.ndarray, widths: np.ndarray, radiation: Radiation) -> list[np.ndarray]:
-    """Runs of lines that overlap, cut at the widest gap where longer than MAX_BLOCK."""
-    split = _split(positions, radiation)
-    gap = (np.diff(positions) - split[:-1]) / widths[:-1]
-    runs = np.split(np.arange(len(positions)), np.flatnonzero(gap > 4) + 1)
-    out: list[np.ndarray] = []
-    while runs:
-        run = runs.pop(0)
-        if len(run) <= MAX_BLOCK:
-            out.append(run)
-            continue
-        inner = gap[run[:-1]].copy()
-        inner[: len(run) // 4] = inner[len(run) - len(run) // 4 - 1 :] = -1  # no slivers
-        cut = int(np.argmax(inner)) + 1
-        runs[:0] = [run[:cut], run[cut:]]
-    return out
-
-
-def _fit_block(
-    x: np.ndarray, y: np.ndarray, sigma: np.ndarray, start: _Lines, radiation: Radiation
-) -> tuple[_Lines, float]:
-    """(lines, χ²): least squares of positions, areas, one factor on the widths and one Lorentz fraction.
-
-    The areas are linear and solved inside: variable projection (Golub & Pereyra, SIAM J. Numer. Anal. 10, 413 (1973)),
-    with Kaufman's Jacobian (BIT 15, 49 (1975)), whose gradient is exact.
-    """
-    from scipy.optimize import leastsq, nnls
-
-    m = len(start)
-    esd = np.hypot(sigma, PROFILE_ERROR * np.maximum(y, 0))
-    target = y / esd
-    reach = 0.7 * start.fwhm
-    # Widths follow the law within 20%, the Lorentz fraction is anything: what weak lines cannot say themselves.
-    prior = np.concatenate([np.ones(m), [1 / 0.2, 1 / 1.5]])
-    # Under crowded lines the background is too low: two ramps, down and up, make up for it.
-    up = (x - x[0]) / max(x[-1] - x[0], 1e-12) / start.fwhm[0]
-    ramps = np.stack([1 / start.fwhm[0] - up, up])
-
-    def unpack(p: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        width, mixing = np.clip(p[m:], -5, 5)
-        eta = np.full(m, 1 / (1 + np.exp(-mixing)))
-        return start.position + reach * np.tanh(p[:m]), start.fwhm * np.exp(width), eta
-
-    @lru_cache(maxsize=1)  # the residual and its Jacobian are asked for at the same place
-    def solve(p: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, ...]]:
-        profile, *slopes = _profiles(x, *unpack(np.array(p)), radiation)
-        basis = (np.concatenate([profile, ramps]) / esd).T
-        return basis, nnls(basis, target)[0], tuple(slopes)
-
-    def residual(p: np.ndarray) -> np.ndarray:
-        basis, area, _ = solve(tuple(p))
-        return np.concatenate([basis @ area - target, prior * p])
-
-    def jacobian(p: np.ndarray) -> np.ndarray:
-        basis, area, (by_position, by_width, by_eta) = solve(tuple(p))
-        free = np.abs(p[m:]) < 5
-        eta = 1 / (1 + np.exp(-np.clip(p[m + 1], -5, 5)))
-        moved = (reach / np.cosh(p[:m]) ** 2 * area[:m])[:, None] * by_position
-        shaped = [free[0] * (area[:m] @ by_width), free[1] * eta * (1 - eta) * (area[:m] @ by_eta)]
-        columns = (np.concatenate([moved, shaped]) / esd).T
-        active, _ = np.linalg.qr(basis[:, area > 0])
-        return np.concatenate([columns - active @ (active.T @ columns), np.diag(prior)])
-
-    # MINPACK itself: the checks of `least_squares` around it take as long as a fit of one line.
-    p = leastsq(residual, np.zeros(m + 2), Dfun=jacobian, full_output=True, maxfev=FIT_STEPS, xtol=1e-4, ftol=1e-4)[0]
-    position, fwhm, eta = unpack(p)
-    basis, area, _ = solve(tuple(p))
-    left = basis @ area - target
-    chi2 = float(left @ left)
-    covariance = np.linalg.pinv(basis.T @ basis) * max(1.0, chi2 / max(len(x) - 2 * m - 4, 1))
-    significance = area / np.sqrt(np.maximum(np.diag(covariance), 1e-300))
-    return _Lines(position, area[:m], fwhm, eta, significance[:m]), chi2
 
 
 def kalpha2_remark(said: Radiation, decided: Radiation) -> str | None:

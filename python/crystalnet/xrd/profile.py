@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from crystalnet.bragg import polarisation_ratio
+from crystalnet.crystal.elements import atomic_numbers
 from crystalnet.ops.reflections import reflections
 from crystalnet.records import AtomSites, Pattern, Peaks, Radiation
 
@@ -18,7 +20,6 @@ REACH = 50.0  # FWHM; the Lorentzian tails left out hold below 1% of a line
 B_ISO = 0.5  # Å²; an inorganic crystal at room temperature
 IDEAL_COUNTS = 1e4  # at the highest point of a profile without noise
 TEXTURE_AXES = np.array([[1, 0, 0], [0, 0, 1], [1, 1, 0], [1, 1, 1], [1, 0, 1], [0, 1, 2]])  # usual habits
-
 # What a good laboratory diffractometer gives; `measured_like` draws uniformly from these.
 FWHM_RANGE = (0.06, 0.15)  # degrees
 MIXING_RANGE = (0.3, 0.8)  # Lorentzian part
@@ -105,20 +106,6 @@ def default_range(radiation: Radiation) -> np.ndarray:
     low, high = np.degrees(2 * np.arcsin(np.minimum(sine, 1.0)))
     first, last = round(low / STEP), round(min(high, LARGEST_ANGLE) / STEP)
     return np.arange(first, last + 1) * STEP
-
-
-def polarisation_ratio(two_theta: np.ndarray, radiation: Radiation) -> np.ndarray:
-    """Polarisation factor of the source over that of an unpolarised beam; 1 at 2θ = 0. two_theta: degrees."""
-    cos2 = np.cos(np.radians(two_theta)) ** 2
-    k = radiation.polarisation
-    return np.asarray((1 + k * cos2) / (1 + k) * 2 / (1 + cos2))
-
-
-def atomic_numbers(species: tuple[str, ...]) -> np.ndarray:
-    """(N,) int64; 0 for the unexplained "X"."""
-    from gemmi import Element
-
-    return np.array([Element(symbol).atomic_number for symbol in species], dtype=np.int64)
 
 
 def _lines(

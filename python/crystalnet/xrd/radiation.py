@@ -52,7 +52,6 @@ NEAR = 0.005
 FOURTH_DECIMAL = 0.00005001  # Å: half a unit of it
 WAVELENGTH_RANGE = (0.1, 3.0)  # Å, what powder diffractometers and beamlines use
 KEV_ANGSTROM = 12.398420  # hc in keV·Å (CODATA 2018)
-
 # Crystals of monochromators: spacing in Å, and whether they are perfect (dynamical theory: |cos 2θ_M|) or mosaic
 # (cos²2θ_M): International Tables C, 6.2.2. Spacings from a = 5.6579 (Ge), 5.4310 (Si), 4.0270 (LiF) and 3.5671 Å (C).
 MONOCHROMATORS: dict[str, tuple[float, bool]] = {
@@ -65,7 +64,6 @@ MONOCHROMATORS: dict[str, tuple[float, bool]] = {
     "quartz": (3.3434, True),  # 10-11
     "diamond": (2.0595, True),  # 111
 }
-
 ANGSTROM_PER_UNIT = {"å": 1.0, "nm": 10.0, "pm": 0.01, "m": 1e10}
 ENERGY_UNITS = {"kev": 1.0, "ev": 1e-3}  # in keV
 _UNIT_NAMES = {
@@ -76,7 +74,6 @@ _UNIT_NAMES = {
     "kev": "kev",
     "ev": "ev",
 }
-
 LINE_NAME = re.compile(r"(?P<element>[a-z]{1,2})(?P<shell>[kl])(?P<line>a|α|alpha|b|β|beta)(?P<number>1|2|3|12|13)?")
 _ACCEPTED = (
     "CuKa (doublet), CuKa1 (single line), the same for Mo, Co, Fe, Cr, Ag, Ga, Ni, Zn and Mn, CuKb and other Kβ, WLa, "

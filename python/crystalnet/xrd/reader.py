@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from crystalnet.records import InputError, Pattern, Radiation, short_reason
+from crystalnet.xrd.esd import counting_esd
 from crystalnet.xrd.formats import FORMATS, other_by_content, other_by_name, refusal
 from crystalnet.xrd.header import radiation_of_xml
 from crystalnet.xrd.radiation import WAVELENGTH_RANGE, assumed_cu
@@ -77,43 +78,6 @@ def read_pattern(
     # Vendor formats are parsed from untrusted bytes: zlib.error, struct.error, RecursionError and more leak out.
     except (Exception, MemoryError) as error:
         raise InputError(f"{path.name}: cannot be read as a powder pattern; {EXPORT}") from error
-
-
-def counting_esd(intensity: np.ndarray) -> np.ndarray:
-    """(n,) esds of intensities that came without: √max(I, 1) for counts, else √(gain·I) at the level of the scatter.
-
-    Counts multiplied by a factor g (counts per second, normalised patterns) have the variance g·I. The gain is the
-    median, over the less intense points, of (variance from a point's distance to the mean of two neighbours) / I.
-    The neighbours are three steps away, because many files are smoothed and adjacent points then agree too well.
-    Where the background was subtracted, I says nothing about the noise, which is then taken from the scatter itself.
-    """
-    whole = bool(np.all(intensity == np.round(intensity)))
-    few = np.median(intensity) < 5  # too few counts for a scatter
-    if whole and (few or 0.5 < _scatter(intensity, 1)[1] < 2):
-        return np.asarray(np.sqrt(np.maximum(intensity, 1.0)))
-    floor, gain = _scatter(intensity, 3)
-    # No detector beats this; simulated patterns would. A maximum of one point is a fault of the detector, not a line.
-    from scipy.ndimage import median_filter
-
-    least = (1e-5 * float(np.max(np.abs(median_filter(intensity, 3))))) ** 2
-    if np.median(intensity) > 5 * np.sqrt(floor):
-        variance = gain * np.maximum(intensity, np.quantile(intensity, 0.01))
-    else:  # the scale of the counts went with the background: let the strong points be known to 1%, or as the gain says
-        strong = intensity[intensity > 20 * np.sqrt(floor)]
-        gain = min(gain, 1e-4 * float(strong.max())) if len(strong) else 0.0
-        variance = floor + gain * np.maximum(intensity, 0)
-    return np.asarray(np.sqrt(np.maximum(variance, least)))
-
-
-def _scatter(intensity: np.ndarray, lag: int) -> tuple[float, float]:
-    """(variance, variance / intensity) of the noise, medians over the 40% least intense points."""
-    chi2_median = 0.4549  # median of χ² with one degree of freedom
-    level = (intensity[: -2 * lag] + intensity[2 * lag :]) / 2
-    squared = (intensity[lag:-lag] - level) ** 2 / 1.5  # var(y_i − (y_{i−k} + y_{i+k})/2) = 1.5 σ²
-    quiet = level <= np.quantile(level, 0.4)
-    bright = quiet & (level > 0)
-    gain = float(np.median(squared[bright] / level[bright])) / chi2_median if bright.any() else 1.0
-    return float(np.median(squared[quiet])) / chi2_median, gain
 
 
 def _bytes(path: Path) -> bytes:

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crystalnet.elements import ATOMIC_NUMBER
-from crystalnet.pattern_axis import MO_KA, N_BINS, lorentz_polarisation
+from crystalnet.bragg import MO_KA, N_BINS, lorentz_polarisation, polarisation_ratio
+from crystalnet.crystal.elements import ATOMIC_NUMBER
 from crystalnet.records import Peaks
-from crystalnet.xrd.profile import polarisation_ratio
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure

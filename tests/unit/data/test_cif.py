@@ -17,11 +17,11 @@ from pymatgen.io.cif import CifWriter
 from pymatgen.io.vasp import Poscar
 
 from crystalnet.cli import main
-from crystalnet.data.cif import read_cif
+from crystalnet.crystal.cif import read_cif
+from crystalnet.crystal.setting import standard_primitive
 from crystalnet.data.files import fetch_files, read_structure
 from crystalnet.data.splits import Splits
 from crystalnet.data.store import read_store
-from crystalnet.density.cell import standard_primitive
 from crystalnet.records import InputError
 
 HALLS = range(1, 531)

@@ -9,18 +9,19 @@ import numpy as np
 import pytest
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
-from crystalnet.data import prototypes
-from crystalnet.data.augment import measured_view, told_composition
-from crystalnet.data.records_file import read_records, structure_of
+from crystalnet.crystal import types as crystal_types
+from crystalnet.crystal.record_file import read_records, structure_of
+from crystalnet.data import generator as prototypes
 from crystalnet.data.splits import is_dev, may_train, reserved_formulas, split_of
 from crystalnet.data.store import read_store, verify_store, write_store
 from crystalnet.records import InputError
+from crystalnet.training.augment import measured_view, told_composition
 
 
 @pytest.fixture(scope="module")
 def few_types() -> list[prototypes.StructureType]:
     names = {"AB_cF8_225_a_b", "ABC3_cP5_221_a_b_c", "A3B3C4_cI40_220_a_b_c", "AB2_cF24_227_a_d"}
-    return [prototypes.make_type(r) for r in prototypes.types_table("cubic") if r["protostructure"] in names]
+    return [prototypes.make_type(r) for r in crystal_types.types_table("cubic") if r["protostructure"] in names]
 
 
 def test_dev_rule_is_the_published_one() -> None:
@@ -31,7 +32,7 @@ def test_dev_rule_is_the_published_one() -> None:
 
 @pytest.mark.parametrize("system", ["cubic", "trigonal", "hexagonal"])
 def test_types_table_holds_nothing_reserved(system: str) -> None:
-    records = prototypes.types_table(system)
+    records = crystal_types.types_table(system)
     assert len(records) > 200
     assert all(may_train(record["formula"]) for record in records)
     assert sum(record["id"].startswith("aflow-") for record in records) >= 35

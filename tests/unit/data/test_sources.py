@@ -16,16 +16,18 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.io.vasp import Chgcar, Poscar
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
-from crystalnet.data import prototypes
-from crystalnet.data.chemistry import charge_balances
+from crystalnet.crystal import chemistry
+from crystalnet.crystal import types as crystal_types
+from crystalnet.crystal.chemistry import charge_balances
+from crystalnet.crystal.record_file import structure_of
+from crystalnet.crystal.setting import canonical_sites, standard_primitive
+from crystalnet.data import generator as prototypes
 from crystalnet.data.files import fetch_files
-from crystalnet.data.materials_project import canonical_density
-from crystalnet.data.records_file import structure_of
-from crystalnet.data.resample import alignment, fourier_resample
 from crystalnet.data.splits import Splits, may_train, read_splits, reserved_formulas
 from crystalnet.data.store import read_manifest, read_store, read_types
 from crystalnet.density import promolecule
-from crystalnet.density.cell import canonical_sites, standard_primitive
+from crystalnet.density.chgcar import alignment, canonical_density
+from crystalnet.density.grid import fourier_resample
 from crystalnet.density.promolecule import promolecule_density
 from crystalnet.records import InputError
 
@@ -40,7 +42,7 @@ def test_charges() -> None:
 def test_ionic_types_are_decorated_ionically_and_nothing_reserved_comes_out() -> None:
     rows = [
         r
-        for r in prototypes.types_table("cubic")
+        for r in crystal_types.types_table("cubic")
         if r["protostructure"] == "ABC3_cP5_221_a_b_c" and "O" in r["species"]
     ]
     types = [prototypes.make_type(r, canonical=True) for r in rows]
@@ -61,20 +63,20 @@ def test_random_positions_have_the_group_they_say(system: str) -> None:
 
 
 def test_volumes_are_pymatgens() -> None:
-    for record in prototypes.types_table("trigonal")[:200:20]:
+    for record in crystal_types.types_table("trigonal")[:200:20]:
         sites = canonical_sites(structure_of(record))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             expected = DLSVolumePredictor(min_scaling=None, max_scaling=None).predict(sites.structure())
-        assert prototypes.predicted_volume(
-            sites, prototypes.shortest_distances(sites.lattice, sites.frac_coords)
+        assert chemistry.predicted_volume(
+            sites, chemistry.shortest_distances(sites.lattice, sites.frac_coords)
         ) == pytest.approx(expected)
 
 
 def test_canonical_cells_stay_as_they_are() -> None:
     """Types in large cells with glide planes, which the low structure factors do not tell apart from their images."""
     formulas = {"UBe13", "Pd17Se15", "Mg3B7ClO13", "Na3MgC2ClO6"}
-    for record in (r for r in prototypes.types_table("cubic") if r["formula"] in formulas):
+    for record in (r for r in crystal_types.types_table("cubic") if r["formula"] in formulas):
         sites = canonical_sites(structure_of(record))
         again = canonical_sites(sites.structure())
         one, two = (promolecule_density(s.lattice, s.species, s.frac_coords, 24) for s in (sites, again))

@@ -7,7 +7,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from crystalnet.density.atoms import SHAPES, _basis, decompose, orbits_of
+from crystalnet.crystal.symmetry import orbits_of
+from crystalnet.density.atoms import SHAPES, _basis, decompose
 from crystalnet.density.promolecule import atom_factors, element_table, promolecule_density
 from crystalnet.records import AtomSites, Cell, DensityGrid
 

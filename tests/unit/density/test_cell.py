@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from crystalnet.data.prototypes import types_table
-from crystalnet.data.records_file import structure_of
+from crystalnet.crystal.lattice import holohedry
+from crystalnet.crystal.record_file import structure_of
+from crystalnet.crystal.setting import standard_primitive
+from crystalnet.crystal.types import types_table
 from crystalnet.density import promolecule
-from crystalnet.density.cell import holohedry, standard_primitive
 from crystalnet.records import Cell, InputError
 
 CUBIC = Lattice.cubic

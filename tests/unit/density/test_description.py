@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from crystalnet.density.cell import standard_primitive
-from crystalnet.density.description import canonical_operation, in_canonical_description, in_description_of
+from crystalnet.crystal.setting import standard_primitive
 from crystalnet.density.promolecule import promolecule_density
+from crystalnet.density.setting import canonical_operation, in_canonical_description, in_description_of
 from crystalnet.records import AtomSites, Cell
 
 LATTICE = Cell("cubic", "F", 6.0, 6.0).primitive_lattice

@@ -9,7 +9,7 @@ import pytest
 from pymatgen.core import Lattice, Structure
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
-from crystalnet.density.cell import holohedry
+from crystalnet.crystal.lattice import holohedry
 from crystalnet.density.orbits import decompose_orbits, symmetries_of
 from crystalnet.density.promolecule import promolecule_density
 from crystalnet.records import AtomSites, Cell, DensityGrid

@@ -7,7 +7,7 @@ import pytest
 import torch
 from pymatgen.core import Lattice, Structure
 
-from crystalnet.density.cell import standard_primitive
+from crystalnet.crystal.setting import standard_primitive
 from crystalnet.model.intensities import EDGE, Intensities, conventional_axes, reflection_classes
 from crystalnet.records import Cell
 from crystalnet.xrd.vector import pattern_vector
@@ -48,7 +48,7 @@ def test_conventional_axes_of_standard_primitive_cells(structure: Structure, sys
 @pytest.mark.parametrize(("structure", "system", "centring"), CRYSTALS, ids=[c[0].formula for c in CRYSTALS])
 def test_squared_structure_factors_of_lines_that_stand_alone(structure: Structure, system: str, centring: str) -> None:
     """Against |F|² summed over the atoms, for the low classes that share their bin with nobody."""
-    from crystalnet.elements import ATOMIC_NUMBER
+    from crystalnet.crystal.elements import ATOMIC_NUMBER
     from crystalnet.ops.reflections import reflections
 
     crystal = standard_primitive(structure)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from crystalnet.config import PAPER, PRESETS, SMALL, Config, ModelConfig, preset
+from crystalnet.model.base import Latents
+from crystalnet.model.config import PAPER, PRESETS, SMALL, Config, ModelConfig, preset
 from crystalnet.model.losses import kl, l1
-from crystalnet.model.network import Latents, PaperNetwork, build_network
+from crystalnet.model.network import build_network
+from crystalnet.model.paper import PaperNetwork
 from crystalnet.records import InputError
 
 

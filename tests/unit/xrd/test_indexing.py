@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from crystalnet.crystal.metric import cubic_lattice, same_metric
 from crystalnet.records import Cell, InputError, Peaks, Radiation
-from crystalnet.xrd.holohedry import cubic_lattice, same_metric
-from crystalnet.xrd.indexing import MAX_LINES, cell_from_option, centrings, index_peaks, refine_cell
+from crystalnet.xrd.indexing.given import cell_from_option, centrings, refine_cell
+from crystalnet.xrd.indexing.index import index_peaks
+from crystalnet.xrd.indexing.lines import MAX_LINES
 
 CU = 1.540593
 BOTH = ("cubic", "trigonal")

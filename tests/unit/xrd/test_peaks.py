@@ -10,9 +10,10 @@ import pytest
 
 from crystalnet.records import InputError, Pattern, Radiation
 from crystalnet.xrd import peaks as module
+from crystalnet.xrd.esd import counting_esd
 from crystalnet.xrd.peaks import find_peaks, kalpha2_remark
 from crystalnet.xrd.radiation import assumed_cu, parse_wavelength
-from crystalnet.xrd.reader import counting_esd, read_pattern
+from crystalnet.xrd.reader import read_pattern
 
 # NaCl with Cu Kα: a = 5.6402 Å, relative areas of the rock-salt lines.
 HKL2 = np.array([3, 4, 8, 11, 12, 16, 19, 20, 24])

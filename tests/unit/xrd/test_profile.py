@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from crystalnet.bragg import polarisation_ratio
+from crystalnet.crystal.elements import atomic_numbers
 from crystalnet.ops.reflections import reflections
 from crystalnet.records import AtomSites, Radiation
-from crystalnet.xrd.profile import atomic_numbers, default_range, polarisation_ratio, simulate_profile
+from crystalnet.xrd.profile import default_range, simulate_profile
 
 CU = Radiation(((1.540593, 1.0), (1.544427, 0.5)))
 CU1 = Radiation(((1.540593, 1.0),))

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from crystalnet.records import InputError
+from crystalnet.xrd.esd import counting_esd
 from crystalnet.xrd.radiation import parse_wavelength
-from crystalnet.xrd.reader import counting_esd, read_pattern
+from crystalnet.xrd.reader import read_pattern
 
 X = np.round(np.arange(10, 60, 0.05), 4)
 Y = np.round(100 + 900 * np.exp(-(((X - 30) / 0.2) ** 2)) + 10 * np.sin(37 * X))

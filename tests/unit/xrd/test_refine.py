@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from crystalnet.bragg import polarisation_ratio
+from crystalnet.crystal.elements import atomic_numbers
 from crystalnet.ops.reflections import Reflections, reflections
 from crystalnet.records import AtomSites, Pattern, Peaks, Radiation
 from crystalnet.xrd.peaks import find_peaks
-from crystalnet.xrd.profile import atomic_numbers, polarisation_ratio, simulate_profile
-from crystalnet.xrd.refine import dispersion, intensity_misfit, refine, weighted_profile_r
+from crystalnet.xrd.profile import simulate_profile
+from crystalnet.xrd.residual import intensity_misfit
+from crystalnet.xrd.rietveld import dispersion, refine, weighted_profile_r
 
 CU = Radiation(((1.540593, 1.0), (1.544427, 0.5)))
 FACE_CENTRED = np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
@@ -139,11 +142,11 @@ def test_a_fault_of_the_library_is_told(measured: tuple[Pattern, Peaks], monkeyp
     def broken(*args: object, **options: object) -> None:
         raise RuntimeError("the minimiser has lost its way. More on this in the manual.")
 
-    monkeypatch.setattr("crystalnet.xrd.refine._Rietveld._free_coordinates", broken)
+    monkeypatch.setattr("crystalnet.xrd.rietveld._Rietveld._free_coordinates", broken)
     fit = refine(*measured, fluorite())
     assert fit.failure is None and fit.rwp < 0.9
     assert fit.remarks == ("the coordinates could not be refined (the minimiser has lost its way)",)
-    monkeypatch.setattr("crystalnet.xrd.refine._Rietveld.profile", broken)
+    monkeypatch.setattr("crystalnet.xrd.rietveld._Rietveld.profile", broken)
     fit = refine(*measured, fluorite())
     assert fit.failure == "the minimiser has lost its way" and fit.rwp == 1.0
 

@@ -7,9 +7,9 @@ import pytest
 from pymatgen.analysis.diffraction.xrd import XRDCalculator
 from pymatgen.core import Lattice, Structure
 
-from crystalnet.elements import ATOMIC_NUMBER
+from crystalnet.bragg import MO_KA
+from crystalnet.crystal.elements import ATOMIC_NUMBER
 from crystalnet.ops.reflections import reflections
-from crystalnet.pattern_axis import MO_KA
 from crystalnet.records import Peaks, Radiation
 from crystalnet.xrd import observed_vector, pattern_vector
 

@@ -1,0 +1,72 @@
+"""`crystalnet bench`: every native kernel against its reference and against what a user would call instead, and what
+`evaluate` does for a crystal against the same protocol in torch, skimage, numpy and pymatgen.
+
+One run, warm, the calls taken in turn so that a drifting machine hits all alike; the median is kept and the error
+stands beside the speed. On a machine with a GPU every kernel is measured there too.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable
+from typing import Any
+from unittest.mock import patch
+
+import torch
+
+from crystalnet.bench.kernels import _film_decode, _powder_pattern, _ssim3d_rotations, _stratified_sample, _train_step
+from crystalnet.bench.protocol import _evaluate
+from crystalnet.ops._native import native, native_cuda
+from crystalnet.records import InputError
+
+
+def run(progress: Callable[[str], None] = lambda what: None) -> dict[str, Any]:
+    """{"kernels": [...], "evaluate": [...], "machine": {...}}, seconds for the whole batch of one kernel call.
+
+    Both implementations of a kernel are timed; "chosen" is the one that other commands take here, "chosen_s" its time.
+    progress is told each kernel's name before it is measured. InputError where there is no native module.
+    """
+    if native() is None:
+        raise InputError("no native module to measure: it was not built, or CRYSTALNET_OPS=reference is set")
+    devices = ["cpu"] + (["cuda"] if torch.cuda.is_available() and native_cuda() is not None else [])
+    kernels: list[dict[str, Any]] = []
+    for device in devices:
+        for measure in (_powder_pattern, _stratified_sample, _ssim3d_rotations, _film_decode, _train_step):
+            progress(f"{measure.__name__.lstrip('_')} on {device}")
+            with patch.dict(os.environ, {"CRYSTALNET_OPS": "native"}):
+                kernels.extend({"device": device} | found for found in measure(device))
+    progress("evaluate on cpu")
+    return {"kernels": kernels, "evaluate": list(_evaluate()), "machine": machine()}
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    return {
+        "processor": platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "capability": torch.backends.cpu.get_cpu_capability(),
+    } | ({"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {})
+
+
+def table(results: dict[str, Any]) -> str:
+    """The results as a few lines for a person."""
+    rows = [
+        f"{'kernel':28} {'dtype':9} {'device':6} {'reference':>13} {'native':>13} {'speed-up':>9} {'error':>8} chosen"
+    ]
+    for k in results["kernels"]:
+        rows.append(
+            f"{k['op']:28} {k['dtype']:9} {k['device']:6} {k['reference_s'] * 1e3:10.2f} ms"
+            f" {k['native_s'] * 1e3:10.2f} ms {k['speedup']:8.1f}× {k['max_abs_error']:8.1e} {k['chosen']:9}"
+            f"   {k['speedup_over_user_call']:.1f}× {k['user_call']}"
+            + (f", {k['of_matmul_rate']:.0%} of matmul" if "of_matmul_rate" in k else "")
+            + (f", {k['points_per_s']:,.0f} points/s" if "points_per_s" in k else "")
+        )
+    for e in results["evaluate"]:
+        rows.append(f"{e['protocol']}, a crystal: {e['speedup']:.1f}×, as published {e['speedup_over_published']:.1f}×")
+        for part, seconds in (e["parts_s"] | {"in all": e["seconds"]}).items():
+            said = ", ".join(f"{side} {taken:.3f} s" for side, taken in seconds.items())
+            rows.append(f"    {part:10} {said}")
+    m = results["machine"]
+    return "\n".join([*rows, f"{m['processor']}, {m['threads']} threads, torch {m['torch']}, {m['capability']}"])

@@ -1,0 +1,123 @@
+"""What chemistry allows: charges, radii, contacts, volumes."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+
+from crystalnet.crystal import chemistry
+from crystalnet.records import AtomSites
+
+ANIONS = {"F": -1, "Cl": -1, "Br": -1, "I": -1, "O": -2}  # elements that hardly ever leave a charge unbalanced
+VOLUME_BOUNDS = (0.25, 4.0)  # of the expected volume: farther off is as wrong as this
+SCALING = 0.5, 1.5  # of the type's volume: DLSVolumePredictor's own bounds
+VOLUME_PER_ATOM = (3.5, 75.0)  # Å³: diamond has 5.7, hydrides 4; solid caesium 115 but no compound of it over 75
+
+
+def charge_balances(counts: Mapping[str, float]) -> bool:
+    """Whether known oxidation states can add up to zero; compounds without halogens or oxygen always pass.
+
+    Every other element may lie anywhere between its lowest and highest known state, so that mixed valence passes;
+    but hydrogen beside oxygen is +1 (hydroxides, hydrates, acids: oxide hydrides are curiosities).
+    """
+    from pymatgen.core import Element
+
+    if not any(symbol in ANIONS for symbol in counts) or len(counts) < 2:
+        return True
+    low = high = 0.0
+    for symbol, amount in counts.items():
+        if symbol in ANIONS:
+            low, high = low + ANIONS[symbol] * amount, high + ANIONS[symbol] * amount
+        elif symbol != "X":
+            element = Element(symbol)
+            states = (*element.common_oxidation_states, *element.icsd_oxidation_states) or (0,)
+            if symbol == "H" and "O" in counts:
+                states = (1,)
+            low, high = low + min(states) * amount, high + max(states) * amount
+    return low <= 1e-9 and high >= -1e-9
+
+
+def volume_ratio(conventional: AtomSites) -> float | None:
+    """Volume over the expected one, within VOLUME_BOUNDS; None where an element is not known."""
+    if "X" in conventional.species:
+        return None
+    distance = chemistry.shortest_distances(conventional.lattice, conventional.frac_coords)
+    expected = chemistry.predicted_volume(conventional, distance)
+    return float(np.clip(conventional.volume / expected, *VOLUME_BOUNDS)) if np.isfinite(expected) else None
+
+
+@cache
+def covalent_radius(element: str) -> float:
+    """Å (Cordero et al., Dalton Trans. 2832, 2008); 1.6 for elements without one."""
+    return _covalent_radii().get(element, 1.6)
+
+
+@cache
+def _covalent_radii() -> dict[str, float]:
+    """pymatgen's table, as a file: its module takes two seconds to load."""
+    text = files("crystalnet.crystal").joinpath("covalent_radii.json").read_text(encoding="utf-8")
+    radii: dict[str, float] = json.loads(text)["radii"]
+    return radii
+
+
+def closest_contacts(
+    lattice: np.ndarray, frac_coords: np.ndarray, groups: np.ndarray, namings: Sequence[Sequence[str]]
+) -> list[float]:
+    """Shortest interatomic distance over the sum of the two covalent radii, for each way to name the groups of atoms.
+
+    lattice (3, 3) Å, frac_coords (N, 3), groups (N,) of 0 to G − 1; a naming is an element for each group.
+    """
+    order = np.argsort(groups, kind="stable")
+    starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
+    distance = shortest_distances(lattice, frac_coords[order])
+    apart = np.minimum.reduceat(np.minimum.reduceat(distance, starts, axis=0), starts, axis=1)
+    return [_smallest_ratio(apart, np.array([covalent_radius(s) for s in naming])) for naming in namings]
+
+
+def shortest_distances(lattice: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """(N, N) Å: from each atom to the nearest image of each, its own nearest image on the diagonal."""
+    shifts = np.array(np.meshgrid(*[(-1, 0, 1)] * 3)).reshape(3, -1).T
+    vectors = (x[:, None] - x[None, :])[None] + shifts[:, None, None]
+    distance = np.linalg.norm(vectors @ lattice, axis=-1)
+    distance[(shifts == 0).all(1).argmax()][np.diag_indices(len(x))] = np.inf
+    return np.asarray(distance.min(0))
+
+
+def _smallest_ratio(distance: np.ndarray, radii: np.ndarray) -> float:
+    return float((distance / (radii[:, None] + radii[None, :])).min())
+
+
+@cache
+def _bond_radius(element: str) -> tuple[float, float, float]:
+    """(r, k, electronegativity): the element's part of a bond is r + k·sd(electronegativity), Å."""
+    from pymatgen.core import Element
+
+    found = _bond_parameters().get(element)
+    r, k = (float(found["r"]), float(found["k"])) if found else (float(Element(element).atomic_radius or 1.5), 0.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return r, k, float(Element(element).X)
+
+
+@cache
+def _bond_parameters() -> dict[str, dict[str, float]]:
+    """pymatgen's table, as a file: its module takes a second to load."""
+    text = files("crystalnet.crystal").joinpath("bond_parameters.json").read_text(encoding="utf-8")
+    parameters: dict[str, dict[str, float]] = json.loads(text)["parameters"]
+    return parameters
+
+
+def predicted_volume(sites: AtomSites, distance: np.ndarray) -> float:
+    """Å³: the volume at which the shortest bond has its data-mined length.
+
+    What pymatgen's DLSVolumePredictor(min_scaling=None, max_scaling=None) predicts (Chu et al., Comput. Mater. Sci.
+    146, 184, 2018) from pymatgen's table; its own neighbour search takes most of the generator's time.
+    distance: of shortest_distances.
+    """
+    r, k, electronegativity = np.array([_bond_radius(s) for s in sites.species]).T
+    return sites.volume / _smallest_ratio(distance, r + k * np.nanstd(electronegativity)) ** 3

@@ -1,0 +1,40 @@
+"""Lattices: metric, holohedry."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from itertools import product
+
+import numpy as np
+
+METRIC_STEPS = 1e9  # of a metric tensor, relative to its largest length: fine enough for the edges of a tall cell
+
+
+def holohedry(lattice: np.ndarray, tolerance: float = 1e-3) -> np.ndarray:
+    """Integer matrices that preserve the metric of a lattice: (m, 3, 3); they act on fractional columns, x' = P x.
+
+    lattice (3, 3) Å rows. tolerance relative to the edges that a length or a product is of. 48 for cubic lattices,
+    12 for rhombohedral, 24 for hexagonal ones.
+    """
+    metric = lattice @ lattice.T
+    # Whatever its size, a lattice of one shape is worked out once.
+    shape = np.round(metric / np.diag(metric).max() * METRIC_STEPS).astype(np.int64)
+    return _holohedry_of(shape.tobytes(), tolerance)
+
+
+@lru_cache(maxsize=256)
+def _holohedry_of(shape: bytes, tolerance: float) -> np.ndarray:
+    metric = np.frombuffer(shape, dtype=np.int64).reshape(3, 3) / METRIC_STEPS
+    vectors = np.array(list(product((-2, -1, 0, 1, 2), repeat=3)))
+    lengths = np.einsum("ni,ij,nj->n", vectors, metric, vectors)
+    edges = np.sqrt(np.diag(metric))
+    slack = tolerance * np.outer(edges, edges)
+    columns = [vectors[np.abs(lengths - metric[i, i]) < slack[i, i]] for i in range(3)]
+    found = []
+    for a, b in product(columns[0], columns[1]):
+        if abs(a @ metric @ b - metric[0, 1]) > slack[0, 1]:
+            continue
+        for c in columns[2]:
+            if abs(a @ metric @ c - metric[0, 2]) < slack[0, 2] and abs(b @ metric @ c - metric[1, 2]) < slack[1, 2]:
+                found.append(np.column_stack([a, b, c]))
+    return np.array(found)

@@ -1,0 +1,5 @@
+"""The crystal systems, a row each."""
+
+from __future__ import annotations
+
+SYSTEMS = ("cubic", "trigonal")

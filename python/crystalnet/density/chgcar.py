@@ -1,0 +1,119 @@
+"""Densities of VASP's CHGCAR files in our cell and on our grid."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from crystalnet.crystal.setting import standard_primitive
+from crystalnet.crystal.symmetry import SYMPREC_RELAXED, one_hand
+from crystalnet.density.grid import fourier_resample
+from crystalnet.density.promolecule import element_table, promolecule
+from crystalnet.records import InputError
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+
+LENGTH_TOLERANCE, ANGLE_TOLERANCE = 0.03, 3.0  # relative, degrees: what symmetrising a DFT-relaxed cell moves
+MAX_SHIFT = 0.5  # Å: an atom farther from its place in the canonical cell is another atom
+ELECTRON_TOLERANCE = 0.01  # of one electron a cell, before and after resampling
+LEAST_LIKENESS = 0.5  # correlation with the promolecule, 0.9 and more for a density of these atoms
+
+
+def alignment(given: Structure, canonical: Structure, symprec: float) -> tuple[np.ndarray, np.ndarray]:
+    """(T, t) with x = u T + t: fractional u (rows) of the canonical cell to fractional x of the given one.
+
+    given: the crystal in any cell; canonical: `standard_primitive` of it, possibly mirrored. Of the mappings that carry
+    atoms onto atoms of their element the closest. InputError where there is none.
+    """
+    from pymatgen.core import Lattice
+
+    primitive = _primitive_lattice(given, symprec)
+    to_given = primitive @ np.linalg.inv(given.lattice.matrix)
+    species = np.array([site.specie.symbol for site in canonical])
+    given_species = np.array([site.specie.symbol for site in given])
+    rarest = min(set(species.tolist()), key=lambda s: ((species == s).sum(), s))
+    u, x = canonical.frac_coords, given.frac_coords
+    start = int(np.flatnonzero(species == rarest)[0])
+    best: tuple[float, np.ndarray, np.ndarray] = (MAX_SHIFT, np.eye(3), np.zeros(3))
+    mappings = Lattice(primitive).find_all_mappings(
+        canonical.lattice, ltol=LENGTH_TOLERANCE, atol=ANGLE_TOLERANCE, skip_rotation_matrix=True
+    )
+    for _, _, scale in mappings:
+        if round(abs(np.linalg.det(scale))) != 1:
+            continue
+        turn = scale @ to_given
+        for goal in x[given_species == rarest]:
+            t = goal - u[start] @ turn
+            offsets = _offsets(u @ turn + t, species, x, given_species) @ given.lattice.matrix
+            farthest = np.linalg.norm(offsets - offsets.mean(0), axis=1).max()
+            if farthest < best[0] - 1e-3:  # equivalent mappings differ by rounding: the first of them is taken
+                best = (float(farthest), turn, t + offsets.mean(0) @ np.linalg.inv(given.lattice.matrix))
+    if best[0] == MAX_SHIFT:
+        raise InputError("its charge density's cell cannot be carried over to the canonical one")
+    return best[1], best[2]
+
+
+def _offsets(points: np.ndarray, species: np.ndarray, x: np.ndarray, given_species: np.ndarray) -> np.ndarray:
+    """Fractional vector from each point to the nearest atom of its element."""
+    difference = x[None] - points[:, None]
+    difference -= np.round(difference)
+    distance = (difference**2).sum(-1) + np.where(species[:, None] == given_species[None], 0, np.inf)
+    return np.asarray(difference[np.arange(len(points)), distance.argmin(1)])
+
+
+def _primitive_lattice(structure: Structure, symprec: float) -> np.ndarray:
+    """Rows in Å, in the structure's own orientation."""
+    import spglib
+
+    numbers = [site.specie.Z for site in structure]
+    cell = (structure.lattice.matrix.tolist(), structure.frac_coords.tolist(), numbers)
+    found = spglib.standardize_cell(cell, to_primitive=True, no_idealize=True, symprec=symprec)
+    if found is None:
+        raise InputError(f"the symmetry search failed on {structure.formula}")
+    return np.asarray(found[0])
+
+
+def canonical_density(document: dict[str, Any], system: str) -> dict[str, Any]:
+    """A CHGCAR (pymatgen's dictionary) in the canonical cell.
+
+    Returns lattice (3, 3) Å, species (N,), frac_coords (N, 3), density (50, 50, 50) float16 e/Å³, space_group, formula.
+    Raises InputError where the crystal or its density cannot be used.
+    """
+    from monty.json import MontyDecoder
+    from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
+
+    chgcar = MontyDecoder().process_decoded(document)
+    given: Structure = chgcar.structure
+    density = np.asarray(chgcar.data["total"], dtype=float) / given.volume  # VASP writes ρ times the cell's volume
+    unknown = sorted({site.specie.symbol for site in given} - set(element_table()))
+    if unknown:
+        raise InputError(f"no valence density is known for {', '.join(unknown)}")
+    canonical = standard_primitive(given, SYMPREC_RELAXED)
+    analyser = SpacegroupAnalyzer(canonical, SYMPREC_RELAXED)
+    if analyser.get_crystal_system() != system:
+        raise InputError(f"its charge density is of a {analyser.get_crystal_system()} crystal")
+    turn, shift = alignment(given, canonical, SYMPREC_RELAXED)
+    resampled = fourier_resample(density, turn, shift)
+    per_cell = float(density.mean() * given.volume * len(canonical) / len(given))
+    if abs(per_cell - round(per_cell)) > ELECTRON_TOLERANCE:
+        raise InputError(f"its charge density holds {per_cell:.3f} electrons a cell, no whole number")
+    # Symmetrising changes a relaxed cell's volume a little; the map keeps the electrons, not the density.
+    resampled *= per_cell / (resampled.mean() * canonical.volume)
+    likeness = float(np.corrcoef(resampled.ravel(), promolecule(canonical).ravel())[0, 1])
+    if likeness < LEAST_LIKENESS:
+        raise InputError(f"its charge density is not one of its atoms (correlation {likeness:.2f})")
+    rounded = resampled.astype(np.float16)
+    held = float(rounded.mean(dtype=float) * canonical.volume)
+    if not abs(held - per_cell) < ELECTRON_TOLERANCE * max(1.0, per_cell / 100):
+        raise InputError(f"resampling turned {per_cell:.3f} electrons into {held:.3f}")
+    return {
+        "lattice": canonical.lattice.matrix,
+        "species": np.array([site.specie.symbol for site in canonical]),
+        "frac_coords": canonical.frac_coords,
+        "density": rounded,
+        "space_group": one_hand(analyser.get_space_group_number()),
+        "formula": canonical.composition.reduced_formula,
+    }

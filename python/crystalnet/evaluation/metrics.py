@@ -1,0 +1,122 @@
+"""Scores of densities and structures (definitions: docs/scores.md)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from crystalnet.crystal.symmetry import one_hand
+from crystalnet.density.grid import likest_operation, turned
+from crystalnet.ops.ssim import cube_rotations, rotate, ssim3d_rotations
+
+if TYPE_CHECKING:
+    from pymatgen.analysis.structure_matcher import StructureMatcher
+    from pymatgen.core import Structure
+
+
+VOLUME_TOLERANCE = 0.10  # of the volume per atom: StructureMatcher rescales and would pass a cell 50 % too large
+EXACT_RMSD = 0.1  # Å
+
+
+def nmae(truth: np.ndarray, guess: np.ndarray) -> float:
+    """Σ|ρ̂ − ρ| / Σρ."""
+    return float(np.abs(guess - truth).sum() / truth.sum())
+
+
+def aligned(truth: np.ndarray, guess: np.ndarray, holohedry: np.ndarray) -> np.ndarray:
+    """The guess (n, n, n) moved onto the truth by what a powder pattern cannot fix.
+
+    Every operation of the lattice's holohedry (m, 3, 3), acting on fractional columns, with the translation (whole
+    voxels, by FFT) of largest correlation.
+    """
+    matrix, shift = likest_operation(truth, guess, holohedry)
+    return np.roll(turned(guess, matrix), shift, axis=(0, 1, 2))
+
+
+def density_scores(
+    truth: np.ndarray, guesses: np.ndarray, samples: np.ndarray, ranked_first: int, holohedry: np.ndarray
+) -> dict[str, dict[str, float]]:
+    """SSIM, PSNR and NMAE of guesses (N, n, n, n) and latent samples (M, n, n, n) by the three protocols.
+
+    paper: best over samples × 24 rotations, each score for itself. single: guess 1 as it is.
+    ranked: the guess that the pattern ranks first, aligned.
+    """
+    best = aligned(truth, guesses[ranked_first], holohedry)
+    ssim, psnr = ssim3d_rotations(torch.as_tensor(truth), torch.as_tensor(samples))
+    rotated = (nmae(truth, rotate(sample, rotation)) for sample in samples for rotation in cube_rotations()[:24])
+    paper = {"ssim": ssim.max().item(), "psnr": psnr.max().item(), "nmae": min(rotated)}
+    single, ranked = map_scores(truth, guesses[0]), map_scores(truth, best)
+    return {score: {"paper": paper[score], "single": single[score], "ranked": ranked[score]} for score in paper}
+
+
+def map_scores(truth: np.ndarray, guess: np.ndarray) -> dict[str, float]:
+    """SSIM, PSNR (dB) and NMAE of one map (n, n, n) as it is."""
+    ssim, psnr = ssim3d_rotations(torch.as_tensor(truth), torch.as_tensor(guess)[None], rotations=1)
+    return {"ssim": ssim.item(), "psnr": psnr.item(), "nmae": nmae(truth, guess)}
+
+
+def structure_scores(truth: Structure, candidates: Sequence[Structure], space_groups: Sequence[int]) -> dict[str, Any]:
+    """Ranked candidates against the truth: match_top1, match_any, strict_top1, exact_top1, rmsd (Å) of rank 1."""
+    from pymatgen.analysis.structure_matcher import StructureMatcher
+    from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
+
+    strict = StructureMatcher(ltol=0.2, stol=0.3, angle_tol=5)
+    hits = [matches(truth, c) for c in candidates]
+    result: dict[str, Any] = {
+        "match_top1": bool(hits and hits[0]),
+        "match_any": any(hits),
+        "strict_top1": False,
+        "exact_top1": False,
+        "rmsd": None,
+    }
+    if result["match_top1"]:
+        first = candidates[0]
+        distance = _loose().get_rms_dist(truth, first)
+        if distance is not None:
+            result["rmsd"] = float(distance[0] * (truth.volume / len(truth)) ** (1 / 3))
+        result["strict_top1"] = bool(strict.fit(truth, first) and same_cell(truth, first))
+        number = SpacegroupAnalyzer(truth, 0.1).get_space_group_number()
+        result["exact_top1"] = bool(
+            first.composition.reduced_formula == truth.composition.reduced_formula
+            and one_hand(space_groups[0]) == one_hand(number)
+            and result["rmsd"] is not None
+            and result["rmsd"] <= EXACT_RMSD
+        )
+    return result
+
+
+def matches(truth: Structure, candidate: Structure) -> bool:
+    """Equal by StructureMatcher(ltol=0.3, stol=0.5, angle_tol=10), which rescales, and in volume per atom."""
+    return same_volume(truth, candidate) and bool(_loose().fit(truth, candidate))
+
+
+def _loose() -> StructureMatcher:
+    from pymatgen.analysis.structure_matcher import StructureMatcher
+
+    return StructureMatcher(ltol=0.3, stol=0.5, angle_tol=10)
+
+
+def same_volume(one: Structure, other: Structure) -> bool:
+    """Volume per atom within VOLUME_TOLERANCE."""
+    return abs((other.volume / len(other)) / (one.volume / len(one)) - 1) < VOLUME_TOLERANCE
+
+
+def same_cell(one: Structure, other: Structure) -> bool:
+    """Primitive (Niggli) cell lengths within 1 %."""
+    lengths = [np.sort(s.get_primitive_structure().lattice.get_niggli_reduced_lattice().abc) for s in (one, other)]
+    return bool(np.all(np.abs(lengths[1] / lengths[0] - 1) < 0.01))
+
+
+def wilson(successes: int, n: int) -> list[float]:
+    """95 % Wilson score interval of a proportion (Wilson, J. Am. Stat. Assoc. 22, 209, 1927)."""
+    if n == 0:
+        return [0.0, 1.0]
+    z = 1.959964
+    p = successes / n
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return [max(0.0, centre - half), min(1.0, centre + half)]

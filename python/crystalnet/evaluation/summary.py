@@ -1,0 +1,103 @@
+"""Scores of many crystals in a few numbers."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from crystalnet.evaluation.metrics import wilson
+from crystalnet.solving.confidence import THRESHOLD, calibration_error
+
+SCORES, PROTOCOLS = ("ssim", "psnr", "nmae"), ("paper", "single", "ranked")
+STRUCTURE = ("match_top1", "match_any", "strict_top1", "exact_top1")
+NETWORK = "match_network"  # the first candidate that the network proposed, alone or with the catalogue
+SIZES = (2, 5, 10, 20, 40)  # atoms in the primitive cell: upper ends of the size classes
+
+
+# --- summaries ----------------------------------------------------------------------------------------------------
+
+
+def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Means over crystals; structure proportions over all of them, with Wilson 95 % intervals."""
+    scores = {s: {p: statistics((row[s][p] for row in rows), s) for p in PROTOCOLS} for s in SCORES}
+    return {**scores, "structure": _structure_summary([row["structure"] for row in rows])}
+
+
+def statistics(values: Iterable[float], score: str) -> dict[str, float]:
+    """mean, sd, median, and for SSIM the share of at least 0.9."""
+    v = np.fromiter(values, float)
+    block = {"mean": float(v.mean()), "sd": float(v.std()), "median": float(np.median(v))}
+    return block | ({"ge_0.9": float((v >= 0.9).mean())} if score == "ssim" else {})
+
+
+def _structure_summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    structure: dict[str, Any] = {}
+    for key in (*STRUCTURE, *({NETWORK} & set(rows[0]))):
+        hits = sum(row[key] for row in rows)
+        structure[key] = hits / len(rows)
+        structure[f"{key}_interval"] = wilson(hits, len(rows))
+    distances = [row["rmsd"] for row in rows if row["rmsd"] is not None]
+    structure["rmsd_mean"] = float(np.mean(distances)) if distances else None
+    return structure
+
+
+def _confidence_summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """How well the first candidates' confidence tells the right ones from the wrong ones."""
+    answered = [row for row in rows if row["confidence_top1"] is not None]
+    p = np.array([row["confidence_top1"] for row in answered], float)
+    right = np.array([row["structure"]["match_top1"] for row in answered], bool)
+    error, reliability = calibration_error(p, right)
+    return {
+        "answered": len(answered),
+        "believed": int((p >= THRESHOLD).sum()),
+        "believed_and_wrong": int((~right & (p >= THRESHOLD)).sum()),
+        "expected_calibration_error": error if answered else None,
+        "reliability": [{"mean": m, "right": share, "n": n} for m, share, n in reliability],
+    }
+
+
+def _other(rows: list[dict[str, Any]], name: str, protocols: tuple[str, ...]) -> dict[str, Any]:
+    """Summary of another answer's densities."""
+    return {s: {p: statistics((row[name][s][p] for row in rows), s) for p in protocols} for s in SCORES}
+
+
+def _mean_seconds(rows: list[dict[str, Any]]) -> dict[str, float]:
+    stages = dict.fromkeys(stage for row in rows for stage in row["seconds_by_stage"])
+    return {s: round(float(np.mean([row["seconds_by_stage"].get(s, 0.0) for row in rows])), 4) for s in stages}
+
+
+def breakdowns(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
+    """n, mean of ssim.single and match_top1 by space group, structure type, element and size, the largest first."""
+    groups: dict[str, dict[str, list[dict[str, Any]]]] = {
+        name: defaultdict(list) for name in ("space_group", "type", "element", "size")
+    }
+    for row in rows:
+        groups["space_group"][str(row["space_group"])].append(row)
+        groups["type"][row["type"] or "unknown"].append(row)
+        groups["size"][size_class(row["sites"])].append(row)
+        for element in row["elements"]:
+            groups["element"][element].append(row)
+    return {
+        name: {
+            key: {
+                "n": len(members),
+                "ssim_single": float(np.mean([row["ssim"]["single"] for row in members])),
+                "match_top1": float(np.mean([row["structure"]["match_top1"] for row in members])),
+            }
+            for key, members in sorted(group.items(), key=lambda item: (-len(item[1]), item[0]))
+        }
+        for name, group in groups.items()
+    }
+
+
+def size_class(sites: int) -> str:
+    """The size class, as "3-5", of so many atoms in the primitive cell."""
+    low = 1
+    for high in SIZES:
+        if sites <= high:
+            return f"{low}-{high}"
+        low = high + 1
+    return f"{low}+"

@@ -1,0 +1,120 @@
+"""The crystals that `evaluate` scores against: a file of structure records, or the held-out part of a data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from crystalnet.crystal.record_file import Record, read_records, structure_of
+from crystalnet.crystal.setting import standard_primitive
+from crystalnet.crystal.symmetry import SYMPREC, SYMPREC_RELAXED
+from crystalnet.data.splits import TYPE_FOLD, is_dev, split_of
+from crystalnet.data.store import SHARD, open_maps, read_manifest, read_store
+from crystalnet.density.promolecule import GRID, promolecule
+from crystalnet.records import InputError
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+
+SPLITS = ("composition", "type", "all")
+STORED = "_row"  # key of a record's row in its data set, whose cell is canonical and whose density may be stored
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Records to score, which they are in words, where their densities come from, and a hash of the source."""
+
+    records: tuple[Record, ...]
+    rule: str
+    density: str
+    digest: str
+    maps: tuple[np.ndarray, ...] = ()
+
+    def truth(self, record: Record) -> tuple[Structure, np.ndarray]:
+        """Canonical primitive cell and density (50, 50, 50) e/Å³. InputError where the record allows neither."""
+        if STORED in record:
+            crystal = structure_of(record)
+            shard, row = divmod(record[STORED], SHARD)
+            stored = np.array(self.maps[shard][row], float).reshape((GRID,) * 3) if self.maps else None
+            return crystal, promolecule(crystal) if stored is None else stored
+        crystal = standard_primitive(structure_of(record), SYMPREC_RELAXED if record.get("dft_relaxed") else SYMPREC)
+        return crystal, promolecule(crystal)
+
+
+def type_of(record: Record) -> str:
+    """The structure type's name, "" where the record does not say it."""
+    return record.get("protostructure_canonical") or record.get("protostructure") or record.get("type") or ""
+
+
+class NothingToEvaluate(InputError):
+    """A source without a crystal of the system asked for."""
+
+
+def read_targets(source: Path, system: str, split: str, limit: int | None, seed: int) -> Targets:
+    """The records of one crystal system that a split leaves for judging; limit: a seeded choice of so many.
+
+    source: records (.jsonl, .jsonl.gz), or a data set directory (or a folder of one a system).
+    """
+    if split not in SPLITS:
+        raise InputError(f"--split {split!r}: choose one of {', '.join(SPLITS)}")
+    targets = _of_data_set(source, system, split) if source.is_dir() else _of_file(source, system, split)
+    records = targets.records
+    if not records:
+        raise NothingToEvaluate(
+            f"{source}: no {system} record to evaluate ({targets.rule}); --split all takes every record"
+        )
+    if limit is not None and limit < len(records):
+        chosen = np.random.default_rng(seed).choice(len(records), limit, replace=False)
+        records = tuple(records[i] for i in sorted(chosen.tolist()))
+    return Targets(records, targets.rule, targets.density, targets.digest, targets.maps)
+
+
+def _of_file(path: Path, system: str, split: str) -> Targets:
+    records = tuple(r for r in read_records(path, system) if split == "all" or _is_dev(r))
+    rule = {"all": "every record", "composition": "DFT-relaxed records of development compositions"}.get(split, "")
+    if split == "type":
+        records = tuple(r for r in records if type_of(r) and split_of(type_of(r), TYPE_FOLD) == "validation")
+        rule = (
+            "DFT-relaxed records of development compositions whose structure type `fetch --split type` leaves out of"
+            f" training (SHA-256 of 'validation:' + type, every {TYPE_FOLD}th)"
+        )
+    return Targets(records, rule, "promolecule", sha256(path.read_bytes()).hexdigest())
+
+
+def _is_dev(record: Record) -> bool:
+    return bool(record.get("dft_relaxed")) and is_dev(record["formula"])
+
+
+def _of_data_set(directory: Path, system: str, split: str) -> Targets:
+    if not (directory / "manifest.json").is_file() and (directory / system).is_dir():
+        directory = directory / system
+    manifest = read_manifest(directory)
+    if manifest.get("system", system) != system:
+        raise InputError(f"{directory}: a data set of {manifest['system']} crystals, not of {system} ones")
+    by = manifest.get("split", {}).get("by", "composition")
+    if split == "type" and by != "type":
+        raise InputError(f"{directory}: divided by {by}; make it with `crystalnet fetch --split type`")
+    crystals = read_store(directory)
+    held_out = "test" if any(r["split"] == "test" for r in crystals.records) else "validation"
+    records = []
+    for row, about in enumerate(crystals.records):
+        if split == "all" or about["split"] == held_out:
+            sites = crystals.sites(row)
+            records.append(
+                {
+                    **about,
+                    "lattice": sites.lattice,
+                    "species": sites.species,
+                    "frac_coords": sites.frac_coords,
+                    STORED: row,
+                }
+            )
+    rule = "every crystal" if split == "all" else f"the data set's {held_out} crystals, divided by {by}"
+    density = str(manifest.get("density", "promolecule"))
+    maps = tuple(open_maps(directory, manifest))
+    return Targets(tuple(records), rule, density, manifest.get("manifest_sha256", ""), maps)

@@ -1,0 +1,116 @@
+"""solution.json and summary.csv."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crystalnet.records import Candidate, Solution
+from crystalnet.report.structure_files import lattice_parameters, package_version
+from crystalnet.runtime.whole_file import begins_with, refuse_foreign, replacing
+
+GIVEN = ("elements", "formula", "wavelength_angstrom", "wavelength_assumed", "system")
+DOCUMENT = "solution.json"
+SUMMARY = (
+    *("pattern", "folder", "formula", "space_group", "a", "b", "c", "alpha", "beta", "gamma"),
+    *("rwp", "score", "confidence", "source", "candidates", "error"),
+)
+
+
+def solution_json(solution: Solution) -> dict[str, Any]:
+    """The content of solution.json: JSON types only, null for what was not given or is not known."""
+    pattern = solution.pattern
+    content = {
+        "crystalnet": package_version(),
+        "model": {"file": solution.model.get("file"), "sha256": solution.model.get("sha256")},
+        "given": {key: solution.given.get(key) for key in GIVEN},
+        "pattern": {
+            "file": pattern.file,
+            "points": len(pattern.two_theta),
+            "two_theta_min": float(pattern.two_theta[0]) if len(pattern.two_theta) else None,
+            "two_theta_max": float(pattern.two_theta[-1]) if len(pattern.two_theta) else None,
+            "peaks": len(solution.peaks),
+        },
+        "candidates": [_candidate_json(rank, c) for rank, c in enumerate(solution.candidates, start=1)],
+        "seconds": dict(solution.seconds),
+        "warnings": list(solution.warnings),
+    }
+    plain: dict[str, Any] = _plain(content)
+    return plain
+
+
+def _candidate_json(rank: int, candidate: Candidate) -> dict[str, Any]:
+    sites = [
+        {key: site[key] for key in ("element", "x", "y", "z", "wyckoff", "multiplicity")}
+        | ({"unexplained": True} if site["element"] == "X" else {})
+        for site in candidate.wyckoff
+    ]
+    return {
+        "rank": rank,
+        "source": candidate.source,
+        "formula": candidate.formula,
+        "space_group": {"number": candidate.space_group_number, "symbol": candidate.space_group_symbol},
+        "lattice": lattice_parameters(candidate.conventional.lattice),
+        "sites": sites,
+        "rwp": candidate.fit.rwp,
+        "refinement_failed": candidate.fit.failure,
+        "score": candidate.score,
+        "confidence": candidate.confidence,
+        "cif": f"candidate-{rank}.cif",
+        "density": f"candidate-{rank}.cube",
+    }
+
+
+def _plain(value: Any) -> Any:
+    """numpy and tuples to JSON's own types; NaN and infinity to null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, np.ndarray)):
+        return [_plain(item) for item in value]
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if isinstance(value, np.integer):
+        return int(value)
+    if isinstance(value, (float, np.floating)):
+        return float(value) if np.isfinite(value) else None
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value
+
+
+def summary_row(
+    pattern: str, folder: str = "", content: Mapping[str, Any] | None = None, error: str = ""
+) -> dict[str, Any]:
+    """A line of summary.csv: the best candidate in `content` (of solution.json), or why there is none."""
+    row: dict[str, Any] = dict.fromkeys(SUMMARY, "") | {"pattern": pattern, "folder": folder, "error": error}
+    if content is None:
+        return row
+    row["candidates"] = len(content["candidates"])
+    if not content["candidates"]:
+        return row | {"error": error or "no candidate found"}
+    best = content["candidates"][0]
+    for key in ("formula", "rwp", "score", "confidence", "source"):
+        row[key] = "" if best[key] is None else best[key]
+    row["space_group"] = best["space_group"]["symbol"]
+    row.update(best["lattice"])
+    return row
+
+
+def refuse_foreign_summary(path: Path) -> bool:
+    """Whether an earlier summary is there. InputError where the file is the user's own."""
+    return refuse_foreign(path, begins_with(",".join(SUMMARY[:3])))
+
+
+def write_summary(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
+    """summary.csv: a line for each pattern. Its folder is made where it is absent."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, SUMMARY)
+        writer.writeheader()
+        writer.writerows(rows)

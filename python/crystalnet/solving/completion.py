@@ -1,0 +1,86 @@
+"""Is an orbit missing? A crystal that lacks light atoms explains the lines nearly as well as the one that has them.
+
+Lithium between phosphorus and a heavy metal moves no line by more than a few per cent: densities show it faintly, and a
+known type without it wins by its simplicity. Every place that symmetry offers and that is wide enough is tried with
+every given element; what explains the lines clearly better goes on to refinement beside its parent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from crystalnet.density.atoms import MAX_ATOMS
+from crystalnet.records import AtomSites, Peaks
+from crystalnet.solving.from_catalogue import MIN_CONTACT
+from crystalnet.solving.proposals import Proposal
+from crystalnet.solving.screen import lines_screen
+
+PARENTS = 4  # proposals, of the best, that may be completed
+SPACING = 0.5  # Å between the points tried; refinement moves an atom by as much
+SNAP = 0.75  # Å; images of a point nearer than this are one atom on a special position
+GAIN = 0.6  # of the parent's misfit: a missing orbit halves it as a rule, texture and noise are fitted by any orbit
+PERFECT = 0.012  # misfit below which nothing is missing that could be seen
+MOST_ATOMS = 40  # of a parent's primitive cell: beyond, places are too many for a second
+SYMMETRY = 0.05  # Å; atoms of a proposal were moved onto their positions
+
+
+def completed(proposals: Sequence[Proposal], peaks: Peaks, elements: Sequence[str]) -> list[Proposal]:
+    """The best proposals with an orbit more of one of the elements, where that explains the lines clearly better.
+
+    proposals: best first. elements: those given.
+    """
+    found = []
+    for parent in proposals[:PARENTS]:
+        if parent.misfit > PERFECT and len(parent.sites) <= MOST_ATOMS and "X" not in parent.sites.species:
+            best = min(_with_an_orbit(parent, peaks, elements), key=lambda p: p.misfit, default=parent)
+            if best.misfit < GAIN * parent.misfit:
+                found.append(best)
+    return found
+
+
+def _with_an_orbit(parent: Proposal, peaks: Peaks, elements: Sequence[str]) -> Iterator[Proposal]:
+    sites = parent.sites
+    names, groups = np.unique(sites.species, return_inverse=True)
+    screen = lines_screen(parent.cell, sites.lattice, peaks)
+    namings = [[*names.tolist(), element] for element in elements if element != "H"]  # no pattern shows where it is
+    for orbit in _orbits(sites):
+        if len(sites) + len(orbit) > MAX_ATOMS:
+            continue
+        x = np.vstack([sites.frac_coords, orbit])
+        number = np.append(groups, np.full(len(orbit), len(names)))
+        for crystal, misfit in screen.crystals(x, number, namings, MIN_CONTACT):
+            yield Proposal(crystal, parent.source, misfit, parent.cell, parent.origin)
+
+
+def _orbits(sites: AtomSites) -> Iterator[np.ndarray]:
+    """(m, 3) positions of the orbits of points SPACING apart, special positions first, each once."""
+    import spglib
+
+    names = sorted(set(sites.species))
+    cell = (sites.lattice.tolist(), sites.frac_coords.tolist(), [names.index(s) for s in sites.species])
+    symmetry = spglib.get_symmetry(cell, symprec=SYMMETRY)
+    if symmetry is None:
+        return
+    rotations, translations = symmetry["rotations"], symmetry["translations"]
+    edges = np.linalg.norm(sites.lattice, axis=1)
+    # Multiples of 12 hold the special positions of every space group but 1/8, which 24 has.
+    steps = [int(12 * max(1, round(edge / SPACING / 12))) for edge in edges]
+    grid = np.stack(np.meshgrid(*(np.arange(n) / n for n in steps), indexing="ij"), -1).reshape(-1, 3)
+    seen: set[bytes] = set()
+    found = []
+    for x in grid:
+        images = rotations @ x + translations
+        near = images - x
+        near -= np.round(near)
+        own = np.linalg.norm(near @ sites.lattice, axis=1) < SNAP
+        x = x + near[own].mean(0)
+        images = (rotations @ x + translations) % 1.0
+        keys = np.round(images * 96).astype(np.int64) % 96
+        _, first = np.unique(keys, axis=0, return_index=True)
+        key = np.sort(keys[first].view([("", np.int64)] * 3).ravel()).tobytes()
+        if key not in seen:
+            seen.add(key)
+            found.append(images[first])
+    yield from sorted(found, key=len)

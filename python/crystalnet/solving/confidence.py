@@ -1,0 +1,131 @@
+"""How likely is a candidate right? A logistic regression on what the pattern, not the truth, says of it.
+
+The weights are fitted by `tools/fit_confidence.py` on simulated laboratory patterns of real crystals, cubic, trigonal
+and of other systems, none of a development or measured composition; docs/confidence.md has the reliability diagram.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+
+from crystalnet.crystal.chemistry import charge_balances
+from crystalnet.records import AtomSites, Cell, Peaks
+from crystalnet.xrd.indexing.lattices import line_positions
+
+THRESHOLD = 0.5  # below, "no confident match"
+VOLUME_RANGE = (0.65, 1.75)  # of the expected volume: 98% of 1,100 crystals; beyond, wavelength or elements are wrong
+BINS = 6  # of the reliability diagram: a few hundred answers fill no more
+CONTRADICTED = 0.45  # most that a candidate is believed whose volume says that wavelength or elements are wrong
+MANY_TIMES = 3.0  # a rival's score this many times the candidate's says no more
+PLAINLY_SEEN = 5.0  # an orbit without which the misfit is this many times as large; beyond, no more is said
+FEATURES = {
+    "log_excess": "ln of the profile Rwp without the share of noise",
+    "log_misfit": "ln of the misfit of line intensities after refinement",
+    "lead": "ln(score of the best other candidate / own score), at most ln 3",
+    "log_merit": "ln of the cell's figure of merit (de Wolff M)",
+    "explained": "share of the intensity that lies on lines of the cell",
+    "lines_per_atom": "ln(lines indexed / independent atoms)",
+    "exchange": "ln(misfit / misfit with one element exchanged for whichever suits best)",
+    "seen": "ln(misfit without the orbit that the lines miss least / misfit), at most ln 5",
+    "log_noise": "ln of the profile Rwp that noise alone gives",
+    "agreed": "network and catalogue both propose the crystal",
+    "balanced": "charges balance where they should",
+    "complete": "no atom of an element that was not given",
+    "volume": "|ln(volume / expected volume)|",
+    "contradicted": "volume outside of VOLUME_RANGE",
+    "wavelength": "ln(score with the next best tube / own score), at most 2; 2 where the wavelength was said",
+    "formula_given": "the user gave the formula",
+}
+WEIGHED = tuple(name for name in FEATURES if name != "contradicted")  # by the regression
+
+
+def evidence(
+    *,
+    excess: float,
+    misfit: float,
+    score: float,
+    rival: float | None,
+    sites: AtomSites,
+    exchanged: float,
+    faintest: float,
+    noise: float,
+    orbits: int,
+    cell: Cell,
+    peaks: Peaks,
+    sources: set[str],
+    volume_ratio: float | None,
+    formula_given: bool,
+    wavelength_lead: float,
+) -> dict[str, float]:
+    """FEATURES of one candidate.
+
+    excess, misfit: after refinement; exchanged: the misfit with one element exchanged (`candidates.exchanged_misfit`).
+    faintest: the misfit without one orbit (`candidates.faintest_misfit`). noise: `Fit.r_expected`.
+    score, rival: of the candidate and of the best other one (None: there is none). wavelength_lead: as in FEATURES.
+    orbits: independent atoms. sources: which of "network" and "catalogue" propose the crystal.
+    """
+    most = math.log(MANY_TIMES)
+    lead = most if rival is None else math.log(max(rival, 1e-6) / max(score, 1e-6))
+    merit = cell.figure_of_merit if math.isfinite(cell.figure_of_merit) else 20.0  # a cell that the user gave
+    values = (
+        math.log(max(excess, 0.01)),
+        math.log(max(misfit, 0.01)),
+        min(max(lead, -most), most),
+        math.log(min(max(merit, 1.0), 1000.0)),
+        explained_share(cell, peaks),
+        math.log(max(cell.n_indexed, 1) / max(orbits, 1)),
+        math.log(max(misfit, 0.01) / max(min(exchanged, misfit), 0.01)),
+        math.log(min(max(faintest, 0.01) / max(misfit, 0.01), PLAINLY_SEEN)),
+        math.log(max(noise, 0.01)),
+        float(len(sources) > 1),
+        float(charge_balances(Counter(sites.species))),
+        float("X" not in sites.species),
+        abs(math.log(volume_ratio)) if volume_ratio else 0.5,
+        float(volume_ratio is not None and not VOLUME_RANGE[0] < volume_ratio < VOLUME_RANGE[1]),
+        wavelength_lead,
+        float(formula_given),
+    )
+    return dict(zip(FEATURES, values, strict=True))
+
+
+def explained_share(cell: Cell, peaks: Peaks) -> float:
+    """Share of the lines' area within half a width of a line of the cell."""
+    positions = line_positions(cell, peaks)
+    if not len(positions):
+        return 0.0
+    nearest = np.abs(peaks.two_theta[:, None] - positions).min(1)
+    return float(peaks.area[nearest < 0.5 * np.maximum(peaks.fwhm, np.median(peaks.fwhm))].sum() / peaks.area.sum())
+
+
+@cache
+def _weights() -> dict[str, float]:
+    """Weight of each feature, and the "constant"."""
+    found: dict[str, float] = json.loads(files("crystalnet.solving").joinpath("confidence.json").read_text())["weights"]
+    return found
+
+
+def probability(found: dict[str, float]) -> float:
+    """Calibrated probability that the candidate with this evidence is right; at most CONTRADICTED where it is that."""
+    weights = _weights()
+    logit = weights["constant"] + sum(weights[name] * found[name] for name in WEIGHED)
+    p = 1 / (1 + math.exp(-min(max(logit, -30.0), 30.0)))
+    return min(p, CONTRADICTED) if found["contradicted"] else p
+
+
+def calibration_error(p: np.ndarray, right: np.ndarray) -> tuple[float, list[tuple[float, float, int]]]:
+    """Expected calibration error of probabilities p (n,) and outcomes right (n,); (mean p, share right, n) of each bin.
+
+    The mean over answers of |mean p − share right| in BINS bins of equal width (Naeini et al., AAAI 2015); empty bins
+    are left out.
+    """
+    bins = np.minimum((p * BINS).astype(int), BINS - 1)
+    rows = [
+        (float(p[bins == b].mean()), float(right[bins == b].mean()), int((bins == b).sum())) for b in np.unique(bins)
+    ]
+    return sum(n * abs(mean - share) for mean, share, n in rows) / max(len(p), 1), rows

@@ -1,0 +1,174 @@
+"""Proposals of the network: atoms read off its densities, named by the pattern."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import product
+
+import numpy as np
+
+from crystalnet.crystal.chemistry import VOLUME_PER_ATOM
+from crystalnet.crystal.elements import ATOMIC_NUMBER
+from crystalnet.crystal.symmetry import orbits_of
+from crystalnet.density.atoms import MAX_ATOMS, Decomposition, decompose
+from crystalnet.density.orbits import decompose_orbits, symmetries_of
+from crystalnet.density.promolecule import element_table
+from crystalnet.density.setting import in_canonical_description
+from crystalnet.model.checkpoint import Model
+from crystalnet.model.guesses import guess_densities
+from crystalnet.records import Cell, DensityGrid, Peaks
+from crystalnet.runtime.clock import Stage, _unclocked
+from crystalnet.runtime.pool import Map
+from crystalnet.solving.proposals import WELL_EXPLAINED, Proposal, distinct
+from crystalnet.solving.screen import Screen
+from crystalnet.xrd.vector import observed_vector
+
+HEAVIEST = 94  # atomic number; where nothing is known of the elements, those beyond plutonium are not tried
+TOLERANCES = (0.5, 0.35, 0.2, 0.1)  # Å, of the symmetry search on decoded atoms; the network is good to about 0.1 Å
+MAX_ASSIGNMENTS = 400  # ways to name the atoms of one decoded geometry that are held against the pattern
+LIKELY_ELEMENTS = 6  # tried in place of an orbit's own where all combinations are too many
+MIN_CONTACT_DECODED = 0.50  # decoded positions are rough; refinement moves them
+
+
+def ask_network(
+    model: Model,
+    peaks: Peaks,
+    cell: Cell,
+    symbols: tuple[str, ...],
+    amounts: Mapping[str, float] | None,
+    guesses: int,
+    seed: int,
+    *,
+    mean: bool = True,
+    clock: Stage = _unclocked,
+    mapped: Map = map,
+) -> tuple[np.ndarray, list[Proposal]]:
+    """What the network makes of a pattern in a cell: densities (guesses, 50, 50, 50) and the crystals read off them.
+
+    symbols, amounts: the elements and, where known, the formula. mean: guess 1 is the latent mean. A density whose
+    atoms explain the lines well is put into the canonical description of these atoms.
+    """
+    with clock("network"):
+        level = "formula" if amounts else "elements" if symbols else "none"
+        told = amounts or dict.fromkeys(symbols, 1.0)
+        seen = observed_vector(peaks, cell.zero_shift)
+        maps = guess_densities(model, *seen, cell.primitive_lattice, told, level, guesses, seed, mean)
+    with clock("atoms"):
+        proposals = network_proposals(maps, cell, peaks, symbols, amounts, mapped)
+        for number in range(len(maps)):
+            own = min((p for p in proposals if p.origin == number), key=lambda p: p.misfit, default=None)
+            if own is not None and own.misfit < WELL_EXPLAINED:
+                maps[number] = in_canonical_description(maps[number], own.sites)
+    return maps, proposals
+
+
+# --- network ------------------------------------------------------------------------------------------------------
+
+
+def network_proposals(
+    densities: np.ndarray,
+    cell: Cell,
+    peaks: Peaks,
+    elements: Sequence[str],
+    formula: Mapping[str, float] | None,
+    mapped: Map = map,
+) -> list[Proposal]:
+    """Proposals from densities (N, n, n, n) e/Å³ in the cell's primitive axes, best first; distinct for each density.
+
+    elements: those given, each of which must occur; () where nothing is known, and any element may.
+    """
+    if not elements:  # where any element may be anything, one density is as much as a few seconds allow
+        densities = densities[:1]
+    task = partial(_read_off, cell=cell, peaks=peaks, elements=tuple(elements), formula=formula)
+    found = [p for own in mapped(task, densities, range(len(densities))) for p in own]
+    return sorted(found, key=lambda p: p.misfit)
+
+
+def _read_off(
+    values: np.ndarray,
+    number: int,
+    *,
+    cell: Cell,
+    peaks: Peaks,
+    elements: tuple[str, ...],
+    formula: Mapping[str, float] | None,
+) -> list[Proposal]:
+    """Proposals from one density, which is guess `number`."""
+    named = bool(elements)
+    elements = elements or tuple(e for e in element_table() if ATOMIC_NUMBER[e] <= HEAVIEST)
+    density = DensityGrid(values, cell.primitive_lattice)
+    screen = Screen(cell.primitive_lattice, cell.zero_shift, peaks)
+    most = min(max(4, int(cell.primitive_volume / VOLUME_PER_ATOM[0] / 1.5)), MAX_ATOMS)
+
+    def crystals_of(ways: Iterable[Decomposition]) -> list[Proposal]:
+        return [
+            Proposal(sites, "network", value, cell, number)
+            for taken in ways
+            if len(taken.sites)
+            for x, orbits, namings in _geometries(taken, cell, elements, formula, named)
+            for sites, value in screen.crystals(x, orbits, namings, MIN_CONTACT_DECODED)
+        ]
+
+    own = crystals_of([decompose(density, elements, most)])
+    # Orbits take longer, where any element may be there much longer.
+    if named and min((p.misfit for p in own), default=1.0) > WELL_EXPLAINED:
+        symmetries = symmetries_of(density)
+        own += crystals_of([w for s in symmetries for w in decompose_orbits(density, elements, s, most)])
+    return distinct(own)
+
+
+def _geometries(
+    taken: Decomposition, cell: Cell, elements: Sequence[str], formula: Mapping[str, float] | None, named: bool
+) -> Iterator[tuple[np.ndarray, np.ndarray, list[list[str]]]]:
+    """Symmetric coordinates (N, 3) of a decomposition, orbits (N,), and the namings of them that its density allows."""
+    seen: set[tuple[int, ...]] = set()
+    ratios = None if formula is None else np.array([formula[e] for e in elements])
+    # One misnamed atom hides a symmetry that the positions have: try them without names too.
+    nameless = replace(taken.sites, species=(taken.sites.species[0],) * len(taken.sites))
+    for sites, tolerance in product((taken.sites, nameless), TOLERANCES):
+        crystal = orbits_of(sites, tolerance)
+        if crystal is None or not _fits_system(crystal.space_group, cell):
+            continue
+        key = tuple(crystal.orbits)
+        if key in seen:
+            continue
+        seen.add(key)
+        namings = _namings(crystal.orbits, taken.cost, named, ratios)
+        yield crystal.frac_coords, crystal.orbits, [[elements[i] for i in naming] for naming in namings]
+
+
+def _fits_system(space_group: int, cell: Cell) -> bool:
+    return space_group >= 195 if cell.system == "cubic" else 143 <= space_group <= 194
+
+
+def _namings(
+    orbits: np.ndarray, cost: np.ndarray, all_used: bool, ratios: np.ndarray | None = None
+) -> list[tuple[int, ...]]:
+    """Element index of each orbit, the assignments that the density likes best first.
+
+    all_used: no element left out. ratios: of the elements, where the formula is known.
+    """
+    n_orbits, n_elements = int(orbits.max()) + 1, cost.shape[1]
+    price = np.array([cost[orbits == orbit].sum(0) for orbit in range(n_orbits)])  # (orbits, elements)
+    if n_elements**n_orbits <= 50_000:
+        names = np.array(list(product(range(n_elements), repeat=n_orbits)))
+    else:  # too many: the density's own naming and every change of one or two orbits to their likeliest elements
+        own = price.argmin(1)
+        likely = np.argsort(price, axis=1)[:, :LIKELY_ELEMENTS]
+        changed = [own]
+        for i, j in product(range(n_orbits), repeat=2):
+            for a, b in product(likely[i], likely[j]):
+                other = own.copy()
+                other[i], other[j] = a, b
+                changed.append(other)
+        names = np.unique(changed, axis=0)
+    if all_used:
+        names = names[(names[:, :, None] == np.arange(n_elements)).any(1).all(1)]
+    if ratios is not None:
+        counts = (names[:, :, None] == np.arange(n_elements)).transpose(0, 2, 1) @ np.bincount(orbits)
+        names = names[np.ptp(counts / ratios, axis=1) < 1e-6]
+    total = price[np.arange(n_orbits), names].sum(1)
+    best = np.argsort(total, kind="stable")[:MAX_ASSIGNMENTS]
+    return [tuple(row) for row in names[best].tolist()]

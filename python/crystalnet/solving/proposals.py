@@ -1,0 +1,57 @@
+"""Proposals: crystals worth refining."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from crystalnet.records import AtomSites, Cell
+
+WELL_EXPLAINED = 0.15  # intensity misfit up to which nobody asks for another way of reading atoms, or another cell
+
+
+# Where nothing is known of the elements a noble gas may be named, and pymatgen remarks on each of them.
+warnings.filterwarnings("ignore", message="No Pauling electronegativity")
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A crystal in the indexed cell (primitive axes) and its disagreement with the line intensities, 0 is perfect.
+
+    origin: the number of the guess it was decoded from, or the catalogue's type.
+    """
+
+    sites: AtomSites
+    source: str
+    misfit: float
+    cell: Cell
+    origin: int | str
+
+
+def has_formula(species: Iterable[str], formula: Mapping[str, float]) -> bool:
+    counts = Counter(species)
+    if set(counts) != set(formula):
+        return False
+    ratios = [counts[e] / formula[e] for e in formula]
+    return max(ratios) - min(ratios) < 1e-6 * max(ratios)
+
+
+# --- both ---------------------------------------------------------------------------------------------------------
+
+
+def distinct(proposals: Iterable[Proposal], keep: int = 40) -> list[Proposal]:
+    """Best first, without those that are the same crystal as a better one; of equals the first stays."""
+    best: list[Proposal] = []
+    for proposal in sorted(proposals, key=lambda p: round(p.misfit, 4)):
+        if not any(same_crystal(proposal, other) for other in best):
+            best.append(proposal)
+            if len(best) == keep:
+                break
+    return best
+
+
+def same_crystal(one: Proposal, other: Proposal) -> bool:
+    """Equal composition and misfit: two different crystals hardly ever agree with all lines to four digits alike."""
+    return abs(one.misfit - other.misfit) < 1e-4 and Counter(one.sites.species) == Counter(other.sites.species)

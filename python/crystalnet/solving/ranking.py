@@ -1,0 +1,182 @@
+"""Which proposal is the crystal? The most promising are fitted to the profile and put in order, best first.
+
+Imports no torch: a second process that shares this work must not spend its first seconds on loading it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from crystalnet.crystal.chemistry import charge_balances, volume_ratio
+from crystalnet.crystal.metric import same_metric
+from crystalnet.crystal.symmetry import conventional_sites, free_coordinates, space_group_on_sites
+from crystalnet.records import AtomSites, Fit, Pattern, Peaks
+from crystalnet.runtime.pool import Map
+from crystalnet.solving.proposals import WELL_EXPLAINED, Proposal, distinct, same_crystal
+from crystalnet.solving.screen import misfit
+from crystalnet.xrd.rietveld import MAX_SHIFT, refine
+
+REFINED = 8  # proposals of the two sources that go on to profile refinement; a quarter as many more with X
+AT_ONCE = 2  # of them refined together: a laptop has two cores; the same with one, so that answers are the same
+WORTH_REFINING = 0.35  # above the best misfit: intensities this much worse do not win by refinement
+ALIKE = 1.05  # fits that differ by less say nothing of two crystals whose cells have one metric
+SAME_RWP = 0.01  # refinements that ended in one crystal differ less in Rwp
+COMPLEXITY = 0.03  # of Rwp for each e-fold of atoms in the primitive cell: more atoms have more freedom to fit
+FREEDOM = 0.02  # of Rwp for each coordinate that symmetry leaves free: a subgroup always fits a little better
+# Rwp is ruled by the strongest lines, and with them by texture and line shape; the misfit of the intensities' square
+# roots is a second opinion, and the volume a third: of 30 simulated patterns with a right candidate 27 rank it first,
+# 24 without the two (exponents of 0.2 to 0.5 and 0.05 to 0.2 do alike; they were chosen on these patterns).
+SECOND_OPINION, VOLUME = 0.3, 0.15
+UNBALANCED = 0.15  # of Rwp, for a halide or oxide whose charges cannot balance
+MISSING_ELEMENT = 0.25  # of Rwp, for an element that was not given: the user knows the sample
+REFINEMENT_SECONDS = 8.0  # of processor time in all; at least the three most promising are refined
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A proposal fitted to the profile.
+
+    misfit: of the line intensities, refined; volume_ratio: over the expected one; score: lower is better; sources:
+    which of the two proposed this crystal.
+    """
+
+    proposal: Proposal
+    fit: Fit
+    misfit: float
+    volume_ratio: float | None
+    score: float
+    sources: frozenset[str]
+
+
+def ranked(proposals: Sequence[Proposal], pattern: Pattern, peaks: Peaks, mapped: Map = map) -> list[Ranked]:
+    """The most promising proposals refined on the profile, best score first; same crystals merged.
+
+    mapped: the built-in map or one over several processes (`pool`); the answer is the same.
+    """
+    waiting = [(p, sites) for p in _promising(proposals) if (sites := conventional_sites(p.sites)) is not None]
+    fitted: list[Ranked] = []
+    spent = 0.0
+    while waiting and (len(fitted) < 3 or spent < REFINEMENT_SECONDS):
+        now, waiting = _unlike(waiting)
+        for result, seconds in mapped(_fitted, *zip(*((*item, pattern, peaks) for item in now), strict=True)):
+            sources = frozenset(p.source for p in proposals if same_crystal(p, result.proposal))
+            fitted.append(replace(result, sources=sources))
+            spent += seconds
+        others = []
+        for proposal, sites in waiting:
+            twin = next((i for i, entry in enumerate(fitted) if _would_end_in(sites, entry)), None)
+            if twin is None:
+                others.append((proposal, sites))
+            else:
+                fitted[twin] = replace(fitted[twin], sources=fitted[twin].sources | {proposal.source})
+        waiting = others
+    best: list[Ranked] = []
+    for entry in sorted(fitted, key=lambda entry: entry.score):
+        same = next((i for i, other in enumerate(best) if _same_crystal(entry.fit, other.fit)), None)
+        if same is None:
+            best.append(entry)
+        else:
+            best[same] = replace(best[same], sources=best[same].sources | entry.sources)
+    return _cubic_first(best)
+
+
+def _cubic_first(ordered: list[Ranked]) -> list[Ranked]:
+    """Put a cubic crystal before one on hexagonal axes of the same metric that fits no better: the higher symmetry
+    explains the metric too, which the other has by chance.
+    """
+    order = list(range(len(ordered)))
+    for i, entry in enumerate(ordered):
+        if entry.proposal.cell.system == "cubic":
+            continue
+        for j, other in enumerate(ordered):
+            alike = other.fit.excess < ALIKE * entry.fit.excess and other.misfit < ALIKE * max(entry.misfit, 0.01)
+            if j > i and alike and same_metric(entry.proposal.cell, other.proposal.cell):
+                order.remove(j)
+                order.insert(order.index(i), j)
+    return [ordered[i] for i in order]
+
+
+def _promising(proposals: Sequence[Proposal]) -> Iterator[Proposal]:
+    """Those worth refining, by the misfit of their intensities: of both sources, and some with an unknown element."""
+    known = distinct(p for p in proposals if "X" not in p.sites.species)
+    unknown = distinct(p for p in proposals if "X" in p.sites.species)
+    half = REFINED // 2
+    network = [p for p in known if p.source == "network"]
+    types = [p for p in known if p.source == "catalogue"]
+    chosen = network[:half] + types[:half]
+    chosen += sorted(network[half:] + types[half:], key=lambda p: p.misfit)[: REFINED - len(chosen)]
+    chosen = [*sorted(chosen, key=lambda p: p.misfit), *unknown[: REFINED // 4]]
+    limit = min((p.misfit for p in chosen), default=0.0) + WORTH_REFINING
+    return (p for p in chosen if p.misfit <= limit)
+
+
+_Waiting = list[tuple[Proposal, AtomSites]]  # with its conventional cell
+
+
+def _unlike(waiting: _Waiting) -> tuple[_Waiting, _Waiting]:
+    """The first AT_ONCE that can hardly end in one crystal, and the others: a twin waits, and may be spared."""
+    now: _Waiting = []
+    others: _Waiting = []
+    kinds = []
+    for proposal, sites in waiting:
+        kind = None if len(now) == AT_ONCE else (Counter(sites.species), space_group_on_sites(sites))
+        if kind is None or kind in kinds:
+            others.append((proposal, sites))
+        else:
+            now.append((proposal, sites))
+            kinds.append(kind)
+    return now, others
+
+
+def _fitted(proposal: Proposal, conventional: AtomSites, pattern: Pattern, peaks: Peaks) -> tuple[Ranked, float]:
+    """A proposal refined, its sources not yet filled in, and the processor time that it took."""
+    started = time.thread_time()
+    fit = refine(pattern, peaks, conventional, zero_shift=proposal.cell.zero_shift)
+    left = misfit(fit.sites, peaks, replace(proposal.cell, zero_shift=fit.zero_shift))
+    ratio = volume_ratio(fit.sites)
+    score = _score(fit, left, ratio, proposal.sites)
+    return Ranked(proposal, fit, left, ratio, score, frozenset()), time.thread_time() - started
+
+
+def _score(fit: Fit, left: float, volume_ratio: float | None, sites: AtomSites) -> float:
+    """Rwp beyond noise, tempered by the misfit `left` of the line intensities, with penalties for complexity, charges
+    that cannot balance and an unlikely volume; lower is better.
+    """
+    penalty = COMPLEXITY * math.log(len(sites)) + FREEDOM * free_coordinates(fit.sites)
+    if not charge_balances(Counter(sites.species)):
+        penalty += UNBALANCED
+    if "X" in sites.species:
+        penalty += MISSING_ELEMENT
+    unlikely = 0.5 if volume_ratio is None else abs(math.log(volume_ratio))
+    score: float = fit.excess * (1 + penalty) * max(left, 0.01) ** SECOND_OPINION * math.exp(VOLUME * unlikely)
+    return score
+
+
+def _same_crystal(one: Fit, other: Fit) -> bool:
+    """Refined to the same crystal: equally good fits, and equal by pymatgen's StructureMatcher."""
+    from pymatgen.analysis.structure_matcher import StructureMatcher
+
+    if abs(one.rwp - other.rwp) > SAME_RWP or sorted(set(one.sites.species)) != sorted(set(other.sites.species)):
+        return False
+    return bool(StructureMatcher(ltol=0.02, stol=0.05, angle_tol=1).fit(one.sites.structure(), other.sites.structure()))
+
+
+def _would_end_in(sites: AtomSites, refined: Ranked) -> bool:
+    """Refinement would take these atoms where it took others: lines well explained there, the same space group, and no
+    atom farther off than it moves one.
+    """
+    from pymatgen.analysis.structure_matcher import StructureMatcher
+
+    if refined.misfit > WELL_EXPLAINED or Counter(sites.species) != Counter(refined.fit.sites.species):
+        return False
+    if space_group_on_sites(sites) != space_group_on_sites(refined.fit.sites):
+        return False
+    distances = StructureMatcher(ltol=0.02, angle_tol=1).get_rms_dist(refined.fit.sites.structure(), sites.structure())
+    per_atom = abs(np.linalg.det(sites.lattice)) / len(sites)
+    return distances is not None and bool(distances[1] * per_atom ** (1 / 3) < MAX_SHIFT)

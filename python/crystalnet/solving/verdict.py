@@ -1,0 +1,63 @@
+"""What the user must know before believing the answer."""
+
+from __future__ import annotations
+
+from crystalnet.crystal.chemistry import volume_ratio
+from crystalnet.records import Candidate, Cell, Pattern, Peaks, Solution
+from crystalnet.solving.confidence import THRESHOLD, VOLUME_RANGE
+from crystalnet.solving.tube import Tube
+
+
+def _warnings(
+    pattern: Pattern, peaks: Peaks, cells: list[Cell], found: tuple[Candidate, ...], tube: Tube | None
+) -> tuple[str, ...]:
+    """What the user must know before believing the answer, in plain words."""
+    said = list(pattern.remarks)
+    if tube:
+        said.append(tube.remark)
+    elif pattern.radiation.assumed:
+        said.append(
+            "The wavelength is not in the file and was not given: Cu Kα was assumed. Give --wavelength if wrong."
+        )
+    if not cells:
+        said.append(
+            f"No cubic, rhombohedral or hexagonal cell explains the {len(peaks)} lines: the sample may have another"
+            " crystal system, or more than one phase. If you know the cell, give --cell."
+        )
+    elif not found:
+        said.append("A cell was found, but no arrangement of the atoms that fits it.")
+    else:
+        ratio = volume_ratio(found[0].conventional)
+        if ratio is not None and not VOLUME_RANGE[0] < ratio < VOLUME_RANGE[1]:
+            said.append(
+                f"The cell has {ratio:.2f} times the volume expected for {found[0].formula}:"
+                " check the wavelength and the elements."
+            )
+    said += [
+        f"Candidate {rank} ({c.formula}) could not be refined ({c.fit.failure}): its Rwp of {c.fit.rwp:.2f} tells"
+        " nothing."
+        for rank, c in enumerate(found, 1)
+        if c.fit.failure
+    ]
+    remarks = dict.fromkeys(remark for c in found for remark in c.fit.remarks)  # each once, in order
+    said += [f"In the refinement {remark}." for remark in remarks]
+    if found and "X" in found[0].conventional.species:
+        said.append(
+            "The pattern asks for atoms (X) that none of the given elements explains:"
+            " is an element missing from --elements?"
+        )
+    if found and not _believable(found[0]):
+        said.append(
+            f"No confident match: the best candidate (Rwp = {found[0].fit.rwp:.2f})"
+            f" is right with a probability of {found[0].confidence or 0:.0%}."
+        )
+    return tuple(said)
+
+
+def _believable(candidate: Candidate) -> bool:
+    return candidate.confidence is not None and candidate.confidence >= THRESHOLD
+
+
+def is_confident(solution: Solution) -> bool:
+    """Whether the first candidate may be believed."""
+    return bool(solution.candidates) and _believable(solution.candidates[0])

@@ -1,0 +1,75 @@
+"""What training does to its inputs: the paper's noise and shift, and the diffractometer's view of a pattern."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from crystalnet.bragg import MO_KA, N_BINS
+from crystalnet.model.inputs import LEVELS
+
+BIN = 180 / N_BINS  # degrees
+NOISE = 0.001  # sd on both inputs (paper, Optimization Loop)
+PAPER_SHIFT = 0.6  # degrees, largest shift of a pattern (paper)
+BIN_OFF = 0.05  # of the lines: a position good to 0.02° crosses a bin's edge that often, within what is read back
+SOURCES = (1.5406, 1.5406, 1.5406, 0.7093, 0.45)  # Å: mostly copper tubes, some molybdenum, some synchrotrons
+
+
+def uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Generator) -> Tensor:
+    """U[low, high]."""
+    return low + (high - low) * torch.rand(*shape, generator=generator)
+
+
+def paper_augmentation(pattern: Tensor, composition: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Noise N(0, 0.001²) then ReLU on both inputs, and one shift below 0.6° a pattern."""
+    steps = int(PAPER_SHIFT / BIN)
+    shift = torch.randint(-steps, steps + 1, (len(pattern), 1), generator=generator)
+    source = (torch.arange(pattern.shape[1]) - shift).clamp(0, pattern.shape[1] - 1)
+    pattern = pattern.gather(1, source)
+    pattern = (pattern + NOISE * torch.randn(pattern.shape, generator=generator)).relu()
+    composition = (composition + NOISE * torch.randn(composition.shape, generator=generator)).relu()
+    return pattern, composition
+
+
+def measured_view(pattern: Tensor, fraction: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Pattern and mask (B, 1024) as a diffractometer gives them, for a fraction of the rows; the rest ideal, all seen.
+
+    A source and 2θ range (from 5–20° to 60–140° at copper's wavelength and alike in d elsewhere), lines below a floor
+    of 0.3–3 % missing, intensities off by 3–20 % (counting, texture), now and then a line a bin off, the highest 1.
+    """
+    n, bins = pattern.shape
+    wavelength = torch.tensor(SOURCES)[torch.randint(len(SOURCES), (n, 1), generator=generator)]
+    shortest = torch.tensor(SOURCES[0]) / (2 * torch.sin(torch.deg2rad(uniform((n, 1), 30, 70, generator))))
+    shortest = shortest * torch.where(wavelength < 1, uniform((n, 1), 0.5, 1.0, generator), torch.ones(n, 1))
+    longest = torch.tensor(SOURCES[0]) / (2 * torch.sin(torch.deg2rad(uniform((n, 1), 2.5, 10, generator))))
+    centre = torch.deg2rad((torch.arange(bins) + 0.5) * BIN)
+    d = MO_KA / (2 * torch.sin(centre / 2))
+    mask = ((d > shortest) & (d < longest)).float()
+
+    spread = uniform((n, 1), 0.03, 0.2, generator)
+    seen = pattern * mask * torch.exp(spread * torch.randn(pattern.shape, generator=generator))
+    off = torch.rand(n, bins, generator=generator) < BIN_OFF
+    beyond = torch.where(torch.rand(n, 1, generator=generator) < 0.5, (seen * off).roll(1, 1), (seen * off).roll(-1, 1))
+    seen = torch.maximum(seen * ~off, beyond) * mask
+    seen = seen / seen.amax(1, keepdim=True).clamp_min(1e-9)
+    floor = torch.exp(uniform((n, 1), -5.8, -3.5, generator))
+    seen = seen * (seen > floor)
+
+    take = (torch.rand(n, 1, generator=generator) < fraction) & (seen.count_nonzero(1) >= 3)[:, None]
+    return torch.where(take, seen, pattern), torch.where(take, mask, torch.ones_like(mask))
+
+
+def told_composition(
+    fractions: Tensor, levels: tuple[float, float, float, float], generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Composition (B, 119) and level (B,) as told: formula, elements, drop-one or nothing, with these probabilities."""
+    n = len(fractions)
+    kind = torch.multinomial(torch.tensor(levels), n, replacement=True, generator=generator)
+    present = (fractions > 0).float()
+    lost = torch.multinomial(present, 1, generator=generator)
+    droppable = (kind == 2)[:, None] & (present.sum(1, keepdim=True) > 1)
+    kept = torch.where(droppable, present.scatter(1, lost, 0.0), present)
+    elements = kept / kept.sum(1, keepdim=True)
+    told = torch.where((kind == 0)[:, None], fractions, elements) * (kind != 3)[:, None]
+    level = torch.tensor([LEVELS.index(name) for name in ("formula", "elements", "elements", "none")])[kind]
+    return told, level

@@ -1,0 +1,84 @@
+"""The residual of line intensities: how well calculated ones match the measured."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from crystalnet.bragg import polarisation_ratio
+from crystalnet.ops.reflections import Reflections
+from crystalnet.records import Peaks, Radiation
+
+D_MIN = 0.7  # Å; shorter spacings multiply the reflections (as 1/d³) and hardly tell candidates apart
+B_GRID = np.linspace(-0.5, 5.0, 23)  # Å²; a step changes no intensity by more than a quarter down to D_MIN
+NEIGHBOURS = 5  # observed lines around a missing one that tell what would have been seen there
+
+
+def intensity_misfit(peaks: Peaks, lines: Reflections, *, zero_shift: float = 0.0) -> float:
+    """Disagreement of calculated lines with the observed peak areas: 0 is perfect, 1 is unrelated.
+
+    R = √(Σ(√I_o − s√I_c)² / ΣI_o) over groups of lines that the pattern does not resolve; the scale s and an
+    overall B float. A calculated line without a peak counts by what it exceeds the weakest peaks around it, a
+    peak without a calculated line in full. Lines outside the observed range, or below D_MIN, are ignored.
+    The square roots keep one line that texture has doubled from outvoting all others, but texture still
+    raises R: a difference of a few hundredths between two candidates means nothing.
+    lines: from `crystalnet.ops`, B = 0, at the pattern's first wavelength. zero_shift: degrees, added to 2θ.
+    """
+    return float(LineMatch(peaks, lines.two_theta, lines.d_spacing, zero_shift).misfits(lines.intensity[None])[0])
+
+
+class LineMatch:
+    """Which observed lines the lines of a lattice fall on: what all crystals in one cell share of `intensity_misfit`.
+
+    two_theta (n,), degrees; d_spacing (n,), Å. zero_shift: degrees, added to 2θ.
+    """
+
+    def __init__(self, peaks: Peaks, two_theta: np.ndarray, d_spacing: np.ndarray, zero_shift: float) -> None:
+        two_theta = two_theta + zero_shift
+        end = min(peaks.two_theta_max, _two_theta(D_MIN, peaks.radiation))
+        inside = np.flatnonzero((two_theta >= peaks.two_theta_min) & (two_theta <= end))
+        used = peaks.two_theta <= end
+        self.comparable = bool(used.any() and len(inside))
+        if not self.comparable:
+            return
+        two_theta, d_spacing = two_theta[inside], d_spacing[inside]
+        position, fwhm, area = peaks.two_theta[used], peaks.fwhm[used], peaks.area[used]
+        visible = polarisation_ratio(two_theta, peaks.radiation)
+        visible = visible * np.exp(-B_GRID[:, None] / (2 * d_spacing**2))  # 2B(sinθ/λ)² = B/2d²
+
+        width = np.maximum(fwhm, np.median(fwhm))
+        group = np.cumsum(np.diff(position, prepend=-np.inf) > width) - 1
+        distance = np.abs(two_theta[:, None] - position)
+        nearest = distance.argmin(axis=1)
+        hit = distance[np.arange(len(two_theta)), nearest] <= width[nearest]
+        around = np.argsort(distance[~hit], axis=1)[:, :NEIGHBOURS]
+
+        self.observed = np.sqrt(np.bincount(group, area))
+        self.limit = np.sqrt(area[around].min(axis=1, initial=np.inf))
+        self.hit, self.missed = inside[hit], inside[~hit]
+        self.membership = (group[nearest[hit], None] == np.arange(len(self.observed))).astype(float)
+        self.visible_hit, self.visible_missed = visible[:, hit], np.sqrt(visible[:, ~hit])
+
+    def misfits(self, intensity: np.ndarray) -> np.ndarray:
+        """(K,) misfits of K crystals whose lines have these intensities (K, n); see `intensity_misfit`."""
+        if not self.comparable:
+            return np.ones(len(intensity))
+        calculated = np.sqrt((self.visible_hit * intensity[:, None, self.hit]) @ self.membership)
+        absent = self.visible_missed * np.sqrt(intensity[:, None, self.missed])
+
+        signal, power = calculated @ self.observed, (calculated**2).sum(axis=-1)
+        scale = _ratio(signal, power)
+        for _ in range(3):  # which absent lines exceed their limit depends on the scale; three rounds settle it
+            over = absent * (scale[..., None] * absent > self.limit)
+            scale = _ratio(signal + over @ self.limit, power + (over**2).sum(axis=-1))
+        excess = np.maximum(scale[..., None] * absent - self.limit, 0.0)
+        squares = ((self.observed - scale[..., None] * calculated) ** 2).sum(axis=-1) + (excess**2).sum(axis=-1)
+        return np.asarray(np.sqrt(squares.min(axis=-1) / (self.observed @ self.observed)))
+
+
+def _two_theta(d_spacing: float, radiation: Radiation) -> float:
+    """2θ of a spacing, degrees; 180 where it is out of reach."""
+    return float(np.degrees(2 * np.arcsin(min(1.0, radiation.wavelength / (2 * d_spacing)))))
+
+
+def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.asarray(np.divide(a, b, out=np.zeros_like(a), where=b > 0))
