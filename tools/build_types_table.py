@@ -21,11 +21,10 @@ from pathlib import Path
 
 from pymatgen.analysis.prototypes import AFLOW_PROTOTYPE_LIBRARY
 from pymatgen.core import Lattice, Structure
-from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
 from crystalnet.crystal.record_file import read_records, structure_of
 from crystalnet.crystal.setting import canonical_sites
-from crystalnet.crystal.symmetry import SYMPREC, SYMPREC_RELAXED
+from crystalnet.crystal.symmetry import SYMPREC, SYMPREC_RELAXED, Symmetry
 from crystalnet.data.generator import decorate, make_type
 from crystalnet.data.splits import may_train
 from crystalnet.records import InputError
@@ -75,16 +74,16 @@ def _aflow_rows() -> list[dict]:
     named = Counter(entry["tags"]["aflow"] for entry in AFLOW_PROTOTYPE_LIBRARY)
     for entry in AFLOW_PROTOTYPE_LIBRARY:
         structure = entry["snl"].structure
-        analyser = SpacegroupAnalyzer(structure, SYMPREC)
-        if analyser.get_crystal_system() not in TAKEN:
+        symmetry = Symmetry(structure, SYMPREC)
+        if symmetry.system not in TAKEN:
             continue
         name, formula = entry["tags"]["aflow"], structure.composition.reduced_formula
         record = {
             # Graphite, As and O2 share a label; calcite and LiNbO3; Hg and Po; CO and FeSi.
             "id": f"aflow-{name}-{formula}" if named[name] > 1 else f"aflow-{name}",
             "formula": formula,
-            "space_group": analyser.get_space_group_number(),
-            "system": analyser.get_crystal_system(),
+            "space_group": symmetry.number,
+            "system": symmetry.system,
             "source": "AFLOW prototype",
             "lattice": structure.lattice.matrix,
             "species": [site.specie.symbol for site in structure],

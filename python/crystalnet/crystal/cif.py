@@ -26,6 +26,7 @@ import numpy as np
 
 from crystalnet.crystal.elements import ATOMIC_NUMBER, SYMBOLS
 from crystalnet.crystal.formula import ISOTOPES, stated_composition
+from crystalnet.crystal.lattice import nearest_image
 from crystalnet.records import InputError
 
 if TYPE_CHECKING:
@@ -601,7 +602,7 @@ def _ordered(sites: list[_Site], lattice: np.ndarray) -> list[_Site]:
 
 
 def _near(difference: np.ndarray, lattice: np.ndarray) -> bool:
-    return bool(np.linalg.norm((difference - np.round(difference)) @ lattice) < SAME_PLACE)
+    return bool(np.linalg.norm(nearest_image(difference) @ lattice) < SAME_PLACE)
 
 
 def _read(block: Block, lattice: np.ndarray, sites: list[_Site], setting: _Setting, rank: int) -> _Reading:
@@ -636,7 +637,7 @@ def _expanded(setting: _Setting, lattice: np.ndarray, sites: list[_Site]) -> tup
     for site in sites:
         images = setting.rotations @ site.x + setting.translations
         away = images - site.x
-        away -= np.round(away)
+        away = nearest_image(away)
         stays = np.linalg.norm(away @ lattice, axis=1) < SAME_PLACE
         x = site.x + away[stays].mean(0)  # the mean over the site's symmetry is a position that has it
         same = np.array([s == site.element for s in species], dtype=bool)
@@ -644,7 +645,7 @@ def _expanded(setting: _Setting, lattice: np.ndarray, sites: list[_Site]) -> tup
             continue  # another image of it is listed too
         images = setting.rotations @ x + setting.translations
         apart = images[:, None] - images
-        apart -= np.round(apart)
+        apart = nearest_image(apart)
         first = np.unique((np.linalg.norm(apart @ lattice, axis=2) < SAME_PLACE).argmax(1))
         orbit = np.round(images[first], 12) % 1.0
         species += [site.element] * len(orbit)

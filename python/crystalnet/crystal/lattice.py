@@ -1,4 +1,4 @@
-"""Lattices: metric, holohedry."""
+"""Lattices: nearest images, holohedry."""
 
 from __future__ import annotations
 
@@ -8,6 +8,22 @@ from itertools import product
 import numpy as np
 
 METRIC_STEPS = 1e9  # of a metric tensor, relative to its largest length: fine enough for the edges of a tall cell
+
+
+def nearest_image(difference: np.ndarray) -> np.ndarray:
+    """Fractional differences (..., 3) moved into the cell around the origin, each coordinate by a whole number.
+
+    The shortest image wherever that is shorter than half of the shortest lattice vector, however skewed the cell; of
+    longer ones in a skewed cell another image may be shorter, which no use here asks for.
+    """
+    image: np.ndarray = difference - np.round(difference)
+    return image
+
+
+def periodic_distances(x: np.ndarray, y: np.ndarray, lattice: np.ndarray) -> np.ndarray:
+    """(len(x), len(y)) Å between points at fractional coordinates, of nearest images."""
+    lengths: np.ndarray = np.linalg.norm(nearest_image(x[:, None] - y[None]) @ lattice, axis=-1)
+    return lengths
 
 
 def holohedry(lattice: np.ndarray, tolerance: float = 1e-3) -> np.ndarray:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crystalnet.crystal.lattice import holohedry
-from crystalnet.crystal.symmetry import ENANTIOMORPHS, SYMPREC, symmetry_operations
+from crystalnet.crystal.symmetry import ENANTIOMORPHS, SYMPREC, Symmetry
 from crystalnet.records import AtomSites, InputError
 
 if TYPE_CHECKING:
@@ -56,7 +56,6 @@ def standard_primitive(structure: Structure, symprec: float = SYMPREC) -> Struct
     (8, 2)
     """
     from pymatgen.core import Lattice, Structure
-    from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
     if not structure.is_ordered:
         raise InputError("the structure has partially occupied sites; give an ordered one")
@@ -66,12 +65,11 @@ def standard_primitive(structure: Structure, symprec: float = SYMPREC) -> Struct
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            analyser = SpacegroupAnalyzer(bare, symprec=symprec)
-            if analyser.get_space_group_number() in ENANTIOMORPHS:
-                inverted = Structure(bare.lattice, bare.species, -bare.frac_coords)
-                analyser = SpacegroupAnalyzer(inverted, symprec=symprec)
-            primitive = analyser.get_primitive_standard_structure()
-            rotations, translations = symmetry_operations(primitive, symprec)
+            found = Symmetry(bare, symprec)
+            if found.number in ENANTIOMORPHS:
+                found = Symmetry(Structure(bare.lattice, bare.species, -bare.frac_coords), symprec)
+            primitive = found.primitive
+            rotations, translations = Symmetry(primitive, symprec).one_a_rotation()
     except Exception as error:
         raise InputError(f"the symmetry search failed on {bare.formula} (symprec {symprec} Å): {error}") from error
     lattice = primitive.lattice.matrix

@@ -11,7 +11,7 @@ from crystalnet import __version__
 from crystalnet.crystal.cif import LACKING, MIN_DISTANCE, ReadCrystal, is_cif, read_cif
 from crystalnet.crystal.record_file import Record, read_records, structure_of
 from crystalnet.crystal.setting import standard_primitive
-from crystalnet.crystal.symmetry import SYMPREC, SYMPREC_RELAXED, one_hand
+from crystalnet.crystal.symmetry import SYMPREC, SYMPREC_RELAXED, Symmetry, one_hand
 from crystalnet.data.further_types import FurtherTypes
 from crystalnet.data.splits import Splits, may_train
 from crystalnet.data.store import write_store
@@ -106,8 +106,6 @@ def _records(
     failures: list[dict[str, str]],
     progress: Callable[[int, int], None],
 ) -> Iterator[Record]:
-    from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
-
     seen: set[tuple[str, int]] = set()
     found = list(_structures(paths, failures))
     for done, (name, structure, symprec, notes) in enumerate(found, 1):
@@ -118,9 +116,9 @@ def _records(
         except InputError as error:
             failures.append({"id": name, "reason": str(error)})
             continue
-        analyser = SpacegroupAnalyzer(primitive, symprec)
-        formula, number = primitive.composition.reduced_formula, one_hand(analyser.get_space_group_number())
-        if analyser.get_crystal_system() != system:
+        symmetry = Symmetry(primitive, symprec)
+        formula, number = primitive.composition.reduced_formula, one_hand(symmetry.number)
+        if symmetry.system != system:
             continue
         for note in notes:
             warnings.warn(f"{name}: {note}", stacklevel=2)

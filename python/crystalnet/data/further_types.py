@@ -6,7 +6,6 @@ Wyckoff letters, whatever the origin and the order of the elements (Goodall et a
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from crystalnet.crystal import types as crystal_types
 from crystalnet.crystal.record_file import Record, structure_of
-from crystalnet.crystal.symmetry import SYMPREC, one_hand
+from crystalnet.crystal.symmetry import one_hand, protostructure
 from crystalnet.data import generator as prototypes
 from crystalnet.data.splits import may_train
 
@@ -46,8 +45,8 @@ class FurtherTypes:
             return
         outline = _outline(record)
         if outline not in self._known:  # labels take milliseconds each: only those of the table that may be equal
-            self._known[outline] = {None, *map(_label, self._package[outline])}
-        label = _label(record)
+            self._known[outline] = {None, *(protostructure(structure_of(row)) for row in self._package[outline])}
+        label = protostructure(structure_of(record))
         if label not in self._known[outline]:
             self._known[outline].add(label)
             self.records.append(
@@ -68,21 +67,3 @@ class FurtherTypes:
 def _outline(record: Record) -> tuple[int, ...]:
     """Space group and atoms of each element in the primitive cell: equal for crystals of one type."""
     return one_hand(record["space_group"]), *sorted(Counter(record["species"]).values())
-
-
-def _label(record: Record) -> str | None:
-    """pymatgen's prototype label; None where the symmetry search fails."""
-    from pymatgen.analysis.prototypes import (
-        get_protostructure_label_from_spg_analyzer,
-        get_prototype_from_protostructure,
-    )
-    from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            analyser = SpacegroupAnalyzer(structure_of(record), SYMPREC)
-            label = get_protostructure_label_from_spg_analyzer(analyser, raise_errors=True)
-            return str(get_prototype_from_protostructure(label))
-    except Exception:  # spglib's own error class moves between versions
-        return None

@@ -32,9 +32,10 @@ from crystalnet.crystal.chemistry import (
     predicted_volume,
     shortest_distances,
 )
+from crystalnet.crystal.lattice import nearest_image
 from crystalnet.crystal.record_file import Record, read_records, structure_of
 from crystalnet.crystal.setting import canonical_coordinates, canonical_sites
-from crystalnet.crystal.symmetry import SYMPREC, SYMPREC_RELAXED, one_hand, space_group_of, symmetry_operations
+from crystalnet.crystal.symmetry import SYMPREC, SYMPREC_RELAXED, Symmetry, one_hand, space_group_of
 from crystalnet.crystal.types import types_table
 from crystalnet.data.random_crystals import random_structure
 from crystalnet.data.splits import may_train
@@ -81,11 +82,11 @@ def make_type(record: Record, canonical: bool = False) -> StructureType:
         sites = AtomSites(np.array(record["lattice"]), tuple(record["species"]), np.array(record["frac_coords"]))
     else:
         sites = canonical_sites(structure_of(record), SYMPREC_RELAXED if record.get("dft_relaxed") else SYMPREC)
-    rotations, translations = symmetry_operations(sites.structure())
+    rotations, translations = Symmetry(sites, SYMPREC).one_a_rotation()
     x = sites.frac_coords
     moved = np.einsum("mij,nj->mni", rotations, x) + translations[:, None]
     difference = moved[:, :, None] - x
-    images = np.linalg.norm((difference - np.round(difference)) @ sites.lattice, axis=-1).argmin(-1)
+    images = np.linalg.norm(nearest_image(difference) @ sites.lattice, axis=-1).argmin(-1)
     return StructureType(
         label=record.get("protostructure_canonical") or record.get("protostructure") or record["id"],
         formula=record["formula"],

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from crystalnet.crystal.lattice import nearest_image
 from crystalnet.crystal.symmetry import ENANTIOMORPHS, space_group_of
 
 if TYPE_CHECKING:
@@ -77,6 +78,5 @@ def _orbit(
         near = np.linalg.norm((images - x) @ lattice, axis=1) <= reach * edge + 1e-6
         x = images[near].mean(0)
     images = (rotations @ x + translations) % 1.0
-    difference = images[:, None] - images
-    same = np.abs(difference - np.round(difference)).max(-1) < 1e-4
+    same = np.abs(nearest_image(images[:, None] - images)).max(-1) < 1e-4
     return np.asarray(images[same.argmax(1) == np.arange(len(images))])  # the first of each

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from crystalnet.crystal.lattice import nearest_image
 from crystalnet.crystal.setting import standard_primitive
-from crystalnet.crystal.symmetry import SYMPREC_RELAXED, one_hand
+from crystalnet.crystal.symmetry import SYMPREC_RELAXED, Symmetry, one_hand, primitive_lattice
 from crystalnet.density.grid import fourier_resample
 from crystalnet.density.promolecule import element_table, promolecule
 from crystalnet.records import InputError
@@ -30,7 +31,9 @@ def alignment(given: Structure, canonical: Structure, symprec: float) -> tuple[n
     """
     from pymatgen.core import Lattice
 
-    primitive = _primitive_lattice(given, symprec)
+    primitive = primitive_lattice(given, symprec)
+    if primitive is None:
+        raise InputError(f"the symmetry search failed on {given.formula}")
     to_given = primitive @ np.linalg.inv(given.lattice.matrix)
     species = np.array([site.specie.symbol for site in canonical])
     given_species = np.array([site.specie.symbol for site in given])
@@ -58,22 +61,9 @@ def alignment(given: Structure, canonical: Structure, symprec: float) -> tuple[n
 
 def _offsets(points: np.ndarray, species: np.ndarray, x: np.ndarray, given_species: np.ndarray) -> np.ndarray:
     """Fractional vector from each point to the nearest atom of its element."""
-    difference = x[None] - points[:, None]
-    difference -= np.round(difference)
+    difference = nearest_image(x[None] - points[:, None])
     distance = (difference**2).sum(-1) + np.where(species[:, None] == given_species[None], 0, np.inf)
     return np.asarray(difference[np.arange(len(points)), distance.argmin(1)])
-
-
-def _primitive_lattice(structure: Structure, symprec: float) -> np.ndarray:
-    """Rows in Å, in the structure's own orientation."""
-    import spglib
-
-    numbers = [site.specie.Z for site in structure]
-    cell = (structure.lattice.matrix.tolist(), structure.frac_coords.tolist(), numbers)
-    found = spglib.standardize_cell(cell, to_primitive=True, no_idealize=True, symprec=symprec)
-    if found is None:
-        raise InputError(f"the symmetry search failed on {structure.formula}")
-    return np.asarray(found[0])
 
 
 def canonical_density(document: dict[str, Any], system: str) -> dict[str, Any]:
@@ -83,7 +73,6 @@ def canonical_density(document: dict[str, Any], system: str) -> dict[str, Any]:
     Raises InputError where the crystal or its density cannot be used.
     """
     from monty.json import MontyDecoder
-    from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
     chgcar = MontyDecoder().process_decoded(document)
     given: Structure = chgcar.structure
@@ -92,9 +81,9 @@ def canonical_density(document: dict[str, Any], system: str) -> dict[str, Any]:
     if unknown:
         raise InputError(f"no valence density is known for {', '.join(unknown)}")
     canonical = standard_primitive(given, SYMPREC_RELAXED)
-    analyser = SpacegroupAnalyzer(canonical, SYMPREC_RELAXED)
-    if analyser.get_crystal_system() != system:
-        raise InputError(f"its charge density is of a {analyser.get_crystal_system()} crystal")
+    symmetry = Symmetry(canonical, SYMPREC_RELAXED)
+    if symmetry.system != system:
+        raise InputError(f"its charge density is of a {symmetry.system} crystal")
     turn, shift = alignment(given, canonical, SYMPREC_RELAXED)
     resampled = fourier_resample(density, turn, shift)
     per_cell = float(density.mean() * given.volume * len(canonical) / len(given))
@@ -114,6 +103,6 @@ def canonical_density(document: dict[str, Any], system: str) -> dict[str, Any]:
         "species": np.array([site.specie.symbol for site in canonical]),
         "frac_coords": canonical.frac_coords,
         "density": rounded,
-        "space_group": one_hand(analyser.get_space_group_number()),
+        "space_group": one_hand(symmetry.number),
         "formula": canonical.composition.reduced_formula,
     }

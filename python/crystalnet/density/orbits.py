@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.ndimage import maximum_filter
 
-from crystalnet.crystal.lattice import holohedry
+from crystalnet.crystal.lattice import holohedry, nearest_image, periodic_distances
 from crystalnet.density.atoms import MAX_ATOMS, MIN_DISTANCE, MIN_GAIN, Decomposition
 from crystalnet.density.grid import summit_offset
 from crystalnet.density.promolecule import promolecule_density
@@ -184,29 +184,21 @@ def _orbits_near(
         place = x
         for _ in range(2):
             offset = symmetry.images(place) - place
-            offset -= np.round(offset)
+            offset = nearest_image(offset)
             near = np.linalg.norm(offset @ lattice, axis=1) <= reach
             place = place + offset[near].mean(0)
         images = symmetry.images(place) % 1.0
-        distance = _distances(images, images, lattice)
+        distance = periodic_distances(images, images, lattice)
         representative = (distance < SNAPS[0]).argmax(1) == np.arange(len(images))
         orbit = images[representative]
-        apart = _distances(orbit, orbit, lattice) + 99 * np.eye(len(orbit))
+        apart = periodic_distances(orbit, orbit, lattice) + 99 * np.eye(len(orbit))
         if len(orbit) > most or apart.min() < MIN_DISTANCE:
             continue
-        if len(taken) and _distances(orbit[:1], taken, lattice).min() < MIN_DISTANCE:
+        if len(taken) and periodic_distances(orbit[:1], taken, lattice).min() < MIN_DISTANCE:
             continue
         if not any(len(orbit) == len(other) for other in found):
             found.append(orbit)
     return found
-
-
-def _distances(x: np.ndarray, y: np.ndarray, lattice: np.ndarray) -> np.ndarray:
-    """(len(x), len(y)) Å, of nearest images by rounding (exact for distances that matter here)."""
-    difference = x[:, None] - y[None]
-    difference -= np.round(difference)
-    lengths: np.ndarray = np.linalg.norm(difference @ lattice, axis=-1)
-    return lengths
 
 
 def _maxima(values: np.ndarray) -> np.ndarray:

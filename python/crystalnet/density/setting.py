@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from crystalnet.crystal.lattice import holohedry
+from crystalnet.crystal.lattice import holohedry, nearest_image, periodic_distances
 from crystalnet.crystal.setting import standard_primitive
 from crystalnet.crystal.symmetry import SYMPREC_ON_SITES
 from crystalnet.density.grid import likest_operation, turned
@@ -87,13 +87,11 @@ def canonical_operation(sites: AtomSites) -> tuple[np.ndarray, np.ndarray] | Non
     for matrix in sorted(operations, key=lambda p: not np.array_equal(p, identity)):
         x = sites.frac_coords @ matrix.T
         shifts = wanted[places] - x[anchor]
-        for shift in sorted(shifts, key=lambda t: np.abs(t - np.round(t)).max()):
-            difference = (x + shift)[:, None] - wanted
-            difference -= np.round(difference)
-            distance = np.where(different, np.inf, np.linalg.norm(difference @ sites.lattice, axis=-1))
+        for shift in sorted(shifts, key=lambda t: np.abs(nearest_image(t)).max()):
+            distance = np.where(different, np.inf, periodic_distances(x + shift, wanted, sites.lattice))
             if distance.min(1).max() < SAME_PLACE:
                 exact = np.round(EXACT * shift) / EXACT
                 shift = np.where(np.abs((shift - exact) @ sites.lattice).max() < SAME_PLACE, exact, shift)
-                here = np.array_equal(matrix, identity) and np.abs(shift - np.round(shift)).max() < 1e-6
+                here = np.array_equal(matrix, identity) and np.abs(nearest_image(shift)).max() < 1e-6
                 return None if here else (matrix, shift)
     return None

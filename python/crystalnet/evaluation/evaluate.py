@@ -21,7 +21,7 @@ from crystalnet.bragg import N_BINS
 from crystalnet.crystal.lattice import holohedry
 from crystalnet.crystal.record_file import Record
 from crystalnet.crystal.setting import standard_primitive
-from crystalnet.crystal.symmetry import SYMPREC_FOREIGN, foreign_space_group
+from crystalnet.crystal.symmetry import SYMPREC_RELAXED, space_group_of
 from crystalnet.crystal.systems import SYSTEMS
 from crystalnet.density.promolecule import promolecule
 from crystalnet.evaluation.baselines import CompositionOnly, ForeignAnswers, Retrieval
@@ -437,7 +437,7 @@ class Evaluation:
         plain = moved = map_scores(asked.density, np.zeros_like(asked.density)) | {"ssim": 0.0}
         try:
             if found:
-                answer = promolecule(standard_primitive(found[0], SYMPREC_FOREIGN))
+                answer = promolecule(standard_primitive(found[0], SYMPREC_RELAXED))
                 plain = map_scores(asked.density, answer)
                 moved = map_scores(asked.density, aligned(asked.density, answer, point_group))
         except InputError as error:
@@ -445,7 +445,7 @@ class Evaluation:
         return {
             "files": len(found),
             **{score: {"single": plain[score], "ranked": moved[score]} for score in SCORES},
-            "structure": structure_scores(asked.structure, found, [foreign_space_group(s) for s in found]),
+            "structure": structure_scores(asked.structure, found, [space_group_of(s, SYMPREC_RELAXED) for s in found]),
             "problems": problems,
         }
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from crystalnet.crystal.symmetry import one_hand
+from crystalnet.crystal.symmetry import SYMPREC_RELAXED, one_hand, space_group_of
 from crystalnet.density.grid import likest_operation, turned
 from crystalnet.ops.ssim import cube_rotations, rotate, ssim3d_rotations
 
@@ -62,7 +62,6 @@ def map_scores(truth: np.ndarray, guess: np.ndarray) -> dict[str, float]:
 def structure_scores(truth: Structure, candidates: Sequence[Structure], space_groups: Sequence[int]) -> dict[str, Any]:
     """Ranked candidates against the truth: match_top1, match_any, strict_top1, exact_top1, rmsd (Å) of rank 1."""
     from pymatgen.analysis.structure_matcher import StructureMatcher
-    from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
     strict = StructureMatcher(ltol=0.2, stol=0.3, angle_tol=5)
     hits = [matches(truth, c) for c in candidates]
@@ -79,7 +78,7 @@ def structure_scores(truth: Structure, candidates: Sequence[Structure], space_gr
         if distance is not None:
             result["rmsd"] = float(distance[0] * (truth.volume / len(truth)) ** (1 / 3))
         result["strict_top1"] = bool(strict.fit(truth, first) and same_cell(truth, first))
-        number = SpacegroupAnalyzer(truth, 0.1).get_space_group_number()
+        number = space_group_of(truth, SYMPREC_RELAXED)
         result["exact_top1"] = bool(
             first.composition.reduced_formula == truth.composition.reduced_formula
             and one_hand(space_groups[0]) == one_hand(number)

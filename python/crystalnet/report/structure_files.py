@@ -8,6 +8,7 @@ from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
+from crystalnet.crystal.symmetry import SYMPREC, SYMPREC_REFINED, SYMPREC_RELAXED, space_group_of
 from crystalnet.records import AtomSites, Candidate, DensityGrid, InputError
 from crystalnet.runtime.whole_file import begins_with, refuse_foreign, replacing
 
@@ -42,12 +43,11 @@ def write_cif(candidate: Candidate, path: Path, title: str = "candidate") -> Non
     dictionary).
     """
     from pymatgen.io.cif import CifWriter
-    from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
     structure = candidate.conventional.structure()
     symprec = None
-    for tolerance in (0.01, 0.03, 0.1):  # Å: exact sites first, then sites as refinement leaves them
-        if SpacegroupAnalyzer(structure, tolerance).get_space_group_number() == candidate.space_group_number:
+    for tolerance in (SYMPREC, SYMPREC_REFINED, SYMPREC_RELAXED):  # exact sites first
+        if space_group_of(structure, tolerance) == candidate.space_group_number:
             symprec = tolerance
             break
     blocks = CifWriter(structure, symprec=symprec, refine_struct=False).cif_file.data

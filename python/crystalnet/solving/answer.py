@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from crystalnet.crystal.symmetry import SYMPREC_ON_SITES, wyckoff_rows
+from crystalnet.crystal.symmetry import SYMPREC_ON_SITES, Symmetry, wyckoff_rows
 from crystalnet.density.promolecule import promolecule_density
 from crystalnet.density.setting import in_description_of
 from crystalnet.records import AtomSites, Candidate, Cell, DensityGrid, Peaks
@@ -24,12 +24,8 @@ SAME_VOLUME = 0.02  # cells nearer than this are one cell, refined
 
 def _own_cell(refined: Ranked, cells: list[Cell]) -> Cell:
     """The cell that the best crystal has: a smaller one than it was found in where symmetry says so (Se, Ho3TlC)."""
-    from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
-
     found = refined.proposal.cell
-    volume = (
-        SpacegroupAnalyzer(refined.fit.sites.structure(), SYMPREC_ON_SITES).get_primitive_standard_structure().volume
-    )
+    volume = Symmetry(refined.fit.sites, SYMPREC_ON_SITES).primitive.volume
     same = (c for c in cells if c.system == found.system and abs(c.primitive_volume / volume - 1) < SAME_VOLUME)
     return found if abs(found.primitive_volume / volume - 1) < SAME_VOLUME else next(same, found)
 
@@ -61,13 +57,9 @@ def _candidate(
     wavelength_lead: float,
 ) -> Candidate:
     """A refined proposal as reported: refined atoms, their symmetry, the density behind them, how far to believe it."""
-    from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
-
     proposal, fit = refined.proposal, refined.fit
-    analyser = SpacegroupAnalyzer(fit.sites.structure(), SYMPREC_ON_SITES)
-    structure = analyser.get_conventional_standard_structure()
-    conventional = AtomSites.from_structure(structure)
-    primitive = AtomSites.from_structure(analyser.get_primitive_standard_structure())
+    symmetry = Symmetry(fit.sites, SYMPREC_ON_SITES)
+    conventional, primitive = map(AtomSites.from_structure, (symmetry.conventional, symmetry.primitive))
     if proposal.source == "network" or "X" in primitive.species:  # X has no density of its own: the network's shows it
         values = densities[proposal.cell][int(proposal.origin) if proposal.source == "network" else 0]
         lattice = proposal.cell.primitive_lattice
@@ -76,7 +68,7 @@ def _candidate(
         lattice = primitive.lattice
     wyckoff = wyckoff_rows(conventional)
     shifted = replace(proposal.cell, zero_shift=fit.zero_shift)
-    equivalent = np.asarray(analyser.get_symmetry_dataset().equivalent_atoms)
+    equivalent = symmetry.equivalent_atoms
     found = evidence(
         excess=fit.excess,
         misfit=refined.misfit,
@@ -97,8 +89,8 @@ def _candidate(
     return Candidate(
         source=proposal.source,
         formula=_formula(conventional),
-        space_group_number=analyser.get_space_group_number(),
-        space_group_symbol=analyser.get_space_group_symbol(),
+        space_group_number=symmetry.number,
+        space_group_symbol=symmetry.symbol,
         conventional=conventional,
         wyckoff=wyckoff,
         fit=fit,

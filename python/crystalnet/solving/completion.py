@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from crystalnet.crystal.lattice import nearest_image
+from crystalnet.crystal.symmetry import SYMPREC_PLACED, bare_symmetry
 from crystalnet.density.atoms import MAX_ATOMS
 from crystalnet.records import AtomSites, Peaks
 from crystalnet.solving.from_catalogue import MIN_CONTACT
@@ -23,7 +25,6 @@ SNAP = 0.75  # Å; images of a point nearer than this are one atom on a special 
 GAIN = 0.6  # of the parent's misfit: a missing orbit halves it as a rule, texture and noise are fitted by any orbit
 PERFECT = 0.012  # misfit below which nothing is missing that could be seen
 MOST_ATOMS = 40  # of a parent's primitive cell: beyond, places are too many for a second
-SYMMETRY = 0.05  # Å; atoms of a proposal were moved onto their positions
 
 
 def completed(proposals: Sequence[Proposal], peaks: Peaks, elements: Sequence[str]) -> list[Proposal]:
@@ -56,14 +57,10 @@ def _with_an_orbit(parent: Proposal, peaks: Peaks, elements: Sequence[str]) -> I
 
 def _orbits(sites: AtomSites) -> Iterator[np.ndarray]:
     """(m, 3) positions of the orbits of points SPACING apart, special positions first, each once."""
-    import spglib
-
-    names = sorted(set(sites.species))
-    cell = (sites.lattice.tolist(), sites.frac_coords.tolist(), [names.index(s) for s in sites.species])
-    symmetry = spglib.get_symmetry(cell, symprec=SYMMETRY)
+    symmetry = bare_symmetry(sites, SYMPREC_PLACED)
     if symmetry is None:
         return
-    rotations, translations = symmetry["rotations"], symmetry["translations"]
+    rotations, translations = symmetry.rotations, symmetry.translations
     edges = np.linalg.norm(sites.lattice, axis=1)
     # Multiples of 12 hold the special positions of every space group but 1/8, which 24 has.
     steps = [int(12 * max(1, round(edge / SPACING / 12))) for edge in edges]
@@ -72,8 +69,7 @@ def _orbits(sites: AtomSites) -> Iterator[np.ndarray]:
     found = []
     for x in grid:
         images = rotations @ x + translations
-        near = images - x
-        near -= np.round(near)
+        near = nearest_image(images - x)
         own = np.linalg.norm(near @ sites.lattice, axis=1) < SNAP
         x = x + near[own].mean(0)
         images = (rotations @ x + translations) % 1.0

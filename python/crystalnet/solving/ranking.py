@@ -15,7 +15,7 @@ import numpy as np
 
 from crystalnet.crystal.chemistry import charge_balances, volume_ratio
 from crystalnet.crystal.metric import same_metric
-from crystalnet.crystal.symmetry import conventional_sites, free_coordinates, space_group_on_sites
+from crystalnet.crystal.symmetry import SYMPREC_ON_SITES, conventional_sites, free_coordinates, space_group_of
 from crystalnet.records import AtomSites, Fit, Pattern, Peaks
 from crystalnet.runtime.pool import Map
 from crystalnet.solving.proposals import WELL_EXPLAINED, Proposal, distinct, same_crystal
@@ -125,7 +125,7 @@ def _unlike(waiting: _Waiting) -> tuple[_Waiting, _Waiting]:
     others: _Waiting = []
     kinds = []
     for proposal, sites in waiting:
-        kind = None if len(now) == AT_ONCE else (Counter(sites.species), space_group_on_sites(sites))
+        kind = None if len(now) == AT_ONCE else (Counter(sites.species), space_group_of(sites, SYMPREC_ON_SITES))
         if kind is None or kind in kinds:
             others.append((proposal, sites))
         else:
@@ -175,7 +175,7 @@ def _would_end_in(sites: AtomSites, refined: Ranked) -> bool:
 
     if refined.misfit > WELL_EXPLAINED or Counter(sites.species) != Counter(refined.fit.sites.species):
         return False
-    if space_group_on_sites(sites) != space_group_on_sites(refined.fit.sites):
+    if space_group_of(sites, SYMPREC_ON_SITES) != space_group_of(refined.fit.sites, SYMPREC_ON_SITES):
         return False
     distances = StructureMatcher(ltol=0.02, angle_tol=1).get_rms_dist(refined.fit.sites.structure(), sites.structure())
     per_atom = abs(np.linalg.det(sites.lattice)) / len(sites)

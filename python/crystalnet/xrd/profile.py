@@ -10,6 +10,7 @@ import numpy as np
 
 from crystalnet.bragg import polarisation_ratio
 from crystalnet.crystal.elements import atomic_numbers
+from crystalnet.crystal.symmetry import bare_symmetry
 from crystalnet.ops.reflections import reflections
 from crystalnet.records import AtomSites, Pattern, Peaks, Radiation
 
@@ -150,10 +151,7 @@ def _pseudo_voigt(z: np.ndarray, mixing: float) -> np.ndarray:
 
 def _march_dollase(hkl: np.ndarray, sites: AtomSites, axis: np.ndarray, march: float) -> np.ndarray:
     """(n,) intensity factors, averaged over the symmetry equivalents of each hkl."""
-    import spglib
-
-    _, kinds = np.unique(sites.species, return_inverse=True)
-    symmetry = spglib.get_symmetry_dataset((sites.lattice.tolist(), sites.frac_coords.tolist(), (kinds + 1).tolist()))
+    symmetry = bare_symmetry(sites)
     rotations = np.unique(symmetry.rotations, axis=0) if symmetry else np.eye(3, dtype=int)[None]
     reciprocal = np.linalg.inv(sites.lattice).T
     vectors = np.einsum("nj,kji->nki", hkl, rotations) @ reciprocal

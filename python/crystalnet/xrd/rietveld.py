@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crystalnet.crystal.elements import atomic_numbers
+from crystalnet.crystal.lattice import nearest_image
+from crystalnet.crystal.symmetry import SYMPREC, bare_symmetry
 from crystalnet.ops.reflections import reflections
 from crystalnet.records import AtomSites, Fit, Pattern, Peaks, Radiation, short_reason
 from crystalnet.xrd.residual import D_MIN, _two_theta
@@ -33,7 +35,6 @@ MAX_SHIFT = 0.3  # Å; an atom that wants to go farther belongs to another struc
 SHIFT_SIGMA, SHIFT_COST = 0.15, 0.01  # a coordinate this far (Å) from its start costs this part of χ²
 B_START, B_MIN, B_MAX = 0.5, -0.5, 6.0  # Å²; absorption and texture ask for slightly negative values
 STAND_IN = "Si"  # scatters for an unexplained site "X", with a free occupancy
-SYMMETRY_TOLERANCE = 0.01  # Å
 NEUTRAL = (0.0, 0.0)  # f′, f″ of an atom that scatters as f₀ alone
 # Paths freed stage by stage, each stage keeping what the one before freed (McCusker et al., 1999). A zero
 # shift and no specimen displacement: in a laboratory's range they are one parameter. Measured on 32 patterns:
@@ -97,13 +98,9 @@ class _Crystal:
     """A candidate with its symmetry: operations, one atom of each orbit, and the way back to all atoms."""
 
     def __init__(self, sites: AtomSites) -> None:
-        import spglib
-
         if not (np.isfinite(sites.lattice).all() and np.isfinite(sites.frac_coords).all()):
             raise ValueError("a coordinate is not a number")  # spglib would crash the process
-        _, kinds = np.unique(sites.species, return_inverse=True)
-        cell = (sites.lattice.tolist(), sites.frac_coords.tolist(), (kinds + 1).tolist())
-        data = spglib.get_symmetry_dataset(cell, SYMMETRY_TOLERANCE)
+        data = bare_symmetry(sites, SYMPREC)
         if data is None:
             raise ValueError("no space group")
         # From the standard origin every translation is a multiple of 1/24, as "x,y,z" operations need it.
@@ -121,8 +118,7 @@ class _Crystal:
 
         coords = sites.frac_coords + origin
         images = np.einsum("kij,nj->nki", self.rotations, self.positions) + self.translations
-        difference = images[self.member] - coords[:, None]
-        difference -= np.round(difference)
+        difference = nearest_image(images[self.member] - coords[:, None])
         self.operation = np.linalg.norm(difference @ sites.lattice, axis=-1).argmin(axis=1)
 
     @property
