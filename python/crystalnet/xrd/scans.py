@@ -13,6 +13,8 @@ import numpy as np
 
 from crystalnet.records import InputError, Radiation
 
+MIN_POINTS = 50  # fewer is a peak list, not a profile
+EXPORT = "export the 2θ scan as two columns of text (.xy)"
 MOST_LISTED = 20  # scans named one by one; a longer series is counted
 MOST_SUMMED = 200  # repeats; some formats are parsed anew for each
 LIKE = 0.15  # relative difference of the total counts, above which two scans were not counted equally long

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crystalnet.records import InputError, Radiation
-from crystalnet.xrd.header import radiation_of_cif, radiation_of_fields, radiation_of_header, radiation_of_xml
-from crystalnet.xrd.radiation import RARE_TUBES, TUBES, WAVELENGTH_RANGE
+from crystalnet.xrd.emission_lines import RARE_TUBES, TUBES, WAVELENGTH_RANGE
+from crystalnet.xrd.header.cif import radiation_of_cif
+from crystalnet.xrd.header.sources import radiation_of_fields, radiation_of_header, radiation_of_xml
 
 CU = (1.540593, 1.544427)
 CO = (1.788996, 1.792835)

@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from crystalnet.records import InputError
-from crystalnet.xrd.formats import other_by_name, refusal
-from crystalnet.xrd.header import radiation_of_fields
-from crystalnet.xrd.scans import Listed, Scan, listed
-from crystalnet.xrd.text_table import EXPORT
+from crystalnet.xrd.formats.unread import other_by_name, refusal
+from crystalnet.xrd.header.sources import radiation_of_fields
+from crystalnet.xrd.scans import EXPORT, Listed, Scan, listed
 
 TEXT_TABLES = ("xy", "chi")  # formats of rietx that `text_table` reads
 BINARY = ("bruker_raw", "philips_rd")  # which no text is
