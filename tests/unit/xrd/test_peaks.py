@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from crystalnet.records import InputError, Pattern, Radiation
-from crystalnet.xrd import peaks as module
+from crystalnet.xrd import kalpha2 as module
 from crystalnet.xrd.esd import counting_esd
-from crystalnet.xrd.peaks import find_peaks, kalpha2_remark
+from crystalnet.xrd.kalpha2 import kalpha2_remark
+from crystalnet.xrd.peaks import find_peaks
 from crystalnet.xrd.radiation import assumed_cu, parse_wavelength
 from crystalnet.xrd.reader import read_pattern
 
