@@ -23,7 +23,21 @@ def on_axis(scan: Scan, axis: str) -> Scan:
 
 
 def doubt_about_axis(name: str, scan: Scan, assumed: bool) -> tuple[str, ...]:
-    """A remark where an unnamed first column may be Q or d; a refusal where no wavelength speaks for 2θ either."""
+    """A remark where an unnamed first column may be Q or d.
+
+    Parameters
+    ----------
+    name : str
+        Of the file, for messages.
+    scan : Scan
+    assumed : bool
+        No wavelength is known, which would speak for 2θ.
+
+    Raises
+    ------
+    InputError
+        Where the column may be Q or d and the wavelength is assumed.
+    """
     x = scan.x[np.isfinite(scan.x)]
     if len(x) < MIN_POINTS or x.max() > Q_END or x.max() <= 0:
         return ()
@@ -62,7 +76,29 @@ def _widens(x: np.ndarray) -> bool:
 
 
 def two_theta_of(name: str, x: np.ndarray, axis: Axis, wavelength: float) -> np.ndarray:
-    """Degrees 2θ (NaN out of reach of the wavelength) of a 2θ, d or q axis."""
+    """2θ of the points of an axis.
+
+    Parameters
+    ----------
+    name : str
+        Of the file, for messages.
+    x : ndarray, shape (n,)
+        In the unit of the axis.
+    axis : Axis
+        2θ, d or q.
+    wavelength : float
+        Å.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        Degrees, NaN for d or q out of reach of the wavelength.
+
+    Raises
+    ------
+    InputError
+        For any other quantity, and for 2θ beyond 180°.
+    """
     x = x * axis.factor
     if axis.quantity == "2theta":
         if x.size and x.max() <= 0:

@@ -15,9 +15,20 @@ MOST_SPIKES = 5  # more are lines, measured in coarse steps
 def without_faults(
     two_theta: np.ndarray, y: np.ndarray, sigma: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[str, ...]]:
-    """(2θ, intensity, esds, remarks) without the direct beam and without single points that outshine every line.
+    """The pattern without the direct beam and without single points that outshine every line.
 
     Both would set the scale by which lines are found and the smallest esd.
+
+    Parameters
+    ----------
+    two_theta, y, sigma : ndarray, shape (n,)
+        Degrees ascending, intensity, esds.
+
+    Returns
+    -------
+    two_theta, y, sigma : ndarray, shape (m,)
+    remarks : tuple of str
+        What was left out, for the user.
     """
     remarks: tuple[str, ...] = ()
     foot = _foot_of_beam(two_theta, y)

@@ -131,8 +131,23 @@ def overlapping_blocks(positions: np.ndarray, widths: np.ndarray, radiation: Rad
 def fit_block(
     x: np.ndarray, y: np.ndarray, sigma: np.ndarray, start: FittedLines, radiation: Radiation
 ) -> tuple[FittedLines, float]:
-    """(lines, χ²) by least squares of positions, areas, one factor on the widths and one Lorentzian share.
+    """Least squares of positions, areas, one factor on the widths and one Lorentzian share.
 
+    Parameters
+    ----------
+    x, y, sigma : ndarray, shape (n,)
+        2θ in degrees, net intensity, esds: the piece of the pattern that holds the lines.
+    start : FittedLines
+    radiation : Radiation
+
+    Returns
+    -------
+    lines : FittedLines
+    chi_squared : float
+        Of the profile alone, without what holds the parameters to their start.
+
+    Notes
+    -----
     The areas are linear and solved inside: variable projection (Golub & Pereyra, SIAM J. Numer. Anal. 10, 413 (1973)),
     with Kaufman's Jacobian (BIT 15, 49 (1975)), whose gradient is exact.
     """

@@ -21,7 +21,16 @@ WIDTH_RANGE = (0.3, 2.5)  # of the width law: narrower is a spike, broader a hum
 
 
 class LineSearch:
-    """Detection and fit on the net intensity of one pattern."""
+    """Detection and fit of lines on the net intensity of one pattern.
+
+    One smooth law of the width, learned from the strong lines, serves both.
+
+    Parameters
+    ----------
+    pattern : Pattern
+    background : ndarray, shape (n,)
+        On the points of the pattern.
+    """
 
     def __init__(self, pattern: Pattern, background: np.ndarray):
         sine = min(pattern.radiation.wavelength / (2 * MAX_D_SPACING), 1.0)

@@ -26,12 +26,30 @@ MONOCHROMATORS: dict[str, tuple[float, bool]] = {
 def behind_monochromator(radiation: Radiation, monochromator: str | float) -> Radiation:
     """The tube's radiation with the polarisation that a crystal monochromator leaves, before or behind the sample.
 
-    monochromator: a crystal (graphite, Ge, Ge220, Si, Si220, LiF, quartz, diamond), its 2θ_M in degrees, or none.
-    K = cos²2θ_M for a mosaic crystal and for an angle, |cos 2θ_M| for a perfect one (International Tables C, 6.2.2).
-    A perfect crystal may have taken away Kα2: the data decide.
+    Parameters
+    ----------
+    radiation : Radiation
+        Of the tube alone.
+    monochromator : str or float
+        A crystal (graphite, Ge, Ge220, Si, Si220, LiF, quartz, diamond), its 2θ_M in degrees, or "none".
 
-    Raises InputError for another crystal, an angle outside 0 to 180°, or a wavelength out of the crystal's reach.
+    Returns
+    -------
+    Radiation
+        Its polarisation is K = cos²2θ_M for a mosaic crystal and for an angle, |cos 2θ_M| for a perfect one. A perfect
+        crystal may have taken away Kα2: the data decide.
 
+    Raises
+    ------
+    InputError
+        For another crystal, an angle outside 0 to 180°, or a wavelength out of the crystal's reach.
+
+    References
+    ----------
+    International Tables C, 6.2.2.
+
+    Examples
+    --------
     >>> from crystalnet.xrd.radiation import parse_wavelength
     >>> round(behind_monochromator(parse_wavelength("CuKa"), "graphite").polarisation, 3)
     0.8
@@ -65,9 +83,19 @@ def behind_monochromator(radiation: Radiation, monochromator: str | float) -> Ra
 
 
 def monochromated(radiation: Radiation, given: str | None, own: str | None) -> Radiation:
-    """With the monochromator given for this pattern, else the file's, else that of the user's own diffractometer.
+    """The radiation with the monochromator given for this pattern, else the file's, else the user's own.
 
-    Raises InputError where one is given for what is no tube, and as `behind_monochromator`.
+    Parameters
+    ----------
+    radiation : Radiation
+        As given, or as the file has it.
+    given, own : str or None
+        As `behind_monochromator` takes them: for this pattern, and of the user's diffractometer (from the settings).
+
+    Raises
+    ------
+    InputError
+        Where one is given for what is no tube, and as `behind_monochromator`.
     """
     if given is None:
         said_by_file = radiation.polarisation != 1.0

@@ -39,11 +39,21 @@ def parse_wavelength(text: str | float, *, exact: bool = False) -> Radiation:
     Kα1; any other within 0.005 Å of a tube's lines is kept too, the tube's split beside it, and the data decide. All
     further numbers are a synchrotron's single line (polarisation 0).
 
-    exact: the number is the wavelength itself, as for a calculated pattern: never replaced by a tube's, and a doublet
-    only within 0.0005 Å of Kα1.
+    Parameters
+    ----------
+    text : str or float
+        A number without a unit is in Å.
+    exact : bool
+        The number is the wavelength itself, as for a calculated pattern: never replaced by a tube's, and a doublet
+        only within 0.0005 Å of Kα1.
 
-    Raises InputError naming what is accepted, and what a number in another unit would be.
+    Raises
+    ------
+    InputError
+        It names what is accepted, and what a number in another unit would be.
 
+    Examples
+    --------
     >>> parse_wavelength("CuKa").lines
     ((1.540593, 1.0), (1.544427, 0.5))
     >>> parse_wavelength("Mo Kα1").lines
@@ -99,9 +109,14 @@ def radiation_of_line(found: re.Match[str]) -> Radiation | None:
 
 
 def radiation_of_number(wavelength: float, half_digit: float, *, exact: bool = False) -> Radiation:
-    """The radiation that a wavelength in Å means, known to ± half_digit (half a unit of its last digit).
+    """The radiation that a number means, see `parse_wavelength`.
 
-    See `parse_wavelength`.
+    Parameters
+    ----------
+    wavelength, half_digit : float
+        Å, and half a unit of the last digit given.
+    exact : bool
+        As in `parse_wavelength`.
     """
     if exact:
         return _exactly(wavelength)

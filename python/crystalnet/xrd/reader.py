@@ -35,18 +35,34 @@ AXES = ("auto", "two-theta", "q", "d")
 def read_pattern(
     path: str | Path, radiation: Radiation | None = None, *, scan: int | None = None, axis: str = "auto"
 ) -> Pattern:
-    """The measured pattern in a file, 2θ ascending in degrees, with esds and radiation.
+    """The measured pattern in a file, with esds and radiation.
 
-    Formats: two or more columns of text (.xy .xye .dat .csv .txt .chi; any separator, comments, headers; axes 2θ, θ, d
-    or q by the column's name; a third column as the esd where it can be one), those of `formats.FORMATS`, PANalytical
-    .xrdml .udf, Rigaku .ras .rasx, Bruker .raw .brml, Philips .rd .sd, GSAS .gsas .gsa .fxye.
-    radiation: overrides the file's; where neither says, Cu Kα is assumed (`pattern.radiation.assumed`).
-    scan: number of the scan in a file of several, 1 the first; else the longest, its repeats added (`remarks` say so).
-    axis: what the first column is ("two-theta", "q", "d"), where the file does not say ("auto").
-    sigma: the file's esds, else √counts (`counting_esd` for intensities that are not counts).
+    Parameters
+    ----------
+    path : str or Path
+        Two or more columns of text (.xy .xye .dat .csv .txt .chi; any separator, comments, headers; axes 2θ, θ, d or q
+        by the column's name; a third column as the esd where it can be one), one of `formats.FORMATS`, PANalytical
+        .xrdml .udf, Rigaku .ras .rasx, Bruker .raw .brml, Philips .rd .sd, GSAS .gsas .gsa .fxye.
+    radiation : Radiation, optional
+        Overrides the file's. Where neither says, Cu Kα is assumed (`pattern.radiation.assumed`).
+    scan : int, optional
+        Number of the scan in a file of several, 1 the first. Without it the longest, its repeats added.
+    axis : {"auto", "two-theta", "q", "d"}
+        What the first column is, where the file does not say.
 
-    Raises InputError, one line naming the file, whatever the file holds.
+    Returns
+    -------
+    Pattern
+        2θ ascending in degrees. sigma: the file's esds, else √counts (`counting_esd` for intensities that are not
+        counts). remarks: what was chosen or left out.
 
+    Raises
+    ------
+    InputError
+        In one line that names the file, whatever the file holds.
+
+    Examples
+    --------
     >>> pattern = read_pattern("examples/Zr3Sb4Pt3.xy")
     >>> len(pattern.two_theta), float(pattern.two_theta[0]), float(pattern.two_theta[-1])
     (4001, 10.0, 90.0)
@@ -152,6 +168,7 @@ def _panalytical(one: Listed, text: str) -> Scan:
 
 
 def _table(path: Path, text: str, axis: str) -> list[Listed]:
+    """Columns of text; where there are none, the ending of the file's name may say what it is instead."""
     try:
         return read_table(path.name, text, axis)
     except InputError:
@@ -169,6 +186,7 @@ def _given(given: Radiation | None, told: Radiation | None) -> Radiation | None:
 
 
 def _pattern(path: Path, scan: Scan, radiation: Radiation, remarks: tuple[str, ...]) -> Pattern:
+    """The chosen scan on 2θ, ascending, finite, without faults and with esds; InputError where it is no pattern."""
     name = path.name
     x, y = np.asarray(scan.x, float), np.asarray(scan.intensity, float)
     sigma = scan.sigma if scan.sigma is not None else np.full(len(x), np.nan)

@@ -86,7 +86,14 @@ def refine(
 
 
 def weighted_profile_r(pattern: Pattern, calculated: np.ndarray, background: np.ndarray) -> float:
-    """Rwp as a fraction, background excluded: √(Σw(y_o−y_c)²/Σw(y_o−background)²), w = 1/σ²."""
+    """Rwp without the background, 0 to 1: √(Σw(y_o−y_c)²/Σw(y_o−background)²), w = 1/σ².
+
+    Parameters
+    ----------
+    pattern : Pattern
+    calculated, background : ndarray, shape (n,)
+        On the points of the pattern; the calculated profile includes the background.
+    """
     residual = (pattern.intensity - calculated) / pattern.sigma
     signal = (pattern.intensity - background) / pattern.sigma
     return float(np.sqrt((residual @ residual) / (signal @ signal)))

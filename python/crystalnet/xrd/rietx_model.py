@@ -71,9 +71,22 @@ def phase(sites: AtomSites, symbol: str, operations: list[str]) -> Phase:
 def dispersion(species: Iterable[str], radiation: Radiation) -> tuple[Dispersion, tuple[str, ...]]:
     """Anomalous scattering of the elements at the lines of a source, and a remark on each that has none tabulated.
 
+    Parameters
+    ----------
+    species : iterable of str
+        Symbols; "X" scatters as STAND_IN.
+    radiation : Radiation
+
+    Returns
+    -------
+    dispersion : rietx Dispersion
+    remarks : tuple of str
+
+    Notes
+    -----
     The tables (Cromer & Liberman, J. Chem. Phys. 53, 1891, 1970; as rietx has them) cannot be interpolated where an
     absorption edge lies in the interval around the wavelength (Eu and Ho at Cu Kα, Ru at Ag Kα), and end at 3 and
-    70 keV: there an element scatters as f₀ alone, which misses its line intensities by some per cent.
+    70 keV. There an element scatters as f₀ alone, which misses its line intensities by some per cent.
     """
     from rietx.crystallography.dispersion import resolve
     from rietx.schemas.instrument import Dispersion

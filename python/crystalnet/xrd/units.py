@@ -29,9 +29,19 @@ def unit_of(word: str) -> str | None:
 
 
 def in_angstrom(number: str, unit: str) -> tuple[float, float]:
-    """(wavelength, half a unit of the last digit given), both Å. unit: as `unit_of` gives it.
+    """The wavelength of a number in any unit, and how precisely it was given.
 
-    Zeros at the end say nothing: programs write 1.540000 for 1.54.
+    Parameters
+    ----------
+    number : str
+        Digits with a point or a comma, perhaps an exponent.
+    unit : str
+        As `unit_of` gives it.
+
+    Returns
+    -------
+    wavelength, half_digit : float
+        Å; half a unit of the last digit. Zeros at the end are no digits: programs write 1.540000 for 1.54.
     """
     mantissa, _, exponent = number.lower().replace(",", ".").replace("d", "e").partition("e")
     value = float(number.lower().replace(",", ".").replace("d", "e"))
@@ -62,7 +72,7 @@ def meant_angstrom(number: str) -> tuple[float, str] | None:
 
 
 def number_and_unit(text: str) -> tuple[str | None, str | None]:
-    """("1.5406", "å") of "1.5406 Å"; no unit: None; no number, or an unknown unit: (None, None)."""
+    """("1.5406", "å") of "1.5406 Å". The unit is None where there is none, both where the text is not understood."""
     found = _NUMBER_AND_UNIT.fullmatch(text) if len(text) <= 64 else None
     if found is None:
         return None, None

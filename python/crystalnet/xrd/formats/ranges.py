@@ -25,11 +25,30 @@ def range_positions(
     stop: float | None = None,
     may_be_aborted: bool = True,
 ) -> np.ndarray:
-    """(count,) angles from a start, a step and, where it is told, a stop.
+    """The angles of a range from its start, its step and, where the file has it, its stop.
 
-    The limits and the count are believed before the step, which is often rounded; a stop that is one step off means
-    the end, not the last point; a scan may have been aborted before it. Raises InputError where they contradict one
-    another.
+    The limits and the count are believed before the step, which is often rounded. A stop that is one step off means
+    the end, not the last point.
+
+    Parameters
+    ----------
+    name : str
+        Of the file, for messages.
+    start, step, stop : float or None
+        As the file has them.
+    count : int
+        Number of intensities.
+    may_be_aborted : bool
+        The scan may have ended before its stop.
+
+    Returns
+    -------
+    ndarray, shape (count,)
+
+    Raises
+    ------
+    InputError
+        Where they contradict one another.
     """
     if start is not None and stop is not None and stop > start and count > 1:
         points = (stop - start) / step + 1 if step and step > 0 else count

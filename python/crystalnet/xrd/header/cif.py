@@ -17,7 +17,17 @@ if TYPE_CHECKING:
 def radiation_of_cif(name: str, text: str) -> Radiation | None:
     """The radiation in the data blocks of a pdCIF; None where they say nothing.
 
-    name: of the file, for messages. Raises InputError where a block holds neutron data.
+    Parameters
+    ----------
+    name : str
+        Of the file, for messages.
+    text : str
+        The whole CIF.
+
+    Raises
+    ------
+    InputError
+        Where a block holds neutron data.
     """
     import gemmi
 
@@ -35,6 +45,7 @@ def _says(block: gemmi.cif.Block, tag: str, word: str) -> bool:
 
 
 def _block_radiation(block: gemmi.cif.Block) -> Radiation | None:
+    """The radiation in one data block: its wavelengths with their weights, else what the words of its tags say."""
     import gemmi
 
     def texts(*tags: str) -> list[str]:

@@ -17,7 +17,7 @@ KALPHA2_RATIO = (1.0015, 1.01)  # Kα2 / Kα1 from Cr to Ag is 1.0017 to 1.0079;
 
 
 def decided(facts: Facts) -> Radiation | None:
-    """The radiation that the facts together say; the more specific fact wins."""
+    """The radiation that the facts together say; None where they say none."""
     named = _named(facts)
     alphas = [n for n in facts.bare if not _is_beta(n, facts)]
     number = next(iter((*facts.alpha1, *alphas, *facts.mean, *facts.energy, *facts.bare)), None)

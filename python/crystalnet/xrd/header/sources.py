@@ -14,9 +14,14 @@ _IGNORED_FIELDS = frozenset(("source_file", "format", "block", "sample", "x_labe
 def radiation_of_header(lines: Sequence[str]) -> Radiation | None:
     """The radiation in the comment and header lines of a text file; None where they say nothing.
 
-    lines: everything that is no row of data, in any dialect: titles, `name: value`, `*KEY value`, `_KEY=value`,
-    `KEY<tab>value`, `name,value`, JSON.
+    Parameters
+    ----------
+    lines : sequence of str
+        Everything that is no row of data, in any dialect: titles, `name: value`, `*KEY value`, `_KEY=value`,
+        `KEY<tab>value`, `name,value`, JSON.
 
+    Examples
+    --------
     >>> radiation_of_header(["Anode material,Cu", "K-Alpha1 wavelength,1.540598"]).wavelength
     1.540598
     >>> radiation_of_header(["# Cu Ka, Ka2 stripped"]).lines
@@ -33,8 +38,13 @@ def radiation_of_header(lines: Sequence[str]) -> Radiation | None:
 def radiation_of_fields(fields: Mapping[str, str]) -> Radiation | None:
     """The radiation in the fields that a library read from a vendor's file; None where they say nothing.
 
-    fields: rietx's metadata (`wavelength`, `wavelength_alpha2`, `anode`, ...), or the vendor's own names. A file of a
-    tube lists both lines of its doublet whatever the optics: the data decide on Kα2, unless it is given as 0.
+    A file of a tube lists both lines of its doublet whatever the optics. The data decide on Kα2, unless it is given
+    as 0.
+
+    Parameters
+    ----------
+    fields : mapping of str to str
+        rietx's metadata (`wavelength`, `wavelength_alpha2`, `anode`, ...), or the vendor's own names.
     """
     return radiation_of_header([f"{name} = {value}" for name, value in fields.items() if name not in _IGNORED_FIELDS])
 

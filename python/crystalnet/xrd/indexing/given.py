@@ -49,12 +49,19 @@ def cell_from_option(text: str, system: str = "auto") -> Cell:
 
 
 def refine_cell(peaks: Peaks, cell: Cell) -> Cell:
-    """The cell with a (, c) and zero shift by least squares on the lines; edges may be off by about 1%."""
+    """The cell with its edges and zero shift by least squares on the lines.
+
+    Parameters
+    ----------
+    peaks : Peaks
+    cell : Cell
+        Its edges may be off by about 1%.
+    """
     return refine_near(Lines.of(peaks), cell).cell
 
 
 def centrings(peaks: Peaks, cell: Cell) -> list[Cell]:
-    """The cell refined with each centring its system allows, the one the lines prefer first."""
+    """The cell refined with each centring that its system allows, the one that the lines prefer first."""
     lines = Lines.of(peaks)
     rated = [refine_near(lines, replace(cell, centring=centring)) for centring in CENTRINGS[cell.system]]
     return [found.cell for found in sorted(rated, key=lambda rated: -rated.score)]

@@ -172,7 +172,13 @@ def state_of(cell: Cell) -> np.ndarray:
 
 
 def line_positions(cell: Cell, peaks: Peaks) -> np.ndarray:
-    """2θ in degrees, ascending, of all lines of a cell in the observed range (no extinctions but the centring's)."""
+    """Where all lines of a cell lie in the observed range; no extinctions but the centring's.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        2θ in degrees, ascending.
+    """
     sine = math.sin(math.radians(peaks.two_theta_max / 2))
     q = lattice_of(cell).calculated(state_of(cell)[0, :2], (2 / peaks.radiation.wavelength * sine) ** 2)
     positions: np.ndarray = 2 * np.degrees(np.arcsin(peaks.radiation.wavelength * np.sqrt(q) / 2)) + cell.zero_shift

@@ -59,7 +59,10 @@ def refine(lines: Lines, lattice: Lattice, state: np.ndarray, slack: float = 0.0
 
 
 def refine_near(lines: Lines, cell: Cell) -> Rated:
-    """The best of refinements that start within 2% of a cell, at every trial zero shift."""
+    """The best of the refinements that start within 2% of a cell, at every trial zero shift.
+
+    Of a cell from another source the zero shift is not known, and where lines are dense each start ends elsewhere.
+    """
     lattice = lattice_of(cell)
     step = lines.max_zero / ZERO_STEPS
     zeros = step * np.arange(-ZERO_STEPS, ZERO_STEPS + 1)

@@ -27,8 +27,8 @@ LEADING = 0.5
 def hidden_lattices(cell: Cell) -> list[Cell]:
     """Larger lattices whose extra lines are faint when atoms scatter alike, or only the light ones differ.
 
-    KCl (rock salt) looks primitive with half the edge; CsI (CsCl type), body-centred; an ordered fcc alloy,
-    face-centred; calcite and corundum types look as if c were half.
+    KCl (rock salt) looks primitive with half the edge, CsI (CsCl type) body-centred, and an ordered fcc alloy
+    face-centred. Calcite and corundum types look as if c were half as long.
     """
     if cell.system == "trigonal":
         doubled = replace(cell, c=2 * cell.c)
@@ -90,9 +90,10 @@ def _superlattice_gain(lines: Lines, small: Cell, large: Cell) -> float:
 def behind_simple_cubic(lines: Lines, ranked: list[Rated]) -> list[Rated]:
     """Put the likelier lattice first where the best one is a tiny primitive cube with 100 stronger than 110.
 
-    That is what equal scatterers on a simple cubic lattice give, and only polonium is built so: behind it
-    stands rock salt of near-isoelectronic ions (KCl: twice the edge, F) or, if 111 is stronger than 110, a
-    body-centred metal (√2 times the edge, I: the same lines up to N = 7, the first gap of the primitive set).
+    Equal scatterers on a simple cubic lattice give such lines, and only polonium is built so. The lines are those of
+    rock salt with ions of nearly equal electrons (KCl: twice the edge, F). Where 111 is stronger than 110 they are a
+    body-centred metal's (√2 times the edge, I), which has the same lines up to N = 7, the first gap of the primitive
+    set.
     """
     for score, cell in ranked[:3]:
         if score < ranked[0].score - 1 or cell.system + cell.centring != "cubicP" or cell.a > SIMPLE_CUBIC_EDGE:

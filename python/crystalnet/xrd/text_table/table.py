@@ -18,8 +18,19 @@ from crystalnet.xrd.text_table.start_step_stop import start_step_stop
 def read_table(name: str, text: str, wanted: str = "auto") -> list[Listed]:
     """The scans in columns of text.
 
-    wanted: "q", "d" or "two-theta" where the user says what the first column is. Raises InputError for text without
-    columns of numbers.
+    Parameters
+    ----------
+    name : str
+        Of the file, for messages.
+    text : str
+        The whole file.
+    wanted : {"auto", "two-theta", "q", "d"}
+        What the user says that the first column is.
+
+    Raises
+    ------
+    InputError
+        For text without columns of numbers.
     """
     lines = [line for line in text.splitlines() if line.strip()]
     stepped = start_step_stop(name, lines)
