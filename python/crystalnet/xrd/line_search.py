@@ -92,53 +92,50 @@ class LineSearch:
         self.width_law, self.width_range = law, (100 * x.min(), 100 * x.max())
 
     def candidates(self, net: np.ndarray, model: np.ndarray | None, radiation: Radiation) -> np.ndarray:
-        """(k,) positions where a second-derivative matched filter, as wide as the lines, exceeds the noise.
+        """Where a second-derivative matched filter, as wide as the lines, exceeds the noise.
 
-        The filter runs on a grid with a constant number of points per FWHM, so that one kernel serves all angles.
         Its output is put on the scale of its own scatter where no line stands: smoothed files have correlated noise.
+
+        Parameters
+        ----------
+        net : ndarray, shape (n,)
+            Intensity without background, and without the lines already known.
+        model : ndarray, shape (n,), or None
+            Those lines; what a pseudo-Voigt may miss of them is no line.
+        radiation : Radiation
+
+        Returns
+        -------
+        ndarray, shape (k,)
+            Degrees, ascending.
         """
         from scipy.ndimage import convolve1d, maximum_filter1d
         from scipy.signal import find_peaks
 
-        coarse = np.linspace(self.two_theta[0], self.two_theta[-1], 2000)
-        widths = np.diff(coarse) / self.fwhm((coarse[1:] + coarse[:-1]) / 2)
-        phase = np.concatenate([[0], np.cumsum(widths)]) * PER_FWHM  # grid points from the start
-        n = int(phase[-1]) + 1
-        position = np.interp(np.arange(n), phase, coarse)
-        step = np.interp(position, self.two_theta, self.step)
-        density = self.fwhm(position) / PER_FWHM / step  # measured points per grid point
-        gap = step > 2 * self.fwhm(position)  # between stitched scans lie no data
-
-        index = np.minimum(np.round(np.interp(self.two_theta, coarse, phase)).astype(int), n - 1)
-        count = np.bincount(index, minlength=n)
-        filled = np.flatnonzero(count)
-
-        def resampled(values: np.ndarray) -> np.ndarray:
-            means = np.bincount(index, values, n)[filled] / count[filled]
-            return np.asarray(np.interp(np.arange(n), filled, means))
-
-        grid, variance = resampled(net), resampled(self.sigma**2)
+        grid = _Grid(self)
+        values, variance = grid.resampled(net), grid.resampled(self.sigma**2)
         t = np.arange(-4 * PER_FWHM, 4 * PER_FWHM + 1) / PER_FWHM * 2.3548  # in Gaussian sigmas
         narrow, wide = np.exp(-(t**2) / 2), np.exp(-(t**2) / 18) / 3
         found: list[np.ndarray] = []
         heights: list[np.ndarray] = []
         for kernel in ((1 - t**2) * narrow, narrow - wide):  # the first resolves neighbours, the second sees the weak
             kernel -= kernel.mean()
-            signal = convolve1d(grid, kernel, mode="nearest")
-            noise = np.sqrt(convolve1d(variance / density, kernel**2, mode="nearest"))
-            quiet = np.abs(grid) < 3 * np.sqrt(variance)
+            signal = convolve1d(values, kernel, mode="nearest")
+            noise = np.sqrt(convolve1d(variance / grid.density, kernel**2, mode="nearest"))
+            quiet = np.abs(values) < 3 * np.sqrt(variance)
             if quiet.sum() > 50:
                 noise *= max(1.0, float(np.median(np.abs(signal[quiet] / noise[quiet]))) / 0.6745)
             if model is not None:
-                shape = maximum_filter1d(np.interp(position, self.two_theta, model), 3 * PER_FWHM + 1)
+                shape = maximum_filter1d(np.interp(grid.position, self.two_theta, model), 3 * PER_FWHM + 1)
                 noise = np.hypot(noise, SHAPE_ERROR * shape * np.abs(kernel).sum() / 2)
-            at, _ = find_peaks(np.where(gap, 0, signal / noise), height=DETECTION)
+            at, _ = find_peaks(np.where(grid.gap, 0, signal / noise), height=DETECTION)
             if found and len(found[0]):
                 at = at[np.abs(at[:, None] - found[0][None]).min(1) > 0.6 * PER_FWHM]
             found.append(at)
             heights.append(signal[at] / float(kernel @ narrow))
         at, height = np.concatenate(found), np.concatenate(heights)
-        return np.sort(_without_kalpha2(position[at], height, self.fwhm(position[at]), radiation))
+        position = grid.position[at]
+        return np.sort(_without_kalpha2(position, height, self.fwhm(position), radiation))
 
     def _accepted(self, lines: FittedLines) -> FittedLines:
         """Lines of significance and plausible width, those merged that the widths cannot resolve, none too small."""
@@ -207,6 +204,30 @@ class LineSearch:
         if not parts:
             return FittedLines.none()
         return FittedLines.joined(parts)
+
+
+class _Grid:
+    """2θ in steps of FWHM / PER_FWHM, so that one kernel serves all angles."""
+
+    def __init__(self, search: LineSearch) -> None:
+        coarse = np.linspace(search.two_theta[0], search.two_theta[-1], 2000)
+        widths = np.diff(coarse) / search.fwhm((coarse[1:] + coarse[:-1]) / 2)
+        phase = np.concatenate([[0], np.cumsum(widths)]) * PER_FWHM  # grid points from the start
+        self.size = int(phase[-1]) + 1
+        self.position = np.interp(np.arange(self.size), phase, coarse)
+        step = np.interp(self.position, search.two_theta, search.step)
+        self.density = search.fwhm(self.position) / PER_FWHM / step  # measured points per grid point
+        self.gap = step > 2 * search.fwhm(self.position)  # between stitched scans lie no data
+
+        nearest = np.round(np.interp(search.two_theta, coarse, phase)).astype(int)
+        self._index = np.minimum(nearest, self.size - 1)
+        self._count = np.bincount(self._index, minlength=self.size)
+        self._filled = np.flatnonzero(self._count)
+
+    def resampled(self, values: np.ndarray) -> np.ndarray:
+        """Values at the measured points as means at those of the grid, interpolated where it has none."""
+        means = np.bincount(self._index, values, self.size)[self._filled] / self._count[self._filled]
+        return np.asarray(np.interp(np.arange(self.size), self._filled, means))
 
 
 def _without_kalpha2(position: np.ndarray, height: np.ndarray, fwhm: np.ndarray, radiation: Radiation) -> np.ndarray:

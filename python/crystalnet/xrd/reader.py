@@ -77,14 +77,14 @@ def read_pattern(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the libraries' remarks on oddities; what matters is checked below
             taken, remarks = chosen(path.name, _scans(path, raw, axis), scan)
-            told = _given(radiation, taken.radiation)
+            beam = _with_own_optics(radiation, taken.radiation)
             if axis == "auto" and not taken.axis_named:
-                remarks += doubt_about_axis(path.name, taken, told is None)
+                remarks += doubt_about_axis(path.name, taken, beam is None)
             elif axis != "auto":
                 taken = on_axis(taken, axis)
-            if told is None and taken.axis.quantity in ("q", "d"):
-                told = radiation_for_spacings(taken)
-            return _pattern(path, taken, told or assumed_cu(), remarks)
+            if beam is None and taken.axis.quantity in ("q", "d"):
+                beam = radiation_for_spacings(taken)
+            return _pattern(path, taken, beam or assumed_cu(), remarks)
     except InputError:
         raise
     # Vendor formats are parsed from untrusted bytes: zlib.error, struct.error, RecursionError and more leak out.
@@ -177,12 +177,12 @@ def _table(path: Path, text: str, axis: str) -> list[Listed]:
         raise
 
 
-def _given(given: Radiation | None, told: Radiation | None) -> Radiation | None:
+def _with_own_optics(given: Radiation | None, of_file: Radiation | None) -> Radiation | None:
     """The radiation given, else the file's. A wavelength given leaves the file's monochromator where it is."""
-    if given is None or told is None or given.polarisation != 1.0:
-        return given or told
-    same_tube = abs(given.wavelength / told.wavelength - 1) < SAME_WAVELENGTH
-    return replace(given, polarisation=told.polarisation) if same_tube and told.polarisation else given
+    if given is None or of_file is None or given.polarisation != 1.0:
+        return given or of_file
+    same_tube = abs(given.wavelength / of_file.wavelength - 1) < SAME_WAVELENGTH
+    return replace(given, polarisation=of_file.polarisation) if same_tube and of_file.polarisation else given
 
 
 def _pattern(path: Path, scan: Scan, radiation: Radiation, remarks: tuple[str, ...]) -> Pattern:

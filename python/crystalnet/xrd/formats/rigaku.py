@@ -71,9 +71,9 @@ class RigakuText(Format):
 def _radiation(lines: list[str], fields: dict[str, str]) -> Radiation | None:
     """From the wavelengths, else from the target (an atomic number or a symbol)."""
     first, second = number_of(fields, "WAVE_LENGTH1"), number_of(fields, "WAVE_LENGTH2")
-    told = {} if first is None else {"wavelength": str(first)}
+    stated = {} if first is None else {"wavelength": str(first)}
     if second is not None and first is not None and second > first:
-        told["wavelength_alpha2"] = str(second)
+        stated["wavelength_alpha2"] = str(second)
     target = fields.get("TARGET", "")
-    told["anode"] = _SYMBOLS.get(target, target)
-    return radiation_of_fields(told) or radiation_of_header([line for line in lines[:200] if numbers(line) is None])
+    stated["anode"] = _SYMBOLS.get(target, target)
+    return radiation_of_fields(stated) or radiation_of_header([line for line in lines[:200] if numbers(line) is None])

@@ -38,7 +38,7 @@ class Sietronics(Format):
                 break
             values += row
         x = range_positions(name, start, step, len(values), stop)
-        told = {"anode": head[3]} if len(head) > 3 else {}
+        stated = {"anode": head[3]} if len(head) > 3 else {}
         if len(head) > 4 and number(head[4]) is not None:
-            told["wavelength"] = head[4]
-        return [listed(1, Scan(x, np.array(values), radiation=radiation_of_fields(told)))]
+            stated["wavelength"] = head[4]
+        return [listed(1, Scan(x, np.array(values), radiation=radiation_of_fields(stated)))]

@@ -24,16 +24,30 @@ _WANTED = {"two-theta": "2theta", "q": "q", "d": "d"}
 
 
 def abscissa(rows: Rows, wanted: str) -> tuple[int, Axis | None]:
-    """(column, what it holds or None if nothing says so): the axis asked for, else 2θ wherever it is named, else the
-    first of the others, else the first column that can be one."""
+    """The column of the abscissa.
+
+    It is the axis asked for, else 2θ wherever it is named, else the first of the others, else the first column that
+    can be one.
+
+    Parameters
+    ----------
+    rows : Rows
+    wanted : {"auto", "two-theta", "q", "d"}
+
+    Returns
+    -------
+    column : int
+    axis : Axis or None
+        None where nothing says what the column holds.
+    """
     axes = [axis_of(label) for label in rows.names]
     if wanted in _WANTED:
         for column, axis in enumerate(axes):
             if axis is not None and axis.quantity == _WANTED[wanted]:
                 return column, axis
-        spoken = _axis_of_header(rows.header) if not rows.names else None
-        if spoken is not None and spoken.quantity == _WANTED[wanted]:
-            return _unnamed(rows), spoken
+        in_header = _axis_of_header(rows.header) if not rows.names else None
+        if in_header is not None and in_header.quantity == _WANTED[wanted]:
+            return _unnamed(rows), in_header
         first = next((i for i, label in enumerate(rows.names) if plain_label(label) == "x"), None)
         return (_unnamed(rows) if first is None else first), Axis(_WANTED[wanted])
     plain = [plain_label(label) for label in rows.names]
@@ -78,14 +92,26 @@ def _unnamed(rows: Rows) -> int:
 
 
 def ordinate(rows: Rows, x_column: int) -> tuple[int, np.ndarray | None]:
-    """(column of the intensity, its esds (n,) or None)."""
+    """The column of the intensity, and its esds.
+
+    Parameters
+    ----------
+    rows : Rows
+    x_column : int
+        The abscissa's.
+
+    Returns
+    -------
+    column : int
+    sigma : ndarray, shape (n,), or None
+    """
     width = rows.table.shape[1]
     rest = [*range(x_column + 1, width), *range(x_column)]
     names = rows.names
     y_column = next((c for c in rest if names and is_intensity(names[c])), None)
     if y_column is None:
-        told = [c for c in rest if names and (axis_of(names[c]) or is_sigma(names[c]) or is_other(names[c]))]
-        y_column = next((c for c in rest if c not in told), rest[0])
+        named_otherwise = [c for c in rest if names and (axis_of(names[c]) or is_sigma(names[c]) or is_other(names[c]))]
+        y_column = next((c for c in rest if c not in named_otherwise), rest[0])
     if not names:
         column = rows.table[:, y_column + 1] if y_column + 1 < width else None
         if column is not None and _is_esd(rows.table[:, y_column], column):

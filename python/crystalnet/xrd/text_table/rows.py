@@ -108,5 +108,5 @@ def _names_columns(labels: list[str]) -> bool:
         return False
     if any(axis_of(label) is not None for label in labels):
         return True
-    told = sum(is_intensity(c) or is_sigma(c) or is_weight(c) or plain_label(c) == "x" for c in labels)
-    return told > 1
+    recognised = sum(is_intensity(c) or is_sigma(c) or is_weight(c) or plain_label(c) == "x" for c in labels)
+    return recognised > 1
