@@ -50,13 +50,13 @@ def _with_kalpha2(radiation: Radiation, wavelength: float, facts: Facts) -> Radi
 
 
 def _is_beta(number: tuple[float, float], facts: Facts) -> bool:
-    """Kβ listed before Kα without a name: its tube's Kα stands there too."""
+    """Is it a tube's Kβ, listed without a name before Kα?"""
     found = radiation_of_number(*number)
     return len(found.lines) == 1 and found.polarisation == 1.0 and any(tube_of(v) for v, _ in facts.bare)
 
 
 def _named(facts: Facts) -> Radiation | None:
-    """Of the lines and anodes named, Kα before Kβ."""
+    """The radiation of the lines and anodes that are named, Kα before Kβ."""
     for lines in ("aα", "bβl"):
         for found in facts.tubes:
             if found["line"][0] in lines and (found["shell"] == "k" or not facts.anode):
@@ -67,7 +67,7 @@ def _named(facts: Facts) -> Radiation | None:
 
 
 def _says_kalpha1(facts: Facts) -> bool:
-    """Kα1 named with its element, and nowhere the doublet or Kα2."""
+    """Is Kα1 named with its element, and nowhere the doublet or Kα2?"""
     numbers = [found["number"] for found in facts.tubes if found["line"][0] in "aα"]
     return bool(numbers) and all(number == "1" for number in numbers)
 

@@ -88,7 +88,7 @@ def read_line(line: str, facts: Facts) -> None:
 
 
 def _quantity(number: NamedNumber, facts: Facts) -> bool:
-    """Add a number, where its words make it a wavelength, an energy or the ratio of Kα2; whether they do."""
+    """Add a number that its words make a wavelength, an energy or the ratio of Kα2; False where they do not."""
     words, digits, unit = number
     flat = "".join(words)
     if unit in OTHER_UNITS:
@@ -135,7 +135,7 @@ def _kind(words: list[str]) -> str:
 
 
 def _wavelength(words: list[str], digits: str, unit: str | None, kind: str, facts: Facts) -> bool:
-    """Add a number that is a wavelength under its name: Kα1, Kα2, Kβ, a mean, or bare; whether it can be one."""
+    """Add a wavelength under its name: Kα1, Kα2, Kβ, a mean, or bare; False where the number cannot be one."""
     value, half_digit = in_angstrom(digits, unit or facts.unit or "å")
     if value < 1e-8 or (unit == "m" and not WAVELENGTH_RANGE[0] <= value <= WAVELENGTH_RANGE[1]):
         value, half_digit = in_angstrom(digits, "m")  # pyFAI and its kin write metres without saying so
@@ -154,7 +154,7 @@ def _wavelength(words: list[str], digits: str, unit: str | None, kind: str, fact
 
 
 def _is_alpha(words: list[str], index: str, names: frozenset[str]) -> bool:
-    """Kα1 (or 2): by its own name, or as the first (second) wavelength, `_WL1`, `lambda1`, `WAVE_LENGTH1`."""
+    """Do the words name Kα1 (index 1) or Kα2: by a name of theirs, or as `_WL1`, `lambda1`, `WAVE_LENGTH1`?"""
     if not names.isdisjoint(words) or f"alpha{index}" in "".join(words):
         return True
     return any(
@@ -163,7 +163,7 @@ def _is_alpha(words: list[str], index: str, names: frozenset[str]) -> bool:
 
 
 def _kept(value: tuple[float, float], where: list[tuple[float, float]]) -> bool:
-    """Add a wavelength that can be one; whether it can."""
+    """Add a wavelength that instruments use; False for any other."""
     sensible = WAVELENGTH_RANGE[0] <= value[0] <= WAVELENGTH_RANGE[1]
     if sensible:
         where.append(value)
@@ -171,7 +171,7 @@ def _kept(value: tuple[float, float], where: list[tuple[float, float]]) -> bool:
 
 
 def _tube_names(words: list[str], facts: Facts) -> None:
-    """Lines by name: "CuKα1", "Cu K-alpha", "Mo K\\a"; not "Kβ filter"."""
+    """Add lines by name: "CuKα1", "Cu K-alpha", "Mo K\\a"; not "Kβ filter"."""
     for i, word in enumerate(words):
         if len(word) > 10 or not word[0].isalpha():
             continue
@@ -187,7 +187,7 @@ def _tube_names(words: list[str], facts: Facts) -> None:
 
 
 def _anode(words: list[str], facts: Facts) -> None:
-    """ "Target: Co", "Anode material,Cu", "copper tube": the first one said."""
+    """Add the anode: "Target: Co", "Anode material,Cu", "copper tube"; the first one said holds."""
     for i, word in enumerate(words):
         if facts.anode is not None:
             return
@@ -203,7 +203,7 @@ def _anode(words: list[str], facts: Facts) -> None:
 
 
 def _stripped(words: list[str]) -> bool:
-    """ "Kα2 stripped", "Ka2 removed", "Rachinger", "without Kα2", and not "Kα2 not stripped"."""
+    """Do the words say "Kα2 stripped", "Ka2 removed", "Rachinger" or "without Kα2", and not "Kα2 not stripped"?"""
     alpha2 = [i for i, w in enumerate(words) if w in ALPHA2]
     if "rachinger" in words or (alpha2 and not STRIPPED.isdisjoint(words)):
         return DENIED.isdisjoint(words) and words[-1] != "0"
@@ -211,7 +211,7 @@ def _stripped(words: list[str]) -> bool:
 
 
 def _monochromator(words: list[str], tokens: list[Token], facts: Facts) -> None:
-    """Crystal, or 2θ_M, or K = cos²2θ_M itself (FullProf's Cthm)."""
+    """Add the monochromator: a crystal, its 2θ_M, or K = cos²2θ_M itself (FullProf's Cthm)."""
     for name, digits, _ in named_numbers(tokens):
         value = in_angstrom(digits, "å")[0]
         if "cthm" in name and 0 < value <= 1:

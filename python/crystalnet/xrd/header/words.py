@@ -51,7 +51,7 @@ def tokens_of(line: str) -> list[Token]:
 
 
 def _joined(out: list[Token], index: str, glued: bool) -> bool:
-    """Join an index to the word it belongs to: "K-Alpha 1", "lambda_1", "K\\a~1~", "Kα1,2"; whether it does."""
+    """Join an index to its word ("K-Alpha 1", "lambda_1", "K\\a~1~", "Kα1,2"); False where none is there."""
     back = len(out) - 1
     while back >= 0 and len(out) - back <= 2 and out[back].text in "_-~{\\":
         back -= 1

@@ -15,11 +15,11 @@ from crystalnet.xrd.indexing.rating import Rated, rate, without_repeats
 from crystalnet.xrd.indexing.search import search
 from crystalnet.xrd.indexing.superlattices import MANY_LINES, behind_simple_cubic, hidden_lattices, with_superlattice
 
-#: A cell scoring less (`Rated`), or of lower de Wolff's M, is not returned: "neither fits". Three lines of a
+#: A cell scoring less (`Rated`), or of lower de Wolff's M, is not returned. Three lines of a
 #: body-centred metal that fit to the last digit are worth 7.5.
 MIN_SCORE, MIN_MERIT = 5.0, 5.0
-#: Best cells on hexagonal axes whose metric is asked whether a cubic lattice has all their lines.
-HOLOHEDRIES = 6
+#: Best cells on hexagonal axes that are tried as cubic ones, where their metric is a cubic lattice's.
+TRIED_AS_CUBIC = 6
 
 
 def index_peaks(
@@ -56,7 +56,7 @@ def _rated_cells(peaks: Peaks, systems: Sequence[str], limit: int, mapped: Map) 
     rated = [one for found in mapped(rated_search, [lines] * len(lattices), lattices) for one in found]
     rated = without_repeats(rated, 2 * limit)
     if "cubic" in systems:
-        cubic = [larger for one in rated[:HOLOHEDRIES] if (larger := cubic_lattice(one.cell))]
+        cubic = [larger for one in rated[:TRIED_AS_CUBIC] if (larger := cubic_lattice(one.cell))]
         rated += [refine_near(lines, cell) for cell in cubic]
         rated.sort(key=lambda one: -one.score)
     # Where lines are dense, index assignments have several optima close by, and the search of the right centring may

@@ -16,7 +16,8 @@ A_RANGE = (2.2, 26.0)
 C_RANGE = (2.2, 50.0)
 #: Indices guessed for the base lines: h²+k²+l² (cubic); h²+hk+k² and l on hexagonal axes.
 MAX_N, MAX_M, MAX_L = 60, 13, {"P": 10, "R": 18}
-#: Zones in which a c glide may extinguish odd l: too common to charge the lattice with the missing lines.
+#: Zones in which a c glide may extinguish odd l. Such glides are common, and the lines that they extinguish must not
+#: count against the lattice.
 GLIDES = {"P": ("", "h0l", "hhl"), "R": ("", "h0l")}
 #: Centrings searched in each system.
 CENTRINGS: dict[str, tuple[str, ...]] = {"cubic": ("P", "I", "F"), "trigonal": ("P", "R")}
@@ -69,7 +70,21 @@ class Lattice:
         return np.sort(q[q <= q_max])
 
     def nearest(self, metric: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Indices (N or M, l²) of the calculated lines nearest to q (m, n) for metrics (m, 2), each (m, n)."""
+        """Indices of the calculated lines nearest to measured ones.
+
+        The order l is rounded: far from any line the second nearest may be returned.
+
+        Parameters
+        ----------
+        metric : ndarray, shape (m, 2)
+        q : ndarray, shape (m, n)
+            1/Å².
+
+        Returns
+        -------
+        number, square : ndarray, shape (m, n)
+            N or M, and l² (0 for cubic).
+        """
         a, c = metric[:, :1], metric[:, 1:]
         if self.system == "cubic":
             return _nearest_cubic(self.centring, q / a), np.zeros_like(q)

@@ -11,7 +11,7 @@ from crystalnet.records import Peaks
 
 #: Most lines used, lowest angles first: further up, lines overlap and every large cell fits them.
 MAX_LINES = 30
-#: In a long list, lines weaker than this fraction of the strongest are left out (in a short one, those of noise size).
+#: In a long list, lines weaker than this share of the strongest are left out (in a short one, those of noise size).
 LEAST_STRENGTH = 0.02
 #: Zero shift searched, degrees, and the number of trial values on each side of 0.
 MAX_ZERO, ZERO_STEPS = 0.3, 5

@@ -11,8 +11,9 @@ from crystalnet.xrd.indexing.lattices import Lattice
 from crystalnet.xrd.indexing.least_squares import refine
 from crystalnet.xrd.indexing.lines import ZERO_STEPS, Lines
 
-#: Base lines: (how many, lowest of how many strongest). Two real ones suffice; the second choice is there for
-#: patterns with many weak foreign lines at low angle, the first for large cells, whose low orders are weak.
+#: Base lines, which are indexed in pairs: (how many, of lowest angle among how many strongest). One pair of the
+#: crystal's own lines suffices. The first choice serves large cells, whose low orders are weak, the second one patterns
+#: with many weak foreign lines at low angle.
 BASES = ((6, 14), (4, 7))
 #: Starts kept at each sieve, and refined cells of a lattice that are rated in full.
 KEEP, RATED = 500, 60

@@ -14,13 +14,14 @@ from crystalnet.xrd.indexing.least_squares import refine
 from crystalnet.xrd.indexing.lines import Lines
 from crystalnet.xrd.indexing.rating import Rated, same_cell
 
-#: Most lines that are asked whether a larger lattice is needed, see `with_superlattice`.
+#: Most lines that decide whether a larger lattice is needed, see `with_superlattice`.
 MANY_LINES = 120
 #: Nats by which the lines that only a larger lattice explains must argue for it.
 SUPERLATTICE_GAIN = 6.0
 #: A primitive cubic cell up to this edge (Å) has room for one or two atoms only, see `behind_simple_cubic`.
 SIMPLE_CUBIC_EDGE = 3.6
-#: Of the strongest line: what stands behind simple cubic has its first line among the strongest (Ni3Si's is weak).
+#: Strength of the first line, of the strongest, from which a simple cubic cell is doubted: rock salt and metals have it
+#: among their strongest (Ni3Si's is weak).
 LEADING = 0.5
 
 

@@ -152,7 +152,7 @@ def test_a_fault_of_the_library_is_told(measured: tuple[Pattern, Peaks], monkeyp
     assert fit.failure == "the minimiser has lost its way" and fit.rwp == 1.0
 
 
-def test_noise_is_no_residual(measured: tuple[Pattern, Peaks]) -> None:
+def test_noise_does_not_count_as_excess(measured: tuple[Pattern, Peaks]) -> None:
     """Few counts on a high background: Rwp is large with the right crystal, what exceeds the noise is not."""
     rng = np.random.default_rng(3)
     clean = simulate_profile(fluorite(), CU, np.arange(15.0, 90.0, 0.02))
