@@ -64,7 +64,7 @@ def _block_radiation(block: gemmi.cif.Block) -> Radiation | None:
     for angle in texts("_pd_instr_2theta_monochr_pre", "_pd_instr_2theta_monochr_post"):
         read_line(f"monochromator 2theta = {angle}", facts)
     for ratio in texts("_diffrn_radiation_polarisn_ratio"):
-        # The dictionary's ratio is I⊥/I∥ = 1/K, at least 1; GSAS writes the fraction I⊥/(I⊥ + I∥) there.
+        # The dictionary's ratio is I⊥/I∥ = 1/K, at least 1; GSAS writes the share I⊥/(I⊥ + I∥) there.
         value = gemmi.cif.as_number(ratio)
         if value >= 1:
             facts.polarisation = 1 / value

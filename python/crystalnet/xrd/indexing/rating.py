@@ -1,6 +1,6 @@
 """How much a cell explains, by description length.
 
-The score is what is saved, in nats, where the positions of the lines are told by a cell instead of one by one.
+The score is what is saved, in nats, where the lines are described by a cell instead of one by one.
 """
 
 from __future__ import annotations
