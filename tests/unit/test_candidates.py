@@ -25,7 +25,7 @@ from crystalnet.solving.screen import Screen, exchanged_misfit, misfit
 from crystalnet.xrd.peaks import find_peaks
 from crystalnet.xrd.profile import simulate_profile
 from crystalnet.xrd.radiation import parse_wavelength
-from crystalnet.xrd.residual import intensity_misfit
+from crystalnet.xrd.residual import intensity_residual
 
 CU = Radiation(((1.540593, 1.0), (1.544427, 0.5)))
 TOP = 90.0
@@ -51,7 +51,7 @@ def one_at_a_time(sites: AtomSites, peaks: Peaks, cell: Cell) -> float:
     """The misfit of a crystal from its own lines."""
     numbers = np.array([ATOMIC_NUMBER[s] for s in sites.species])
     lines = reflections(sites.lattice, sites.frac_coords, numbers, CU.wavelength, TOP + 0.5)
-    return intensity_misfit(peaks, lines, zero_shift=cell.zero_shift)
+    return intensity_residual(peaks, lines, zero_shift=cell.zero_shift)
 
 
 CELLS = [

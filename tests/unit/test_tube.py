@@ -12,9 +12,10 @@ from crystalnet.records import AtomSites, Cell, Pattern, Peaks
 from crystalnet.solving.from_catalogue import catalogue_proposals
 from crystalnet.solving.proposals import Proposal
 from crystalnet.solving.tube import MOST_LEAD, Tube, likeliest_tube
+from crystalnet.xrd.emission_lines import TUBES
 from crystalnet.xrd.indexing.index import index_peaks
 from crystalnet.xrd.profile import simulate_profile
-from crystalnet.xrd.radiation import TUBES, assumed_cu, doublet
+from crystalnet.xrd.radiation import assumed_cu, doublet
 
 CUPRITE = Structure.from_spacegroup("Pn-3m", Lattice.cubic(4.27), ["O", "Cu"], [[0.25, 0.25, 0.25], [0, 0, 0]])
 

@@ -96,5 +96,5 @@ class Screen:
         values = []
         for probe in PROBE_NUMBERS if any("X" in naming for naming in namings) else (0,):
             numbers = np.array([[probe if s == "X" else ATOMIC_NUMBER[s] for s in naming] for naming in namings])
-            values.append(self.match.misfits(self.lines.intensities(products, numbers)))
+            values.append(self.match.residuals(self.lines.intensities(products, numbers)))
         return np.asarray(np.min(values, axis=0))

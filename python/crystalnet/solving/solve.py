@@ -30,8 +30,10 @@ from crystalnet.solving.verdict import _warnings
 from crystalnet.xrd.indexing.given import cell_from_option, centrings
 from crystalnet.xrd.indexing.index import index_peaks
 from crystalnet.xrd.indexing.superlattices import hidden_lattices
-from crystalnet.xrd.peaks import find_peaks, kalpha2_remark
-from crystalnet.xrd.radiation import monochromated, parse_wavelength
+from crystalnet.xrd.kalpha2 import kalpha2_remark
+from crystalnet.xrd.monochromator import monochromated
+from crystalnet.xrd.peaks import find_peaks
+from crystalnet.xrd.radiation import parse_wavelength
 from crystalnet.xrd.reader import read_pattern
 
 CELLS_TRIED = 4  # indexing's first cell is right nine times in ten; the others cost a second each

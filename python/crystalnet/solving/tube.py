@@ -16,8 +16,9 @@ from crystalnet.records import Cell, InputError, Pattern, Peaks, Radiation
 from crystalnet.runtime.pool import Map
 from crystalnet.solving.proposals import WELL_EXPLAINED, Proposal
 from crystalnet.solving.ranking import ranked
+from crystalnet.xrd.emission_lines import TUBES
 from crystalnet.xrd.peaks import find_peaks
-from crystalnet.xrd.radiation import TUBES, doublet
+from crystalnet.xrd.radiation import doublet
 
 REFINED = 3  # crystals a tube; the best of the right one is among them where anything is
 HOPELESS = 0.25  # above the best misfit: lines explained this much worse are not refined

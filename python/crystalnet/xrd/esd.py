@@ -6,12 +6,24 @@ import numpy as np
 
 
 def counting_esd(intensity: np.ndarray) -> np.ndarray:
-    """(n,) esds of intensities that came without: √max(I, 1) for counts, else √(gain·I) at the level of the scatter.
+    """Esds of intensities that came without: √max(I, 1) for counts, else √(gain·I) at the level of the scatter.
 
-    Counts multiplied by a factor g (counts per second, normalised patterns) have the variance g·I. The gain is the
-    median, over the less intense points, of (variance from a point's distance to the mean of two neighbours) / I.
-    The neighbours are three steps away, because many files are smoothed and adjacent points then agree too well.
-    Where the background was subtracted, I says nothing about the noise, which is then taken from the scatter itself.
+    Parameters
+    ----------
+    intensity : ndarray, shape (n,)
+        Along the scan.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+
+    Notes
+    -----
+    Counts multiplied by a factor g (counts per second, normalised patterns) have the variance g·I. A point's variance
+    is estimated from its distance to the mean of two neighbours, and the gain is the median of variance / I over the
+    less intense points. The neighbours are three steps away, because many files are smoothed and adjacent points then
+    agree too well. Where the background was subtracted, I says nothing about the noise, which is then taken from the
+    scatter itself.
     """
     whole = bool(np.all(intensity == np.round(intensity)))
     few = np.median(intensity) < 5  # too few counts for a scatter

@@ -1,7 +1,8 @@
-"""Fit of line profiles to a piece of a pattern."""
+"""Line profiles, pseudo-Voigts of all lines of the radiation, and their fit to a piece of a pattern."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -12,12 +13,26 @@ from crystalnet.records import Radiation
 PROFILE_ERROR = 0.02  # of the intensity, added to the esd in fits: strong lines must not outvote the weak
 MAX_BLOCK = 10  # lines fitted together
 FIT_STEPS = 50  # of a block; the slowest of the measured patterns' ends after 32
-_LN2 = np.log(2.0)
+LN2 = np.log(2.0)
 
 
 @dataclass(frozen=True)
-class _Lines:
-    """Fitted lines: position (Kα1), area (all lines of the radiation), fwhm, significance; (m,) each, ascending."""
+class FittedLines:
+    """Fitted lines, ascending in 2θ; arrays of shape (m,).
+
+    Attributes
+    ----------
+    position : ndarray
+        2θ of Kα1, degrees.
+    area : ndarray
+        Of all emission lines together, counts · degrees.
+    fwhm : ndarray
+        Degrees.
+    eta : ndarray
+        Lorentzian share of the pseudo-Voigt.
+    significance : ndarray
+        Area over its esd.
+    """
 
     position: np.ndarray
     area: np.ndarray
@@ -28,11 +43,28 @@ class _Lines:
     def __len__(self) -> int:
         return len(self.position)
 
-    def take(self, keep: np.ndarray) -> _Lines:
-        return _Lines(*(getattr(self, name)[keep] for name in _FIELDS))
+    def take(self, keep: np.ndarray) -> FittedLines:
+        """Those lines that are indexed, or true in a mask."""
+        return FittedLines(*(column[keep] for column in self._columns()))
 
+    def where(self, condition: np.ndarray, other: FittedLines) -> FittedLines:
+        """(m,) lines of this list where the condition holds, else of the other."""
+        pairs = zip(self._columns(), other._columns(), strict=True)
+        return FittedLines(*(np.where(condition, own, its) for own, its in pairs))
 
-_FIELDS = tuple(_Lines.__dataclass_fields__)
+    @classmethod
+    def joined(cls, parts: Sequence[FittedLines]) -> FittedLines:
+        """The lines of all parts, ascending."""
+        columns = zip(*(part._columns() for part in parts), strict=True)
+        lines = cls(*(np.concatenate(column) for column in columns))
+        return lines.take(np.argsort(lines.position))
+
+    @classmethod
+    def none(cls) -> FittedLines:
+        return cls(*np.empty((5, 0)))
+
+    def _columns(self) -> tuple[np.ndarray, ...]:
+        return self.position, self.area, self.fwhm, self.eta, self.significance
 
 
 def _line_position(position: np.ndarray, ratio: float) -> np.ndarray:
@@ -40,7 +72,7 @@ def _line_position(position: np.ndarray, ratio: float) -> np.ndarray:
     return 2 * np.degrees(np.arcsin(np.minimum(ratio * np.sin(np.radians(position / 2)), 1.0)))
 
 
-def _split(position: np.ndarray, radiation: Radiation) -> np.ndarray:
+def kalpha2_split(position: np.ndarray, radiation: Radiation) -> np.ndarray:
     """Kα2 − Kα1 in degrees 2θ, 0 for a single line."""
     if len(radiation.lines) < 2:
         return np.zeros_like(position)
@@ -51,7 +83,7 @@ def _profiles(
     x: np.ndarray, position: np.ndarray, fwhm: np.ndarray, eta: np.ndarray, radiation: Radiation
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """(m, n) pseudo-Voigts, each of unit area over all emission lines, and their derivatives by position, by log FWHM
-    and by Lorentz fraction. position, fwhm, eta: (m,).
+    and by Lorentzian share. position, fwhm, eta: (m,).
     """
     weights = sum(w for _, w in radiation.lines)
     profile, by_position, by_width, by_eta = np.zeros((4, len(position), len(x)))
@@ -63,9 +95,9 @@ def _profiles(
         u = (x - centre[:, None]) / (fwhm / 2)[:, None]
         t = u * u
         lorentz = 1 / (np.pi * (1 + t))
-        gauss = np.sqrt(_LN2 / np.pi) * np.exp(-_LN2 * t)
+        gauss = np.sqrt(LN2 / np.pi) * np.exp(-LN2 * t)
         line = scale * (eta[:, None] * lorentz + (1 - eta[:, None]) * gauss)
-        by_t = -scale * (eta[:, None] * np.pi * lorentz**2 + (1 - eta[:, None]) * _LN2 * gauss)
+        by_t = -scale * (eta[:, None] * np.pi * lorentz**2 + (1 - eta[:, None]) * LN2 * gauss)
         profile += line
         by_position -= by_t * u * (4 * moves / fwhm)[:, None]
         by_width -= line + 2 * t * by_t
@@ -73,14 +105,14 @@ def _profiles(
     return profile, by_position, by_width, by_eta
 
 
-def _sum_of(lines: _Lines, x: np.ndarray, radiation: Radiation) -> np.ndarray:
+def sum_of_profiles(lines: FittedLines, x: np.ndarray, radiation: Radiation) -> np.ndarray:
     """(n,) sum of the lines' profiles."""
     return np.asarray(lines.area @ _profiles(x, lines.position, lines.fwhm, lines.eta, radiation)[0])
 
 
-def _blocks(positions: np.ndarray, widths: np.ndarray, radiation: Radiation) -> list[np.ndarray]:
-    """Runs of lines that overlap, cut at the widest gap where longer than MAX_BLOCK."""
-    split = _split(positions, radiation)
+def overlapping_blocks(positions: np.ndarray, widths: np.ndarray, radiation: Radiation) -> list[np.ndarray]:
+    """Indices of the lines of each run that overlaps, a run cut at its widest gap where longer than MAX_BLOCK."""
+    split = kalpha2_split(positions, radiation)
     gap = (np.diff(positions) - split[:-1]) / widths[:-1]
     runs = np.split(np.arange(len(positions)), np.flatnonzero(gap > 4) + 1)
     out: list[np.ndarray] = []
@@ -96,11 +128,26 @@ def _blocks(positions: np.ndarray, widths: np.ndarray, radiation: Radiation) -> 
     return out
 
 
-def _fit_block(
-    x: np.ndarray, y: np.ndarray, sigma: np.ndarray, start: _Lines, radiation: Radiation
-) -> tuple[_Lines, float]:
-    """(lines, χ²): least squares of positions, areas, one factor on the widths and one Lorentz fraction.
+def fit_block(
+    x: np.ndarray, y: np.ndarray, sigma: np.ndarray, start: FittedLines, radiation: Radiation
+) -> tuple[FittedLines, float]:
+    """Least squares of positions, areas, one factor on the widths and one Lorentzian share.
 
+    Parameters
+    ----------
+    x, y, sigma : ndarray, shape (n,)
+        2θ in degrees, net intensity, esds: the piece of the pattern that holds the lines.
+    start : FittedLines
+    radiation : Radiation
+
+    Returns
+    -------
+    lines : FittedLines
+    chi_squared : float
+        Of the profile alone, without what holds the parameters to their start.
+
+    Notes
+    -----
     The areas are linear and solved inside: variable projection (Golub & Pereyra, SIAM J. Numer. Anal. 10, 413 (1973)),
     with Kaufman's Jacobian (BIT 15, 49 (1975)), whose gradient is exact.
     """
@@ -110,7 +157,7 @@ def _fit_block(
     esd = np.hypot(sigma, PROFILE_ERROR * np.maximum(y, 0))
     target = y / esd
     reach = 0.7 * start.fwhm
-    # Widths follow the law within 20%, the Lorentz fraction is anything: what weak lines cannot say themselves.
+    # Widths follow the law within 20%, the Lorentzian share is anything: what weak lines cannot say themselves.
     prior = np.concatenate([np.ones(m), [1 / 0.2, 1 / 1.5]])
     # Under crowded lines the background is too low: two ramps, down and up, make up for it.
     up = (x - x[0]) / max(x[-1] - x[0], 1e-12) / start.fwhm[0]
@@ -149,4 +196,4 @@ def _fit_block(
     chi2 = float(left @ left)
     covariance = np.linalg.pinv(basis.T @ basis) * max(1.0, chi2 / max(len(x) - 2 * m - 4, 1))
     significance = area / np.sqrt(np.maximum(np.diag(covariance), 1e-300))
-    return _Lines(position, area[:m], fwhm, eta, significance[:m]), chi2
+    return FittedLines(position, area[:m], fwhm, eta, significance[:m]), chi2

@@ -23,10 +23,10 @@ IDEAL_COUNTS = 1e4  # at the highest point of a profile without noise
 TEXTURE_AXES = np.array([[1, 0, 0], [0, 0, 1], [1, 1, 0], [1, 1, 1], [1, 0, 1], [0, 1, 2]])  # usual habits
 # What a good laboratory diffractometer gives; `measured_like` draws uniformly from these.
 FWHM_RANGE = (0.06, 0.15)  # degrees
-MIXING_RANGE = (0.3, 0.8)  # Lorentzian part
+MIXING_RANGE = (0.3, 0.8)  # Lorentzian share
 ZERO_RANGE = (-0.05, 0.05)  # degrees
 COUNTS_RANGE = (3.7, 5.0)  # log10 of the counts at the highest point
-LEVEL_RANGE = (0.003, 0.02)  # background, as a part of the highest point: constant,
+LEVEL_RANGE = (0.003, 0.02)  # background, as a share of the highest point: constant,
 RISE_RANGE = (0.0, 0.04)  # air scatter at the low-angle end,
 RISE_WIDTH = 6.0  # degrees, falling to 1/e within this,
 HUMP_RANGE = (0.0, 0.02)  # amorphous hump, about a d-spacing of
@@ -50,13 +50,33 @@ def simulate_profile(
 ) -> Pattern:
     """The profile of a crystal: every line of the source, Lorentz-polarisation, width and overall B.
 
-    two_theta: (n,) ascending degrees; default the d-spacings that Cu Kα reaches from 10 to 90°, each 0.02°.
-    fwhm: degrees, near 2θ = 50°. mixing: Lorentzian part of the pseudo-Voigt. zero_shift: degrees, for 2θ.
-    measured_like: draw width, mixing and zero shift (those arguments are then ignored), a mild texture, a
-    smooth background and the count level from `seed`, and add counting noise; same seed, same profile.
-    march_range: March parameters that texture is drawn from, 1 = none.
-    Sites named "X" (unexplained density) do not scatter. Raises ValueError for elements without a form factor
-    and where no line falls into the range.
+    Parameters
+    ----------
+    sites : AtomSites
+        Sites named "X" (unexplained density) do not scatter.
+    radiation : Radiation
+    two_theta : ndarray, shape (n,), optional
+        Ascending, degrees; without it `default_range`.
+    measured_like : bool
+        Draw width, mixing and zero shift (those arguments are then ignored), a mild texture, a smooth background and
+        the count level from `seed`, and add counting noise.
+    seed : int
+        The same seed gives the same profile.
+    fwhm : float
+        Degrees, near 2θ = 50°.
+    mixing : float
+        Lorentzian share of the pseudo-Voigt.
+    zero_shift : float
+        Degrees, added to 2θ of the lines.
+    b_iso : float
+        Å², of all atoms.
+    march_range : tuple of float
+        March parameters that texture is drawn from, 1 = none.
+
+    Raises
+    ------
+    ValueError
+        For elements without a form factor, and where no line falls into the range.
     """
     x = default_range(radiation) if two_theta is None else np.asarray(two_theta, dtype=np.float64)
     if not measured_like:
@@ -74,7 +94,17 @@ def simulate_profile(
 
 
 def calculated_peaks(sites: AtomSites, radiation: Radiation, two_theta: np.ndarray, fwhm: float = 0.1) -> Peaks:
-    """The lines of a crystal as peak search would find them in a perfect profile; two_theta (n,): its axis, degrees."""
+    """The lines of a crystal as peak search would find them in a perfect profile.
+
+    Parameters
+    ----------
+    sites : AtomSites
+    radiation : Radiation
+    two_theta : ndarray, shape (n,)
+        Axis of the profile, degrees.
+    fwhm : float
+        Degrees, near 2θ = 50°.
+    """
     numbers = atomic_numbers(sites.species)
     known = numbers > 0
     lines = reflections(sites.lattice, sites.frac_coords[known], numbers[known], radiation.wavelength, two_theta[-1])
@@ -162,7 +192,7 @@ def _march_dollase(hkl: np.ndarray, sites: AtomSites, axis: np.ndarray, march: f
 
 
 def _background(x: np.ndarray, radiation: Radiation, rng: np.random.Generator) -> np.ndarray:
-    """Level, low-angle rise and one amorphous hump, as a part of the highest point."""
+    """Level, low-angle rise and one amorphous hump, as a share of the highest point."""
     level, rise, hump = (rng.uniform(*limits) for limits in (LEVEL_RANGE, RISE_RANGE, HUMP_RANGE))
     spacing = rng.uniform(*HUMP_D_RANGE)
     inverse_d = 2 * np.sin(np.radians(x / 2)) / radiation.wavelength

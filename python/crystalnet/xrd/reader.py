@@ -1,7 +1,7 @@
 """Measured pattern files to `Pattern`: one door for every format, nothing but `InputError` comes out of it.
 
-`formats` says which text formats there are and what other files are, `vendor` reads what the libraries know,
-`text_table` columns of numbers, `scans` chooses among several. Here the chosen scan becomes a Pattern.
+`formats` holds a class for each text format, reads the vendors' binary files through libraries and knows what other
+files are; `text_table` reads columns of numbers; `scans` chooses among several. Here the chosen scan becomes a Pattern.
 """
 
 from __future__ import annotations
@@ -14,43 +14,55 @@ from pathlib import Path
 import numpy as np
 
 from crystalnet.records import InputError, Pattern, Radiation, short_reason
+from crystalnet.xrd.abscissa import doubt_about_axis, on_axis, radiation_for_spacings, two_theta_of
 from crystalnet.xrd.esd import counting_esd
-from crystalnet.xrd.formats import FORMATS, other_by_content, other_by_name, refusal
-from crystalnet.xrd.header import radiation_of_xml
-from crystalnet.xrd.radiation import WAVELENGTH_RANGE, assumed_cu
-from crystalnet.xrd.scans import Axis, Listed, Scan, chosen
-from crystalnet.xrd.text_table import EXPORT, MIN_POINTS, read_table
-from crystalnet.xrd.vendor import BINARY, TEXT_TABLES, known_format, read_vendor
+from crystalnet.xrd.faults import without_faults
+from crystalnet.xrd.formats import FORMATS
+from crystalnet.xrd.formats.unread import other_by_content, other_by_name, refusal
+from crystalnet.xrd.formats.vendor import BINARY, TEXT_TABLES, known_format, read_vendor
+from crystalnet.xrd.header.sources import radiation_of_xml
+from crystalnet.xrd.radiation import assumed_cu
+from crystalnet.xrd.scans import EXPORT, MIN_POINTS, Listed, Scan, chosen
+from crystalnet.xrd.text_table.table import read_table
 
 MAX_BYTES = 200_000_000  # a long scan is 5 MB; an area-detector image is not a pattern
 SAME_WAVELENGTH = 0.01  # relative: two tubes differ by 5% at least
 MIN_SPAN = 5.0  # degrees 2θ: less cannot hold the lines that indexing needs
 LEAST_MAXIMUM = 1e-30  # of the intensities, and the inverse the largest: further off their squares are 0 or infinite
 AXES = ("auto", "two-theta", "q", "d")
-BEAM = 10.0  # times the strongest line: more, falling from the first angles, is the direct beam
-BEAM_START, BEAM_END = 5.0, 15.0  # degrees: where its maximum and its foot may lie at the latest
-SPIKE = 10.0  # times its neighbours: a line has flanks
-MOST_SPIKES = 5  # more are lines, measured in coarse steps
-Q_END = 32.0  # 1/Å or Å: an unnamed axis that ends below may be Q or d; a laboratory 2θ scan does not
-Q_ANGLE = 40.0  # degrees 2θ for the end of a q axis without wavelength: as at the beamlines that measure on q
-Q_START = 1.5  # and begins here at the latest: a 2θ scan begins behind the beam stop
 
 
 def read_pattern(
     path: str | Path, radiation: Radiation | None = None, *, scan: int | None = None, axis: str = "auto"
 ) -> Pattern:
-    """The measured pattern in a file, 2θ ascending in degrees, with esds and radiation.
+    """The measured pattern in a file, with esds and radiation.
 
-    Formats: two or more columns of text (.xy .xye .dat .csv .txt .chi; any separator, comments, headers; axes 2θ, θ, d
-    or q by the column's name; a third column as the esd where it can be one), those of `formats.FORMATS`, PANalytical
-    .xrdml .udf, Rigaku .ras .rasx, Bruker .raw .brml, Philips .rd .sd, GSAS .gsas .gsa .fxye.
-    radiation: overrides the file's; where neither says, Cu Kα is assumed (`pattern.radiation.assumed`).
-    scan: number of the scan in a file of several, 1 the first; else the longest, its repeats added (`remarks` say so).
-    axis: what the first column is ("two-theta", "q", "d"), where the file does not say ("auto").
-    sigma: the file's esds, else √counts (`counting_esd` for intensities that are not counts).
+    Parameters
+    ----------
+    path : str or Path
+        Two or more columns of text (.xy .xye .dat .csv .txt .chi; any separator, comments, headers; axes 2θ, θ, d or q
+        by the column's name; a third column as the esd where it can be one), one of `formats.FORMATS`, PANalytical
+        .xrdml .udf, Rigaku .ras .rasx, Bruker .raw .brml, Philips .rd .sd, GSAS .gsas .gsa .fxye.
+    radiation : Radiation, optional
+        Overrides the file's. Where neither says, Cu Kα is assumed (`pattern.radiation.assumed`).
+    scan : int, optional
+        Number of the scan in a file of several, 1 the first. Without it the longest, its repeats added.
+    axis : {"auto", "two-theta", "q", "d"}
+        What the first column is, where the file does not say.
 
-    Raises InputError, one line naming the file, whatever the file holds.
+    Returns
+    -------
+    Pattern
+        2θ ascending in degrees. sigma: the file's esds, else √counts (`counting_esd` for intensities that are not
+        counts). remarks: what was chosen or left out.
 
+    Raises
+    ------
+    InputError
+        In one line that names the file, whatever the file holds.
+
+    Examples
+    --------
     >>> pattern = read_pattern("examples/Zr3Sb4Pt3.xy")
     >>> len(pattern.two_theta), float(pattern.two_theta[0]), float(pattern.two_theta[-1])
     (4001, 10.0, 90.0)
@@ -65,14 +77,14 @@ def read_pattern(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the libraries' remarks on oddities; what matters is checked below
             taken, remarks = chosen(path.name, _scans(path, raw, axis), scan)
-            told = _given(radiation, taken.radiation)
+            beam = _with_own_optics(radiation, taken.radiation)
             if axis == "auto" and not taken.axis_named:
-                remarks += _asked(path.name, taken, told is None)
+                remarks += doubt_about_axis(path.name, taken, beam is None)
             elif axis != "auto":
-                taken = _renamed(taken, axis)
-            if told is None and taken.axis.quantity in ("q", "d"):
-                told = _any_radiation(taken)
-            return _pattern(path, taken, told or assumed_cu(), remarks)
+                taken = on_axis(taken, axis)
+            if beam is None and taken.axis.quantity in ("q", "d"):
+                beam = radiation_for_spacings(taken)
+            return _pattern(path, taken, beam or assumed_cu(), remarks)
     except InputError:
         raise
     # Vendor formats are parsed from untrusted bytes: zlib.error, struct.error, RecursionError and more leak out.
@@ -124,9 +136,6 @@ def _is_binary(raw: bytes) -> bool:
     return b"\x00" in head or sum(c < 32 and c not in b"\t\n\r\x0b\x0c\x1a" for c in head) > len(head) / 100
 
 
-# --- the scans in it ---------------------------------------------------------------------------------------------
-
-
 def _scans(path: Path, raw: bytes, axis: str) -> list[Listed]:
     """What the file holds, by the first of the formats that recognises it."""
     text = _text(raw)
@@ -159,6 +168,7 @@ def _panalytical(one: Listed, text: str) -> Scan:
 
 
 def _table(path: Path, text: str, axis: str) -> list[Listed]:
+    """Columns of text; where there are none, the ending of the file's name may say what it is instead."""
     try:
         return read_table(path.name, text, axis)
     except InputError:
@@ -167,70 +177,23 @@ def _table(path: Path, text: str, axis: str) -> list[Listed]:
         raise
 
 
-def _renamed(scan: Scan, axis: str) -> Scan:
-    """The scan with the axis that the user names, in the unit that the file names."""
-    quantity = {"two-theta": "2theta", "q": "q", "d": "d"}[axis]
-    return scan if scan.axis.quantity == quantity else replace(scan, axis=Axis(quantity))
-
-
-def _asked(name: str, scan: Scan, assumed: bool) -> tuple[str, ...]:
-    """A remark where an unnamed first column may be Q or d; a refusal where no wavelength speaks for 2θ either."""
-    x = scan.x[np.isfinite(scan.x)]
-    if len(x) < MIN_POINTS or x.max() > Q_END or x.max() <= 0:
-        return ()
-    change = np.abs(np.diff(np.sort(x)))
-    change = change[change > 0]
-    uneven = len(change) > 2 and np.quantile(change, 0.95) > 2 * np.quantile(change, 0.05)
-    if not uneven and not (0 <= x.min() < Q_START):
-        return ()
-    kind, unit = ("d", "Å") if uneven and _widens(np.sort(x)) else ("Q", "1/Å")
-    what = (
-        f"the first column runs from {x.min():.3g} to {x.max():.3g} and has no name: it may be {kind} in {unit};"
-        f" give --axis {kind.lower()}"
-    )
-    if assumed:
-        raise InputError(f"{name}: {what}, or --axis two-theta with --wavelength")
-    return (f"{what[0].upper()}{what[1:]} if it is. It was read as 2θ.",)
-
-
-def _given(given: Radiation | None, told: Radiation | None) -> Radiation | None:
+def _with_own_optics(given: Radiation | None, of_file: Radiation | None) -> Radiation | None:
     """The radiation given, else the file's. A wavelength given leaves the file's monochromator where it is."""
-    if given is None or told is None or given.polarisation != 1.0:
-        return given or told
-    same_tube = abs(given.wavelength / told.wavelength - 1) < SAME_WAVELENGTH
-    return replace(given, polarisation=told.polarisation) if same_tube and told.polarisation else given
-
-
-def _any_radiation(scan: Scan) -> Radiation:
-    """One line that brings the whole of a q or d axis to below Q_ANGLE: lattice and atoms do not depend on it."""
-    x = scan.x[np.isfinite(scan.x) & (scan.x > 0)] * scan.axis.factor
-    if not len(x):
-        return assumed_cu()
-    largest = x.max() if scan.axis.quantity == "q" else 2 * np.pi / x.min()
-    if largest > Q_END:  # no beamline measures it: the axis is something else
-        return assumed_cu()
-    wavelength = float(4 * np.pi * np.sin(np.radians(Q_ANGLE / 2)) / largest)
-    low, high = WAVELENGTH_RANGE
-    return Radiation(((float(np.clip(wavelength, low, high)), 1.0),), polarisation=0.0)
-
-
-def _widens(x: np.ndarray) -> bool:
-    """Do the steps grow along the axis, as those of d do?"""
-    half = len(x) // 2
-    return bool(np.median(np.diff(x[half:])) > 1.5 * np.median(np.diff(x[: half + 1])))
-
-
-# --- from a scan to a Pattern ------------------------------------------------------------------------------------
+    if given is None or of_file is None or given.polarisation != 1.0:
+        return given or of_file
+    same_tube = abs(given.wavelength / of_file.wavelength - 1) < SAME_WAVELENGTH
+    return replace(given, polarisation=of_file.polarisation) if same_tube and of_file.polarisation else given
 
 
 def _pattern(path: Path, scan: Scan, radiation: Radiation, remarks: tuple[str, ...]) -> Pattern:
+    """The chosen scan on 2θ, ascending, finite, without faults and with esds; InputError where it is no pattern."""
     name = path.name
     x, y = np.asarray(scan.x, float), np.asarray(scan.intensity, float)
     sigma = scan.sigma if scan.sigma is not None else np.full(len(x), np.nan)
     finite = np.isfinite(x) & np.isfinite(y)
     if len(x) and not finite.any():
         raise InputError(f"{name}: every point is NaN; {EXPORT}")
-    two_theta = _two_theta(name, x[finite], scan.axis, radiation.wavelength)
+    two_theta = two_theta_of(name, x[finite], scan.axis, radiation.wavelength)
     y, sigma = y[finite], sigma[finite]
     positive = two_theta > 0  # scans through the beam start below 0; d or q beyond reach are NaN here
     two_theta, y, sigma = _sorted_unique(two_theta[positive], y[positive], sigma[positive])
@@ -242,7 +205,7 @@ def _pattern(path: Path, scan: Scan, radiation: Radiation, remarks: tuple[str, .
     if len(y) < MIN_POINTS:
         points = "1 point" if len(y) == 1 else f"{len(y)} points"
         raise InputError(f"{name}: only {points} with 2θ > 0; give a profile of at least {MIN_POINTS}, not a peak list")
-    two_theta, y, sigma, left_out = _without_faults(two_theta, y, sigma)
+    two_theta, y, sigma, left_out = without_faults(two_theta, y, sigma)
     span = two_theta[-1] - two_theta[0]
     if span < MIN_SPAN:
         raise InputError(
@@ -256,72 +219,6 @@ def _pattern(path: Path, scan: Scan, radiation: Radiation, remarks: tuple[str, .
     # A few zero esds (empty channels) would weigh infinitely: they get the typical one. Mostly zero: not esds.
     sigma = np.where(known, sigma, np.median(sigma[known])) if known.mean() > 0.5 else counting_esd(y)
     return Pattern(two_theta, y, sigma, radiation, file=str(path), remarks=remarks + left_out)
-
-
-def _two_theta(name: str, x: np.ndarray, axis: Axis, wavelength: float) -> np.ndarray:
-    """Degrees 2θ (NaN out of reach of the wavelength) of a 2θ, d or q axis."""
-    x = x * axis.factor
-    if axis.quantity == "2theta":
-        if x.size and x.max() <= 0:
-            raise InputError(f"{name}: 2θ runs from {x.min():g} to {x.max():g}; it must be positive degrees")
-        if x.size and x.max() > 180:
-            raise InputError(
-                f"{name}: 2θ reaches {x.max():g}, beyond 180°; give degrees in the first column, or name it d or q"
-            )
-        return x
-    if axis.quantity not in ("q", "d"):
-        raise InputError(f"{name}: its abscissa is {axis.quantity}; give an X-ray pattern on a 2θ, d or q axis")
-    with np.errstate(divide="ignore", invalid="ignore"):
-        d = x if axis.quantity == "d" else 2 * np.pi / x
-        sine = wavelength / (2 * d)
-        return np.where((d > 0) & (sine <= 1), 2 * np.degrees(np.arcsin(sine)), np.nan)
-
-
-def _without_faults(
-    two_theta: np.ndarray, y: np.ndarray, sigma: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[str, ...]]:
-    """(2θ, intensity, esds, remarks) without the direct beam and without single points that outshine every line.
-
-    Both would set the scale by which lines are found and the smallest esd.
-    """
-    remarks: tuple[str, ...] = ()
-    foot = _foot_of_beam(two_theta, y)
-    if foot and len(y) - foot >= MIN_POINTS:
-        remarks = (f"The points below {two_theta[foot]:.2f}° hold the direct beam and were left out.",)
-        two_theta, y, sigma = two_theta[foot:], y[foot:], sigma[foot:]
-    spikes = _spikes(y)
-    if 0 < len(spikes) <= MOST_SPIKES:
-        places = ", ".join(f"{two_theta[i]:.2f}°" for i in spikes)
-        remarks += (f"Single points without flanks that outshine every line were left out, at {places}.",)
-        keep = np.ones(len(y), bool)
-        keep[spikes] = False
-        two_theta, y, sigma = two_theta[keep], y[keep], sigma[keep]
-    return two_theta, y, sigma, remarks
-
-
-def _foot_of_beam(two_theta: np.ndarray, y: np.ndarray) -> int:
-    """Index of the first point behind the direct beam, 0 where there is none."""
-    top = int(np.argmax(y))
-    if two_theta[top] > BEAM_START:
-        return 0
-    low = np.flatnonzero(y[top:] < 0.05 * y[top])
-    if not len(low):
-        return 0
-    foot = top + int(low[0])
-    rising = np.flatnonzero(np.diff(y[foot:]) >= 0)
-    foot += int(rising[0]) if len(rising) else len(y) - foot - 1
-    if two_theta[foot] > BEAM_END or len(y) - foot < MIN_POINTS or y[top] < BEAM * np.max(y[foot:]):
-        return 0
-    return foot
-
-
-def _spikes(y: np.ndarray) -> np.ndarray:
-    """Indices of points SPIKE times higher than their neighbours and than everything that has flanks."""
-    from scipy.ndimage import median_filter
-
-    flanked = float(np.max(median_filter(y, 3)))
-    neighbours = np.maximum.reduce([np.roll(y, k) for k in (-2, -1, 1, 2)])
-    return np.flatnonzero((y > SPIKE * np.maximum(neighbours, 0)) & (y > SPIKE * max(flanked, 0)) & (y > 0))
 
 
 def _sorted_unique(x: np.ndarray, y: np.ndarray, sigma: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

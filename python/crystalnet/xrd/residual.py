@@ -13,23 +13,41 @@ B_GRID = np.linspace(-0.5, 5.0, 23)  # Å²; a step changes no intensity by more
 NEIGHBOURS = 5  # observed lines around a missing one that tell what would have been seen there
 
 
-def intensity_misfit(peaks: Peaks, lines: Reflections, *, zero_shift: float = 0.0) -> float:
-    """Disagreement of calculated lines with the observed peak areas: 0 is perfect, 1 is unrelated.
+def intensity_residual(peaks: Peaks, lines: Reflections, *, zero_shift: float = 0.0) -> float:
+    """The residual of calculated line intensities against the observed peak areas: 0 is perfect, 1 is unrelated.
 
-    R = √(Σ(√I_o − s√I_c)² / ΣI_o) over groups of lines that the pattern does not resolve; the scale s and an
-    overall B float. A calculated line without a peak counts by what it exceeds the weakest peaks around it, a
-    peak without a calculated line in full. Lines outside the observed range, or below D_MIN, are ignored.
-    The square roots keep one line that texture has doubled from outvoting all others, but texture still
-    raises R: a difference of a few hundredths between two candidates means nothing.
-    lines: from `crystalnet.ops`, B = 0, at the pattern's first wavelength. zero_shift: degrees, added to 2θ.
+    R = √(Σ(√I_o − s√I_c)² / ΣI_o) over groups of lines that the pattern does not resolve; the scale s and an overall B
+    are free. A calculated line without a peak counts by what it exceeds the weakest peaks around it, a peak without a
+    calculated line in full. Lines outside the observed range, or of d < D_MIN, are left out.
+
+    Parameters
+    ----------
+    peaks : Peaks
+    lines : Reflections
+        From `crystalnet.ops`, with B = 0, at the pattern's first wavelength.
+    zero_shift : float
+        Degrees, added to 2θ of the calculated lines.
+
+    Notes
+    -----
+    The square roots keep one line that texture has doubled from outvoting all others. Texture still raises R: a
+    difference of a few hundredths between two candidates means nothing.
     """
-    return float(LineMatch(peaks, lines.two_theta, lines.d_spacing, zero_shift).misfits(lines.intensity[None])[0])
+    return float(LineMatch(peaks, lines.two_theta, lines.d_spacing, zero_shift).residuals(lines.intensity[None])[0])
 
 
 class LineMatch:
-    """Which observed lines the lines of a lattice fall on: what all crystals in one cell share of `intensity_misfit`.
+    """Which observed lines the lines of a lattice fall on: what `intensity_residual` needs of the cell alone.
 
-    two_theta (n,), degrees; d_spacing (n,), Å. zero_shift: degrees, added to 2θ.
+    Parameters
+    ----------
+    peaks : Peaks
+    two_theta : ndarray, shape (n,)
+        Of the lines of the lattice, degrees.
+    d_spacing : ndarray, shape (n,)
+        Å.
+    zero_shift : float
+        Degrees, added to 2θ.
     """
 
     def __init__(self, peaks: Peaks, two_theta: np.ndarray, d_spacing: np.ndarray, zero_shift: float) -> None:
@@ -58,8 +76,18 @@ class LineMatch:
         self.membership = (group[nearest[hit], None] == np.arange(len(self.observed))).astype(float)
         self.visible_hit, self.visible_missed = visible[:, hit], np.sqrt(visible[:, ~hit])
 
-    def misfits(self, intensity: np.ndarray) -> np.ndarray:
-        """(K,) misfits of K crystals whose lines have these intensities (K, n); see `intensity_misfit`."""
+    def residuals(self, intensity: np.ndarray) -> np.ndarray:
+        """The residuals of many crystals in the cell, see `intensity_residual`.
+
+        Parameters
+        ----------
+        intensity : ndarray, shape (K, n)
+            Of the lines of each crystal, on any scale.
+
+        Returns
+        -------
+        ndarray, shape (K,)
+        """
         if not self.comparable:
             return np.ones(len(intensity))
         calculated = np.sqrt((self.visible_hit * intensity[:, None, self.hit]) @ self.membership)

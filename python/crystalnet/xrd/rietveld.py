@@ -1,16 +1,13 @@
-"""How well does a candidate crystal explain the measured profile?
+"""How well does a candidate crystal explain the measured profile? Rietveld's method, through rietx.
 
-`refine` fits one candidate to every measured point (Rietveld, through rietx);
-`intensity_misfit` compares line intensities alone, fast enough for hundreds of candidates in one cell.
+`residual.intensity_residual` compares line intensities alone, fast enough for hundreds of candidates in one cell.
 """
 
 from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,24 +15,13 @@ from crystalnet.crystal.elements import atomic_numbers
 from crystalnet.crystal.lattice import nearest_image
 from crystalnet.crystal.symmetry import SYMPREC, bare_symmetry
 from crystalnet.ops.reflections import reflections
-from crystalnet.records import AtomSites, Fit, Pattern, Peaks, Radiation, short_reason
+from crystalnet.records import AtomSites, Fit, Pattern, Peaks, short_reason
 from crystalnet.xrd.residual import D_MIN, _two_theta
-
-if TYPE_CHECKING:
-    from rietx import Instrument, Phase
-    from rietx.schemas.instrument import Dispersion
-
+from crystalnet.xrd.rietx_model import dispersion, instrument, phase
 
 POINTS_PER_FWHM = 6  # five are enough to refine a line; more only cost time
-BACKGROUND_TERMS = 6  # Chebyshev terms added to the background under the peaks: level and slope, no lines
-BACKGROUND_POINTS = 400  # of the smooth curve handed to the library, which copies it at every stage
-CELL_FREEDOM = 0.02  # relative; an indexed cell is better than this, farther off is another lattice
-ZERO_FREEDOM = 0.3  # degrees; specimens sit up to ~0.2° off, and more correlates with the cell
 MAX_SHIFT = 0.3  # Å; an atom that wants to go farther belongs to another structure
-SHIFT_SIGMA, SHIFT_COST = 0.15, 0.01  # a coordinate this far (Å) from its start costs this part of χ²
-B_START, B_MIN, B_MAX = 0.5, -0.5, 6.0  # Å²; absorption and texture ask for slightly negative values
-STAND_IN = "Si"  # scatters for an unexplained site "X", with a free occupancy
-NEUTRAL = (0.0, 0.0)  # f′, f″ of an atom that scatters as f₀ alone
+SHIFT_SIGMA, SHIFT_COST = 0.15, 0.01  # a coordinate this far (Å) from its start costs this share of χ²
 # Paths freed stage by stage, each stage keeping what the one before freed (McCusker et al., 1999). A zero
 # shift and no specimen displacement: in a laboratory's range they are one parameter. Measured on 32 patterns:
 # freeing both, the zero within ±0.15°, lowers no Rwp by more than 0.002; unbounded they run to ±2.5°.
@@ -59,14 +45,32 @@ def refine(
 ) -> Fit:
     """Fit a candidate to the measured profile: scale and background, zero and cell, widths, B, coordinates.
 
-    sites: a conventional cell; its space group is found (spglib) and kept, and so are angles and equal edges.
-    zero_shift: degrees, the start. max_seconds: what is not refined by then stays as it was; CPU time of the
-    calling thread, so that a busy machine gives the same answer as an idle one.
-    Rwp = √(Σw(y_o−y_c)²/Σw(y_o−background)²), w = 1/σ², over all measured points.
-    Never raises for a bad candidate: one that cannot be fitted comes back as given, with the background as
-    its calculated profile, Rwp 1 and the reason in `Fit.failure`. What was done otherwise than asked for (an element
-    that scatters without dispersion, coordinates that could not be refined) stands in `Fit.remarks`.
-    Rietveld, J. Appl. Cryst. 2, 65 (1969); McCusker et al., ibid. 32, 36 (1999).
+    Parameters
+    ----------
+    pattern : Pattern
+    peaks : Peaks
+        Of the pattern.
+    sites : AtomSites
+        A conventional cell. Its space group is found and kept, and so are angles and equal edges.
+    zero_shift : float
+        Degrees, the start.
+    free_coordinates : bool
+        Refine the coordinates after all else.
+    max_seconds : float
+        What is not refined by then stays as it was. CPU time of the calling thread, so that a busy machine gives the
+        same answer as an idle one.
+
+    Returns
+    -------
+    Fit
+        Rwp = √(Σw(y_o−y_c)²/Σw(y_o−background)²), w = 1/σ², over all measured points. A candidate that cannot be
+        fitted comes back as given, with the background as its calculated profile, Rwp 1 and the reason in
+        `Fit.failure`; nothing is raised. What was done otherwise than asked for (an element that scatters without
+        dispersion, coordinates that could not be refined) stands in `Fit.remarks`.
+
+    References
+    ----------
+    Rietveld, J. Appl. Cryst. 2, 65 (1969); McCusker et al., J. Appl. Cryst. 32, 36 (1999).
     """
     deadline = _Deadline(max_seconds)
     best = Fit(sites, 1.0, peaks.background, peaks.background, np.zeros(0), zero_shift)
@@ -83,10 +87,17 @@ def refine(
 
 
 def weighted_profile_r(pattern: Pattern, calculated: np.ndarray, background: np.ndarray) -> float:
-    """Rwp as a fraction, background excluded: √(Σw(y_o−y_c)²/Σw(y_o−background)²), w = 1/σ²."""
-    misfit = (pattern.intensity - calculated) / pattern.sigma
+    """Rwp without the background, 0 to 1: √(Σw(y_o−y_c)²/Σw(y_o−background)²), w = 1/σ².
+
+    Parameters
+    ----------
+    pattern : Pattern
+    calculated, background : ndarray, shape (n,)
+        On the points of the pattern; the calculated profile includes the background.
+    """
+    residual = (pattern.intensity - calculated) / pattern.sigma
     signal = (pattern.intensity - background) / pattern.sigma
-    return float(np.sqrt((misfit @ misfit) / (signal @ signal)))
+    return float(np.sqrt((residual @ residual) / (signal @ signal)))
 
 
 def _better(old: Fit, new: Fit) -> Fit:
@@ -139,6 +150,11 @@ class _Crystal:
         """One symbol an orbit."""
         return [self.sites.species[i] for i in self.orbit]
 
+    @property
+    def asymmetric_unit(self) -> AtomSites:
+        """One atom of each orbit, from the standard origin."""
+        return AtomSites(self.sites.lattice, tuple(self.species), self.positions)
+
     def moved(self, lengths: np.ndarray, positions: np.ndarray) -> AtomSites:
         """All atoms, in the order given, for new cell edges and new positions of one atom an orbit."""
         old = np.linalg.norm(self.sites.lattice, axis=1)
@@ -169,11 +185,12 @@ class _Rietveld:
         self.ends = two_theta[0], two_theta[-1]
         self.weight_sum = float(((intensity / sigma) ** 2).sum())
         self.data = PatternData(two_theta=two_theta.tolist(), intensity=intensity.tolist(), sigma=sigma.tolist())
-        instrument = _instrument(peaks, zero_shift, two_theta, background)
+        start = instrument(peaks, zero_shift, two_theta, background)
         corrections, self.remarks = dispersion(crystal.species, peaks.radiation)
-        source = instrument.source.model_copy(update={"dispersion": corrections})
-        instrument = instrument.model_copy(update={"source": source})
-        self.model = Refinement(Structure(phases=[_phase(crystal)]), instrument, history=False)
+        source = start.source.model_copy(update={"dispersion": corrections})
+        start = start.model_copy(update={"source": source})
+        candidate = phase(crystal.asymmetric_unit, crystal.symbol, crystal.triplets)
+        self.model = Refinement(Structure(phases=[candidate]), start, history=False)
         self.rwp = np.inf  # the library's own, background included: to weigh restraints and to compare stages
         unexplained = [f"phases.0.atoms.{i}.occ" for i, symbol in enumerate(crystal.species) if symbol == "X"]
         self.displacement = (*DISPLACEMENT, *unexplained)
@@ -268,102 +285,6 @@ class _Rietveld:
     def _positions(self) -> np.ndarray:
         atoms = self.model.fitted_structure.phases[0].atoms
         return np.array([[atom.x.value, atom.y.value, atom.z.value] for atom in atoms])
-
-
-def _phase(crystal: _Crystal) -> Phase:
-    from pymatgen.core.lattice import Lattice
-    from rietx import Atom, Cell, Parameter
-    from rietx import Phase as RietxPhase
-
-    lattice = Lattice(crystal.sites.lattice)
-    edges = {
-        name: Parameter(value=edge, min=(1 - CELL_FREEDOM) * edge, max=(1 + CELL_FREEDOM) * edge)
-        for name, edge in zip("abc", lattice.abc, strict=True)
-    }
-    angles = {
-        name: Parameter(value=round(angle, 6))  # exactly 90 and 120, or the library sees another system
-        for name, angle in zip(("alpha", "beta", "gamma"), lattice.angles, strict=True)
-    }
-    atoms = [
-        Atom(
-            label=f"{symbol}{i}",
-            species=STAND_IN if symbol == "X" else symbol,
-            x=Parameter(value=x),
-            y=Parameter(value=y),
-            z=Parameter(value=z),
-            biso=Parameter(value=B_START, min=B_MIN, max=B_MAX),
-        )
-        for i, (symbol, (x, y, z)) in enumerate(zip(crystal.species, crystal.positions.tolist(), strict=True))
-    ]
-    return RietxPhase(
-        name="candidate",
-        space_group=crystal.symbol,
-        symmetry_operations=crystal.triplets,
-        cell=Cell(**edges, **angles),
-        atoms=atoms,
-        floating_origin="hold",
-    )
-
-
-def dispersion(species: Iterable[str], radiation: Radiation) -> tuple[Dispersion, tuple[str, ...]]:
-    """Anomalous scattering of the elements at the lines of a source, and a remark on each that has none tabulated.
-
-    The tables (Cromer & Liberman, J. Chem. Phys. 53, 1891, 1970; as rietx has them) cannot be interpolated where an
-    absorption edge lies in the interval around the wavelength (Eu and Ho at Cu Kα, Ru at Ag Kα), and end at 3 and
-    70 keV: there an element scatters as f₀ alone, which misses its line intensities by some per cent.
-    """
-    from rietx.crystallography.dispersion import resolve
-    from rietx.schemas.instrument import Dispersion
-
-    wavelengths = tuple(wavelength for wavelength, _ in radiation.lines)
-    refused = {}
-    for symbol in sorted({STAND_IN if s == "X" else s for s in species}):
-        try:
-            resolve([symbol], wavelengths)
-        except (KeyError, ValueError) as error:
-            refused[symbol] = short_reason(error)
-    remarks = tuple(
-        f"{symbol} scatters without its anomalous part (f₀ alone) at {radiation.wavelength:.4f} Å: {reason}"
-        for symbol, reason in refused.items()
-    )
-    return Dispersion(overrides=dict.fromkeys(refused, NEUTRAL)), remarks
-
-
-def _instrument(peaks: Peaks, zero_shift: float, two_theta: np.ndarray, background: np.ndarray) -> Instrument:
-    from rietx import Instrument, Parameter
-    from rietx.schemas.instrument import (
-        BackgroundChebyshev,
-        BackgroundFixedPlusChebyshev,
-        EmissionLine,
-        Geometry,
-        ProfileTCHZ,
-        Source,
-    )
-
-    radiation = peaks.radiation
-    source = Source(
-        lines=[
-            EmissionLine(
-                wavelength=Parameter(value=wavelength),
-                weight=Parameter(value=weight / radiation.lines[0][1], min=0.0, max=1.0),
-            )
-            for wavelength, weight in radiation.lines
-        ],
-        polarization=Parameter(value=1 / (1 + radiation.polarisation), min=0.0, max=1.0),  # σ-polarised part
-    )
-    fwhm = float(np.median(peaks.fwhm))
-    knots = np.unique(np.linspace(0, len(two_theta) - 1, BACKGROUND_POINTS).astype(int))
-    return Instrument(
-        source=source,
-        geometry=Geometry(kind="debye_scherrer"),
-        zero_shift=Parameter(value=zero_shift, min=zero_shift - ZERO_FREEDOM, max=zero_shift + ZERO_FREEDOM),
-        profile=ProfileTCHZ.coarse(w=(0.7 * fwhm) ** 2, x=0.4 * fwhm),  # together about as wide as the lines
-        background=BackgroundFixedPlusChebyshev(
-            fixed_two_theta=two_theta[knots].tolist(),
-            fixed_intensity=background[knots].tolist(),
-            chebyshev=BackgroundChebyshev.with_terms(BACKGROUND_TERMS),
-        ),
-    )
 
 
 def _thinned(pattern: Pattern, peaks: Peaks) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

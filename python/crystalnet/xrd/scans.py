@@ -13,6 +13,8 @@ import numpy as np
 
 from crystalnet.records import InputError, Radiation
 
+MIN_POINTS = 50  # fewer is a peak list, not a profile
+EXPORT = "export the 2θ scan as two columns of text (.xy)"
 MOST_LISTED = 20  # scans named one by one; a longer series is counted
 MOST_SUMMED = 200  # repeats; some formats are parsed anew for each
 LIKE = 0.15  # relative difference of the total counts, above which two scans were not counted equally long
@@ -35,8 +37,19 @@ TWO_THETA = Axis("2theta")
 class Scan:
     """What a file says of one measurement.
 
-    x, intensity: (n,); sigma: (n,) or None. axis_named: the file says what x is. seconds: counting time a step, where
-    the file says it.
+    Attributes
+    ----------
+    x, intensity : ndarray, shape (n,)
+        x in the unit of the axis.
+    sigma : ndarray, shape (n,), optional
+        Esds, where the file has them.
+    radiation : Radiation, optional
+        Where the file says it.
+    axis : Axis
+    axis_named : bool
+        The file says what x is.
+    seconds : float, optional
+        Counting time a step, where the file says it.
     """
 
     x: np.ndarray
@@ -50,10 +63,21 @@ class Scan:
 
 @dataclass(frozen=True)
 class Listed:
-    """A scan as the list of a file's scans shows it; `load` reads it.
+    """A scan as the list of a file's scans shows it.
 
-    number: 1 for the first of the file. label: its name or block. condition: what repeats must agree in beside their
-    range (sample, temperature, angles that stood still).
+    Attributes
+    ----------
+    number : int
+        1 for the first of the file.
+    low, high : float
+        Range of the axis.
+    points : int
+    load : callable
+        Reads the scan.
+    label : str
+        Its name or block.
+    condition : str
+        What repeats must agree in beside their range (sample, temperature, angles that stood still).
     """
 
     number: int
@@ -81,9 +105,26 @@ def listed(number: int, scan: Scan, label: str = "", condition: str = "") -> Lis
 
 
 def chosen(name: str, scans: Sequence[Listed], number: int | None) -> tuple[Scan, tuple[str, ...]]:
-    """(the scan to solve, remarks for the user): number `number`, else the longest with its repeats added.
+    """The scan to solve: the one asked for, else the longest with its repeats added.
 
-    Raises InputError for a number that the file does not have, or where no scan can be read.
+    Parameters
+    ----------
+    name : str
+        Of the file, for messages.
+    scans : sequence of Listed
+    number : int or None
+        Which scan, 1 the first.
+
+    Returns
+    -------
+    scan : Scan
+    remarks : tuple of str
+        What else there is, for the user.
+
+    Raises
+    ------
+    InputError
+        For a number that the file does not have, or where no scan can be read.
     """
     if number is not None:
         if not 1 <= number <= len(scans):

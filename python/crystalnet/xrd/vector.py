@@ -43,10 +43,21 @@ def pattern_vector(structure: Structure) -> np.ndarray:
 
 
 def observed_vector(peaks: Peaks, zero_shift: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Pattern vector and mask, (1024,) float32 each, of measured lines.
+    """Pattern vector of measured lines, and which of its bins were observed.
 
-    d of each line comes from its own wavelength after the zero shift (degrees, as in `Cell`); its area is taken from
-    the source's Lorentz-polarisation to Mo Kα's. Lines that Mo Kα cannot reach (d < 0.356 Å) are left out.
+    Parameters
+    ----------
+    peaks : Peaks
+    zero_shift : float
+        Degrees, as in `Cell`.
+
+    Returns
+    -------
+    vector : ndarray, shape (1024,), float32
+        The area of each line is taken from the source's Lorentz-polarisation to Mo Kα's. Lines that Mo Kα cannot
+        reach (d < 0.356 Å) are left out.
+    mask : ndarray, shape (1024,), float32
+        1 where a line would have been seen.
     """
     wavelength = peaks.radiation.wavelength
     two_theta = peaks.two_theta - zero_shift

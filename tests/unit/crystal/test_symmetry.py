@@ -28,7 +28,11 @@ QUARTZ = Structure.from_spacegroup(
 CORUNDUM = Structure.from_spacegroup(
     "R-3c", Lattice.hexagonal(4.759, 12.991), ["Al", "O"], [[0, 0, 0.3522], [0.3063, 0, 0.25]]
 )
-KNOWN = [(SALT, 225, 2, "AB_cF8_225_a_b"), (QUARTZ, 152, 9, "AB2_hP9_152_a_c"), (CORUNDUM, 167, 10, "A2B3_hR30_167_c_e")]
+KNOWN = [
+    (SALT, 225, 2, "AB_cF8_225_a_b"),
+    (QUARTZ, 152, 9, "AB2_hP9_152_a_c"),
+    (CORUNDUM, 167, 10, "A2B3_hR30_167_c_e"),
+]
 
 
 @pytest.mark.parametrize(("structure", "number", "atoms", "label"), KNOWN)

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 from crystalnet.records import InputError
 from crystalnet.xrd.formats import FORMATS as TEXT_FORMATS
-from crystalnet.xrd.formats import OTHERS
+from crystalnet.xrd.formats.unread import OTHERS
 from crystalnet.xrd.radiation import parse_wavelength
 from crystalnet.xrd.reader import read_pattern
-from crystalnet.xrd.text_table import axis_of, number, read_table
+from crystalnet.xrd.text_table.labels import axis_of
+from crystalnet.xrd.text_table.numbers import number
+from crystalnet.xrd.text_table.table import read_table
 
 X = np.round(np.arange(10, 60, 0.05), 4)
 Y = np.round(1000 + 9000 * np.exp(-(((X - 30) / 0.2) ** 2)) + 10 * np.sin(37 * X))

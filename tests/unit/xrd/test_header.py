@@ -9,8 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crystalnet.records import InputError, Radiation
-from crystalnet.xrd.header import radiation_of_cif, radiation_of_fields, radiation_of_header, radiation_of_xml
-from crystalnet.xrd.radiation import RARE_TUBES, TUBES, WAVELENGTH_RANGE
+from crystalnet.xrd.emission_lines import RARE_TUBES, TUBES, WAVELENGTH_RANGE
+from crystalnet.xrd.header.cif import radiation_of_cif
+from crystalnet.xrd.header.decision import decided
+from crystalnet.xrd.header.facts import Facts, read_line
+from crystalnet.xrd.header.sources import radiation_of_fields, radiation_of_header, radiation_of_xml
 
 CU = (1.540593, 1.544427)
 CO = (1.788996, 1.792835)
@@ -326,3 +329,13 @@ def test_neutrons_are_refused(tag):
 
 def test_cif_without_a_radiation():
     assert radiation_of_cif("a.cif", "data_a\n_cell_length_a 5.4\n") is None
+
+
+def test_facts_are_read_before_anything_is_decided():
+    facts = Facts()
+    for line in ("K-Alpha1 wavelength,1.540598", "K-Alpha2 wavelength,1.544426", "Anode: Co", "# Ka2 stripped"):
+        read_line(line, facts)
+    assert [value for value, _ in facts.alpha1] == [1.540598]
+    assert [value for value, _ in facts.alpha2] == [1.544426]
+    assert facts.anode == "Co" and facts.stripped and facts.monochromator is None
+    assert decided(facts).lines == ((1.540598, 1.0),)  # numbers weigh more than the anode's name

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from crystalnet.records import InputError, Pattern, Radiation
-from crystalnet.xrd import peaks as module
+from crystalnet.xrd import kalpha2 as module
 from crystalnet.xrd.esd import counting_esd
-from crystalnet.xrd.peaks import find_peaks, kalpha2_remark
+from crystalnet.xrd.kalpha2 import kalpha2_remark
+from crystalnet.xrd.peaks import find_peaks
 from crystalnet.xrd.radiation import assumed_cu, parse_wavelength
 from crystalnet.xrd.reader import read_pattern
 
@@ -81,13 +82,13 @@ def test_broad_lines_leave_the_doublet():
 @pytest.mark.parametrize(("measured", "said"), [("Ka", "Ka"), ("Ka", "Ka1"), ("Ka1", "Ka"), ("Ka1", "Ka1")])
 def test_clear_lines_overrule_what_was_said_and_only_then(tube, fwhm, peak, measured, said):
     pattern, truth = synthetic(parse_wavelength(tube + measured), fwhm=fwhm, peak=peak)
-    told = parse_wavelength(tube + said)
-    peaks = find_peaks(replace(pattern, radiation=told))
+    given = parse_wavelength(tube + said)
+    peaks = find_peaks(replace(pattern, radiation=given))
     assert peaks.radiation.lines == parse_wavelength(tube + measured).lines
-    remark = kalpha2_remark(told, peaks.radiation)
+    remark = kalpha2_remark(given, peaks.radiation)
     assert (remark is not None) is (measured != said)
     if remark:
-        assert "\n" not in remark and "Kα2" in remark and f"{told.wavelength:.4f}" in remark
+        assert "\n" not in remark and "Kα2" in remark and f"{given.wavelength:.4f}" in remark
     strong = AREAS[: len(truth)] > 5
     near = np.abs(peaks.two_theta[:, None] - truth[None]).min(0)
     assert near[(truth < 89) & strong].max() < 0.01
@@ -96,17 +97,17 @@ def test_clear_lines_overrule_what_was_said_and_only_then(tube, fwhm, peak, meas
 @pytest.mark.parametrize(("measured", "said"), [("CuKa", "CuKa1"), ("CuKa1", "CuKa")])
 def test_what_was_said_holds_where_broad_lines_cannot_tell(measured, said):
     pattern, _ = synthetic(parse_wavelength(measured), fwhm=1.2, background=20)
-    told = parse_wavelength(said)
-    found = find_peaks(replace(pattern, radiation=told)).radiation
-    assert found == told and kalpha2_remark(told, found) is None
+    given = parse_wavelength(said)
+    found = find_peaks(replace(pattern, radiation=given)).radiation
+    assert found == given and kalpha2_remark(given, found) is None
 
 
 def test_one_line_alone_overrules_nobody(monkeypatch):
     pattern, _ = synthetic(parse_wavelength("CuKa"))
-    told = parse_wavelength("CuKa")
+    given = parse_wavelength("CuKa")
     for gains, lines in (([-3.0], 2), ([-3.0, -3.0], 1)):
         monkeypatch.setattr(module, "_kalpha2_gains", lambda *_, gains=gains: gains)
-        assert len(find_peaks(replace(pattern, radiation=told)).radiation.lines) == lines
+        assert len(find_peaks(replace(pattern, radiation=given)).radiation.lines) == lines
     monkeypatch.setattr(module, "_kalpha2_gains", lambda *_: [-3.0])
     assert len(find_peaks(replace(pattern, radiation=assumed_cu())).radiation.lines) == 1  # nobody said anything
 

@@ -10,17 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crystalnet.records import InputError
-from crystalnet.xrd.radiation import (
-    MONOCHROMATORS,
-    RARE_TUBES,
-    SINGLE_LINES,
-    TUBES,
-    assumed_cu,
-    behind_monochromator,
-    monochromated,
-    parse_wavelength,
-    with_kalpha2,
-)
+from crystalnet.xrd.emission_lines import RARE_TUBES, SINGLE_LINES, TUBES
+from crystalnet.xrd.monochromator import MONOCHROMATORS, behind_monochromator, monochromated
+from crystalnet.xrd.radiation import assumed_cu, parse_wavelength, with_kalpha2
 
 CU = ((1.540593, 1.0), (1.544427, 0.5))
 

@@ -1,20 +1,14 @@
-"""A cell that the user knows."""
+"""A cell that the user gives."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
 
-import numpy as np
-
 from crystalnet.records import Cell, InputError, Peaks
-from crystalnet.xrd.indexing.lattices import LATTICES, _state
-from crystalnet.xrd.indexing.lines import ZERO_STEPS, _Lines
-from crystalnet.xrd.indexing.rating import _rated
-from crystalnet.xrd.indexing.search import _refine
-
-# --------------------------------------------------------------------------------------------------
-# a cell the user gives
+from crystalnet.xrd.indexing.lattices import CENTRINGS
+from crystalnet.xrd.indexing.least_squares import refine_near
+from crystalnet.xrd.indexing.lines import Lines
 
 
 def cell_from_option(text: str, system: str = "auto") -> Cell:
@@ -55,25 +49,19 @@ def cell_from_option(text: str, system: str = "auto") -> Cell:
 
 
 def refine_cell(peaks: Peaks, cell: Cell) -> Cell:
-    """The cell with a (, c) and zero shift by least squares on the lines; edges may be off by about 1%."""
-    return _refined(_Lines.of(peaks), cell)[1]
+    """The cell with its edges and zero shift by least squares on the lines.
+
+    Parameters
+    ----------
+    peaks : Peaks
+    cell : Cell
+        Its edges may be off by about 1%.
+    """
+    return refine_near(Lines.of(peaks), cell).cell
 
 
 def centrings(peaks: Peaks, cell: Cell) -> list[Cell]:
-    """The cell refined with each centring its system allows, the one the lines prefer first."""
-    lines = _Lines.of(peaks)
-    rated = [_refined(lines, replace(cell, centring=centring)) for centring in LATTICES[cell.system]]
-    return [found for _, found in sorted(rated, key=lambda item: -item[0])]
-
-
-def _refined(lines: _Lines, cell: Cell) -> tuple[float, Cell]:
-    """Best of refinements from the cell as given and somewhat scaled, over the trial zero shifts."""
-    step = lines.max_zero / ZERO_STEPS
-    zeros = step * np.arange(-ZERO_STEPS, ZERO_STEPS + 1)
-    scale, zero = (x.ravel() for x in np.meshgrid(np.linspace(0.98, 1.02, 9), zeros))
-    starts = np.repeat(_state(cell), len(zero), axis=0)
-    starts[:, :2] *= scale[:, None]
-    starts[:, 2] = zero
-    states = _refine(lines, cell.system, cell.centring, starts, step / 2)
-    rated = [_rated(lines, cell.system, cell.centring, state) for state in states]
-    return max(rated, key=lambda item: item[0])
+    """The cell refined with each centring that its system allows, the one that the lines prefer first."""
+    lines = Lines.of(peaks)
+    rated = [refine_near(lines, replace(cell, centring=centring)) for centring in CENTRINGS[cell.system]]
+    return [found.cell for found in sorted(rated, key=lambda rated: -rated.score)]

@@ -8,26 +8,36 @@ from dataclasses import replace
 from crystalnet.crystal.metric import cubic_lattice, same_metric
 from crystalnet.records import Cell, Peaks
 from crystalnet.runtime.pool import Map
-from crystalnet.xrd.indexing.given import _refined
-from crystalnet.xrd.indexing.lattices import LATTICES, _state
-from crystalnet.xrd.indexing.lines import _Lines
-from crystalnet.xrd.indexing.rating import HOLOHEDRIES, _rated, _searched, _without_repeats
-from crystalnet.xrd.indexing.search import _refine
-from crystalnet.xrd.indexing.superlattices import MANY_LINES, _behind_simple_cubic, _with_superlattice, hidden_lattices
+from crystalnet.xrd.indexing.lattices import CENTRINGS, Lattice, lattice_of, state_of
+from crystalnet.xrd.indexing.least_squares import refine, refine_near
+from crystalnet.xrd.indexing.lines import Lines
+from crystalnet.xrd.indexing.rating import Rated, rate, without_repeats
+from crystalnet.xrd.indexing.search import search
+from crystalnet.xrd.indexing.superlattices import MANY_LINES, behind_simple_cubic, hidden_lattices, with_superlattice
 
-#: A cell scoring less (nats, `_rated`), or of lower de Wolff's M, is not returned: "neither fits". Three lines of a
+#: A cell scoring less (`Rated`), or of lower de Wolff's M, is not returned. Three lines of a
 #: body-centred metal that fit to the last digit are worth 7.5.
 MIN_SCORE, MIN_MERIT = 5.0, 5.0
+#: Best cells on hexagonal axes that are tried as cubic ones, where their metric is a cubic lattice's.
+TRIED_AS_CUBIC = 6
 
 
 def index_peaks(
     peaks: Peaks, systems: tuple[str, ...] = ("cubic", "trigonal"), limit: int = 10, mapped: Map = map
 ) -> list[Cell]:
-    """Cells that explain the lines, best first; empty where no lattice of these systems does.
+    """Cells that explain the lines, best first; none where no lattice of these systems does.
 
-    systems: of "cubic" and "trigonal" (any lattice on hexagonal axes). limit: most cells returned.
     Larger lattices whose extra lines may be too weak to be seen (see `hidden_lattices`) follow in the list.
-    mapped: the built-in map, or one over several processes.
+
+    Parameters
+    ----------
+    peaks : Peaks
+    systems : tuple of str
+        Of "cubic" and "trigonal" (any lattice on hexagonal axes).
+    limit : int
+        Most cells returned.
+    mapped : callable
+        The built-in map, or one over several processes: the lattices are searched side by side.
 
     >>> from crystalnet.xrd.peaks import find_peaks
     >>> from crystalnet.xrd.reader import read_pattern
@@ -35,47 +45,51 @@ def index_peaks(
     >>> cell.centring, round(cell.a, 2)
     ('I', 9.63)
     """
-    return [cell for _, cell in _ranked(peaks, systems, limit, mapped)]
+    return [one.cell for one in _rated_cells(peaks, systems, limit, mapped)]
 
 
-def _ranked(peaks: Peaks, systems: Sequence[str], limit: int, mapped: Map = map) -> list[tuple[float, Cell]]:
+def _rated_cells(peaks: Peaks, systems: Sequence[str], limit: int, mapped: Map) -> list[Rated]:
     if len(peaks) < 2:
         return []
-    lines = _Lines.of(peaks)
-    lattices = [(system, centring) for system in systems for centring in LATTICES[system]]
-    found = mapped(_searched, [lines] * len(lattices), *zip(*lattices, strict=True))
-    rated = [rate for rates in found for rate in rates]
-    rated = _without_repeats(rated, 2 * limit)
+    lines = Lines.of(peaks)
+    lattices = [Lattice(system, centring) for system in systems for centring in CENTRINGS[system]]
+    rated = [one for found in mapped(rated_search, [lines] * len(lattices), lattices) for one in found]
+    rated = without_repeats(rated, 2 * limit)
     if "cubic" in systems:
-        cubic = [larger for _, cell in rated[:HOLOHEDRIES] if (larger := cubic_lattice(cell))]
-        rated += [_refined(lines, cell) for cell in cubic]
-        rated.sort(key=lambda item: -item[0])
+        cubic = [larger for one in rated[:TRIED_AS_CUBIC] if (larger := cubic_lattice(one.cell))]
+        rated += [refine_near(lines, cell) for cell in cubic]
+        rated.sort(key=lambda one: -one.score)
     # Where lines are dense, index assignments have several optima close by, and the search of the right centring may
     # have missed its own: look around the best cells once more, with every centring.
-    best = [cell for _, cell in rated[:2]]
-    rated += [_refined(lines, replace(cell, centring=other)) for cell in best for other in LATTICES[cell.system]]
-    rated.sort(key=lambda item: -item[0])
-    for _, cell in rated[:3]:
-        for larger in hidden_lattices(cell):
-            state = _refine(lines, larger.system, larger.centring, _state(larger))[0]
-            rated.append(_rated(lines, larger.system, larger.centring, state))
-    kept = _behind_simple_cubic(lines, _without_repeats(rated, limit))
-    kept = _cubic_first(_with_superlattice(_Lines.of(peaks, MANY_LINES, faint=True), kept))
-    return [x for x in kept if x[0] >= MIN_SCORE and x[1].figure_of_merit >= MIN_MERIT]
+    best = [one.cell for one in rated[:2]]
+    rated += [refine_near(lines, replace(cell, centring=other)) for cell in best for other in CENTRINGS[cell.system]]
+    rated.sort(key=lambda one: -one.score)
+    for one in rated[:3]:
+        for larger in hidden_lattices(one.cell):
+            lattice = lattice_of(larger)
+            rated.append(rate(lines, lattice, refine(lines, lattice, state_of(larger))[0]))
+    kept = behind_simple_cubic(lines, without_repeats(rated, limit))
+    kept = _cubic_first(with_superlattice(Lines.of(peaks, MANY_LINES, faint=True), kept))
+    return [one for one in kept if one.score >= MIN_SCORE and one.cell.figure_of_merit >= MIN_MERIT]
 
 
-def _cubic_first(ranked: list[tuple[float, Cell]]) -> list[tuple[float, Cell]]:
+def rated_search(lines: Lines, lattice: Lattice) -> list[Rated]:
+    """Promising cells of one Bravais lattice with their scores."""
+    return [rate(lines, lattice, state) for state in search(lines, lattice)]
+
+
+def _cubic_first(ranked: list[Rated]) -> list[Rated]:
     """Put a cubic lattice before those on hexagonal axes that have its metric, where it indexes as many lines.
 
-    The lines then speak for the lower symmetry only by what is not seen, which weak superstructure lines are apt to be.
+    The lines then speak for the lower symmetry only by what is not seen, and weak superstructure lines often are not.
     """
     order = list(ranked)
     for item in ranked:
-        cell = item[1]
+        cell = item.cell
         if cell.system == "cubic":
             continue
-        cubic = next((o for o in order if o[1].system == "cubic" and same_metric(cell, o[1])), None)
-        if cubic and cubic[1].n_indexed >= cell.n_indexed and order.index(cubic) > order.index(item):
+        cubic = next((o for o in order if o.cell.system == "cubic" and same_metric(cell, o.cell)), None)
+        if cubic and cubic.cell.n_indexed >= cell.n_indexed and order.index(cubic) > order.index(item):
             order.remove(cubic)
-            order.insert(order.index(item), (max(item[0], cubic[0]), cubic[1]))
+            order.insert(order.index(item), Rated(max(item.score, cubic.score), cubic.cell))
     return order

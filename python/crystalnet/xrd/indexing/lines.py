@@ -1,4 +1,4 @@
-"""The lines as indexing sees them."""
+"""The measured lines as indexing uses them: which take part, how well each is known, and what may shift them."""
 
 from __future__ import annotations
 
@@ -11,21 +11,36 @@ from crystalnet.records import Peaks
 
 #: Most lines used, lowest angles first: further up, lines overlap and every large cell fits them.
 MAX_LINES = 30
-#: In a long list, lines weaker than this fraction of the strongest are left out (in a short one, those of noise size).
+#: In a long list, lines weaker than this share of the strongest are left out (in a short one, those of noise size).
 LEAST_STRENGTH = 0.02
 #: Zero shift searched, degrees, and the number of trial values on each side of 0.
 MAX_ZERO, ZERO_STEPS = 0.3, 5
-#: Standard deviations expected of the shift: its mean (zero), and its slope in cosθ (specimen displacement).
-ZERO_ESD, LEAN_ESD = 0.12, 0.1
-
-
-# --------------------------------------------------------------------------------------------------
-# the measured lines
+#: Standard deviations expected of the shift, degrees: of its mean (the zero), and of the part that goes with cosθ
+#: (specimen displacement).
+ZERO_ESD, DISPLACEMENT_ESD = 0.12, 0.1
 
 
 @dataclass(frozen=True)
-class _Lines:
-    """The lines that take part, ascending: two_theta, strength (strongest = 1), tolerance (degrees), (n,)."""
+class Lines:
+    """The lines that take part in indexing, ascending in 2θ.
+
+    Attributes
+    ----------
+    two_theta : ndarray, shape (n,)
+        Measured positions of Kα1, degrees.
+    strength : ndarray, shape (n,)
+        Areas, the strongest 1.
+    tolerance : ndarray, shape (n,)
+        Standard deviation of each position, degrees.
+    wavelength : float
+        Å.
+    two_theta_min : float
+        Where the pattern begins, degrees.
+    max_zero : float
+        Largest zero shift to be searched, degrees.
+    noise : float
+        Strength of a line that noise may have made.
+    """
 
     two_theta: np.ndarray
     strength: np.ndarray
@@ -33,12 +48,20 @@ class _Lines:
     wavelength: float
     two_theta_min: float
     max_zero: float
-
     noise: float
 
     @classmethod
-    def of(cls, peaks: Peaks, most: int = MAX_LINES, faint: bool = False) -> _Lines:
-        """The first lines that are strong enough; faint: noise-sized ones left out only."""
+    def of(cls, peaks: Peaks, most: int = MAX_LINES, faint: bool = False) -> Lines:
+        """The lines of lowest angle that are strong enough.
+
+        Parameters
+        ----------
+        peaks : Peaks
+        most : int
+            Number of lines kept.
+        faint : bool
+            Keep every line stronger than noise, however long the list.
+        """
         strength = peaks.area / peaks.area.max()
         # In a long list the faint lines are mostly noise and the strong ones are enough.
         least = peaks.noise if faint else np.clip(np.sort(strength)[-most:][0], peaks.noise, LEAST_STRENGTH)
@@ -63,20 +86,20 @@ class _Lines:
 
     @cached_property
     def slope(self) -> np.ndarray:
-        """dQ/d2θ, per degree."""
+        """(n,) dQ/d2θ at each line, 1/Å² per degree."""
         slope: np.ndarray = 2 / self.wavelength**2 * np.sin(np.radians(self.two_theta)) * np.pi / 180
         return slope
 
     @cached_property
-    def lean(self) -> np.ndarray:
-        """What a specimen displacement does to 2θ beyond a mean shift: cosθ less its mean."""
+    def displacement_shift(self) -> np.ndarray:
+        """(n,) shift of each line by a unit of specimen displacement beyond a mean shift: cosθ less its mean."""
         cosine = np.cos(np.radians(self.two_theta / 2))
-        lean: np.ndarray = cosine - cosine.mean()
-        return lean
+        shift: np.ndarray = cosine - cosine.mean()
+        return shift
 
     @cached_property
-    def strange(self) -> np.ndarray:
-        """Chance that a line belongs to no lattice: usual for noise-sized ones, rare for strong ones."""
+    def spurious(self) -> np.ndarray:
+        """(n,) chance that a line belongs to no lattice: usual for lines as weak as noise, rare for strong ones."""
         return 0.02 + 0.4 * np.exp(-self.strength / (5 * self.noise + 1e-9))
 
     @cached_property
@@ -84,16 +107,33 @@ class _Lines:
         """Median tolerance, degrees."""
         return float(np.median(self.tolerance))
 
-    def q(self, zero: float | np.ndarray = 0.0, lean: float | np.ndarray = 0.0) -> np.ndarray:
-        """1/d² (..., n) after taking off the shift zero (...) + lean (...)·`self.lean`."""
-        shift = np.asarray(zero)[..., None] + np.asarray(lean)[..., None] * self.lean
+    def q(self, zero: float | np.ndarray = 0.0, displacement: float | np.ndarray = 0.0) -> np.ndarray:
+        """Q = 1/d² of the lines, corrected for shifts of 2θ.
+
+        Parameters
+        ----------
+        zero, displacement : float or ndarray, shape (...)
+            Degrees; the displacement is multiplied by `displacement_shift`.
+
+        Returns
+        -------
+        ndarray, shape (..., n)
+            1/Å².
+        """
+        shift = np.asarray(zero)[..., None] + np.asarray(displacement)[..., None] * self.displacement_shift
         q: np.ndarray = (2 / self.wavelength * np.sin(np.radians(self.two_theta - shift) / 2)) ** 2
         return q
 
     def window(self, times: float, slack: float) -> np.ndarray:
-        """Degrees within which a line counts as met, where the zero may still be wrong by slack.
+        """(n,) distance from a calculated line within which each line counts as met, degrees.
 
-        At low angle the cell takes up an error of the zero; what is left at θ is slack·|1 − tanθ/tanθ_low|.
+        Parameters
+        ----------
+        times : float
+            Multiple of the tolerance.
+        slack : float
+            By which the zero may still be wrong, degrees. The cell makes up for such an error at low angles; what
+            remains at θ is slack·|1 − tanθ/tanθ_low|.
         """
         tan = np.tan(np.radians(self.two_theta / 2))
         window: np.ndarray = times * self.tolerance + slack * np.abs(1 - tan / np.median(tan[:12]))

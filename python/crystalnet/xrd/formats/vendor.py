@@ -1,5 +1,5 @@
 """The vendors' binary and XML files, through the libraries: rietx, which knows esds, wavelengths and scans, and geddes
-for what rietx declines. What they complain of is told in our words."""
+for what rietx declines. What they complain of is stated in our words."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from crystalnet.records import InputError
-from crystalnet.xrd.formats import other_by_name, refusal
-from crystalnet.xrd.header import radiation_of_fields
-from crystalnet.xrd.scans import Listed, Scan, listed
-from crystalnet.xrd.text_table import EXPORT
+from crystalnet.xrd.formats.unread import other_by_name, refusal
+from crystalnet.xrd.header.sources import radiation_of_fields
+from crystalnet.xrd.scans import EXPORT, Listed, Scan, listed
 
 TEXT_TABLES = ("xy", "chi")  # formats of rietx that `text_table` reads
 BINARY = ("bruker_raw", "philips_rd")  # which no text is
@@ -99,10 +98,10 @@ def _read(path: Path, **options: int) -> Scan:
     data = read_pattern(path, **options)
     if data.axis == "tof":
         raise InputError(_NEUTRONS.format(path.name))
-    told = data.metadata
-    seconds = float(told["count_time_s"]) if "count_time_s" in told else None
+    stated = data.metadata
+    seconds = float(stated["count_time_s"]) if "count_time_s" in stated else None
     sigma = None if data.sigma is None else np.asarray(data.sigma, float)
-    return Scan(data.tt(), data.y(), sigma, radiation_of_fields(told), seconds=seconds)
+    return Scan(data.tt(), data.y(), sigma, radiation_of_fields(stated), seconds=seconds)
 
 
 _NEUTRONS = "{}: holds a neutron time-of-flight pattern; give an X-ray pattern on a 2θ, d or q axis"

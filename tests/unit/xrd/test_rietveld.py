@@ -14,8 +14,9 @@ from crystalnet.ops.reflections import Reflections, reflections
 from crystalnet.records import AtomSites, Pattern, Peaks, Radiation
 from crystalnet.xrd.peaks import find_peaks
 from crystalnet.xrd.profile import simulate_profile
-from crystalnet.xrd.residual import intensity_misfit
-from crystalnet.xrd.rietveld import dispersion, refine, weighted_profile_r
+from crystalnet.xrd.residual import intensity_residual
+from crystalnet.xrd.rietveld import refine, weighted_profile_r
+from crystalnet.xrd.rietx_model import dispersion
 
 CU = Radiation(((1.540593, 1.0), (1.544427, 0.5)))
 FACE_CENTRED = np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
@@ -62,8 +63,8 @@ def test_the_true_crystal_fits_and_its_cell_comes_out(measured: tuple[Pattern, P
     assert fit.sites.species == fluorite().species
     assert fit.rwp == pytest.approx(weighted_profile_r(pattern, fit.calculated, fit.background))
     signal = (pattern.intensity - fit.background) / pattern.sigma
-    misfit = (pattern.intensity - fit.calculated) / pattern.sigma
-    assert fit.rwp == pytest.approx(np.sqrt((misfit**2).sum() / (signal**2).sum()))
+    residual = (pattern.intensity - fit.calculated) / pattern.sigma
+    assert fit.rwp == pytest.approx(np.sqrt((residual**2).sum() / (signal**2).sum()))
     assert fit.rwp < 1.3 * np.sqrt(len(signal) / (signal**2).sum())  # little more than counting noise
     nearest = np.abs(fit.hkl_two_theta[:, None] - peaks.two_theta - fit.zero_shift).min(axis=0)
     assert nearest.max() < 0.02
@@ -151,7 +152,7 @@ def test_a_fault_of_the_library_is_told(measured: tuple[Pattern, Peaks], monkeyp
     assert fit.failure == "the minimiser has lost its way" and fit.rwp == 1.0
 
 
-def test_noise_is_no_misfit(measured: tuple[Pattern, Peaks]) -> None:
+def test_noise_does_not_count_as_excess(measured: tuple[Pattern, Peaks]) -> None:
     """Few counts on a high background: Rwp is large with the right crystal, what exceeds the noise is not."""
     rng = np.random.default_rng(3)
     clean = simulate_profile(fluorite(), CU, np.arange(15.0, 90.0, 0.02))
@@ -169,15 +170,15 @@ def test_without_time_the_candidate_comes_back_as_given(measured: tuple[Pattern,
     assert fit.sites.lattice[0, 0] == 5.47
 
 
-def test_misfit_tells_crystals_apart(measured: tuple[Pattern, Peaks]) -> None:
+def test_residual_tells_crystals_apart(measured: tuple[Pattern, Peaks]) -> None:
     _, peaks = measured
-    assert intensity_misfit(peaks, lines_of(fluorite())) < 0.02
-    assert intensity_misfit(peaks, lines_of(fluorite("Ca", "O"))) < 0.1  # a neighbour in the table
-    assert intensity_misfit(peaks, lines_of(fluorite("F", "Ca"))) > 0.3
-    assert intensity_misfit(peaks, lines_of(fluorite(a=8.0))) > 0.5
+    assert intensity_residual(peaks, lines_of(fluorite())) < 0.02
+    assert intensity_residual(peaks, lines_of(fluorite("Ca", "O"))) < 0.1  # a neighbour in the table
+    assert intensity_residual(peaks, lines_of(fluorite("F", "Ca"))) > 0.3
+    assert intensity_residual(peaks, lines_of(fluorite(a=8.0))) > 0.5
 
 
-def test_misfit_counts_missing_and_unexplained_lines(measured: tuple[Pattern, Peaks]) -> None:
+def test_residual_counts_missing_and_unexplained_lines(measured: tuple[Pattern, Peaks]) -> None:
     _, peaks = measured
     lines = lines_of(fluorite())
     strongest = int(np.argmax(peaks.area))
@@ -189,19 +190,19 @@ def test_misfit_counts_missing_and_unexplained_lines(measured: tuple[Pattern, Pe
         peaks.two_theta_max,
         CU,
     )
-    assert intensity_misfit(fewer, lines) > 0.3  # calculated, not observed
+    assert intensity_residual(fewer, lines) > 0.3  # calculated, not observed
     without = lines._select(np.abs(lines.two_theta - peaks.two_theta[strongest]) > 0.1)
-    assert intensity_misfit(peaks, without) > 0.3  # observed, not calculated
-    assert intensity_misfit(peaks, lines._select(slice(0))) == 1.0
+    assert intensity_residual(peaks, without) > 0.3  # observed, not calculated
+    assert intensity_residual(peaks, lines._select(slice(0))) == 1.0
 
 
-def test_misfit_survives_texture_and_displacement(measured: tuple[Pattern, Peaks]) -> None:
+def test_residual_survives_texture_and_displacement(measured: tuple[Pattern, Peaks]) -> None:
     _, peaks = measured
     damped = peaks.area * np.exp(-2.0 / (2 * peaks.d_spacing**2))
     damped[0] *= 1.8
     textured = Peaks(peaks.two_theta + 0.03, peaks.d_spacing, damped, peaks.fwhm, peaks.background, 10.0, 90.0, CU)
-    truth = intensity_misfit(textured, lines_of(fluorite()), zero_shift=0.03)
-    assert truth < 0.2 < intensity_misfit(textured, lines_of(fluorite("F", "Ca")), zero_shift=0.03)
+    truth = intensity_residual(textured, lines_of(fluorite()), zero_shift=0.03)
+    assert truth < 0.2 < intensity_residual(textured, lines_of(fluorite("F", "Ca")), zero_shift=0.03)
 
 
 @pytest.mark.parametrize(("name", "limit"), [("CaF2_CPD", 0.25), ("RockJock_HEMATITE", 0.22)])

@@ -1,0 +1,1 @@
+"""Columns of numbers in text files, in whatever dialect: `table.read_table`."""

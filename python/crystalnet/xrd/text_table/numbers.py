@@ -1,0 +1,39 @@
+"""Numbers as pattern files write them."""
+
+from __future__ import annotations
+
+import re
+
+
+def number(cell: str) -> float | None:
+    """The number in a cell, None for anything else ("1_000", digits of other scripts); Fortran's 1.5D+3 is one."""
+    if "_" in cell or not cell.isascii():
+        return None
+    try:
+        return float(cell)
+    except ValueError:
+        pass
+    if not ("d" in cell or "D" in cell) or cell.strip("0123456789.+-dD"):
+        return None
+    try:
+        return float(cell.replace("d", "e").replace("D", "e"))
+    except ValueError:
+        return None
+
+
+def numbers(line: str) -> list[float] | None:
+    """The numbers of a line that holds nothing else, blanks, tabs, commas or semicolons between them."""
+    cells = line.replace(",", " ").replace(";", " ").split()
+    values = [number(cell) for cell in cells]
+    return None if None in values else [v for v in values if v is not None]
+
+
+def run_together(line: str) -> list[float] | None:
+    """As `numbers`, of fixed columns that a minus sign alone separates ("12345-6")."""
+    return numbers(re.sub(r"(?<=[0-9.])-", " -", line))
+
+
+def fixed_width(line: str, width: int) -> list[float] | None:
+    """As `numbers`, of full columns of `width` characters, as Fortran's 10F8.0 writes them."""
+    line = line.rstrip()
+    return numbers(" ".join(line[i : i + width] for i in range(0, len(line), width)))
