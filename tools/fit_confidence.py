@@ -56,11 +56,12 @@ FOLDS = 5
 
 @dataclass(frozen=True)
 class Case:
-    """A pattern and what the user says of it, as arguments of `solve`."""
+    """A pattern and what the user gives with it, as arguments of `Given.of`."""
 
     record: dict[str, Any]
     pattern: Any
     told: dict[str, Any]
+    catalogue: Any
     conditions: dict[str, Any]
 
 
@@ -146,6 +147,7 @@ def case(record: dict[str, Any], structure: Any, impurity: Any, seed: int) -> Ca
     from pymatgen.core import Composition
 
     from crystalnet.data.generator import _similar_elements
+    from crystalnet.solving.from_catalogue import Catalogue
     from crystalnet.xrd.radiation import assumed_cu, parse_wavelength
 
     rng = np.random.default_rng((seed, 7))
@@ -179,13 +181,16 @@ def case(record: dict[str, Any], structure: Any, impurity: Any, seed: int) -> Ca
     fate = rng.random()
     formula = fate < FORMULA and said in ("right", "exchanged")
     nothing = fate > 1 - NOTHING
-    told: dict[str, Any] = {"without_type": _type_of(record) if rng.random() < UNKNOWN_TYPE else None}
+    catalogue = Catalogue(own=False, without=_type_of(record) if rng.random() < UNKNOWN_TYPE else None)
+    told: dict[str, Any] = {}
     if formula:
         told["formula"] = "".join(f"{e}{n:g}" for e, n in amounts.items())
     elif not nothing:
         told["elements"] = sorted(amounts)
     given = "formula" if formula else "nothing" if nothing else "elements"
-    return Case(record, pattern, told, {"wavelength": wavelength, "given": given, "said": said, "tube": tube})
+    return Case(
+        record, pattern, told, catalogue, {"wavelength": wavelength, "given": given, "said": said, "tube": tube}
+    )
 
 
 def _type_of(record: dict[str, Any]) -> str | None:
@@ -220,7 +225,8 @@ def collect(data: Path, out: Path, count: int, share: str) -> None:
     from crystalnet.crystal.record_file import structure_of
     from crystalnet.evaluation.metrics import structure_scores
     from crystalnet.records import InputError
-    from crystalnet.solving.solve import solve
+    from crystalnet.solving.given import Given
+    from crystalnet.solving.solve import solve_pattern
 
     part, parts = map(int, share.split("/"))
     known = {json.loads(line)["seed"] for line in out.open()} if out.exists() else set()
@@ -231,7 +237,7 @@ def collect(data: Path, out: Path, count: int, share: str) -> None:
         truth, impurity = structure_of(record), structure_of(every[(number + 1) % len(every)][1])
         asked = case(record, truth, impurity, seed)
         try:
-            found = solve(asked.pattern, own_types=False, **asked.told)
+            found = solve_pattern(asked.pattern, Given.of(**asked.told, catalogue=asked.catalogue))
         except (InputError, ValueError) as error:
             answer: dict[str, Any] = {"refused": str(error), "candidates": []}
         else:

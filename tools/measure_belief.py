@@ -80,7 +80,9 @@ def ask(questions: list[Question], out: Path, share: str) -> None:
     from crystalnet.crystal.record_file import structure_of
     from crystalnet.evaluation.metrics import structure_scores
     from crystalnet.records import AtomSites, InputError
-    from crystalnet.solving.solve import solve
+    from crystalnet.solving.from_catalogue import Catalogue
+    from crystalnet.solving.given import Given
+    from crystalnet.solving.solve import solve_pattern
     from crystalnet.xrd.profile import simulate_profile
     from crystalnet.xrd.radiation import assumed_cu, parse_wavelength
 
@@ -97,7 +99,7 @@ def ask(questions: list[Question], out: Path, share: str) -> None:
             pattern = replace(pattern, radiation=assumed_cu())
         answer: dict[str, Any] = {"right": False, "confidence": None, "formula_found": None}
         try:
-            found = solve(pattern, own_types=False, **told)
+            found = solve_pattern(pattern, Given.of(**told, catalogue=Catalogue(own=False)))
         except (InputError, ValueError) as error:
             answer["refused"] = str(error)
         else:

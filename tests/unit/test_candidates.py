@@ -20,7 +20,7 @@ from crystalnet.data.generator import embedded_types
 from crystalnet.data.splits import Splits
 from crystalnet.ops.reflections import reflections
 from crystalnet.records import AtomSites, Cell, InputError, Peaks, Radiation
-from crystalnet.solving.from_catalogue import catalogue, catalogue_proposals
+from crystalnet.solving.from_catalogue import Catalogue, catalogue
 from crystalnet.solving.screen import Screen, exchanged_misfit, misfit
 from crystalnet.xrd.peaks import find_peaks
 from crystalnet.xrd.profile import simulate_profile
@@ -97,19 +97,19 @@ def test_an_unknown_element_scatters_as_what_suits_best() -> None:
 
 def test_a_hexagonal_metric_is_answered_from_both_families() -> None:
     peaks, cell = observed(WURTZITE), Cell("trigonal", "P", 3.25, 5.207)
-    both = catalogue_proposals(cell, peaks, ("O", "Zn"))
-    trigonal = catalogue_proposals(cell, peaks, ("O", "Zn"), hexagonal=False)
+    both = Catalogue().proposals(cell, peaks, ("O", "Zn"))
+    trigonal = Catalogue().proposals(cell, peaks, ("O", "Zn"), hexagonal=False)
     labels = {kind.label for kind in catalogue("hexagonal")}
     assert both[0].origin in labels and both[0].misfit < 0.05 < trigonal[0].misfit
     assert both[0].sites.structure().get_space_group_info(0.05)[1] == 186
     assert not labels & {p.origin for p in trigonal}
-    assert catalogue_proposals(Cell("trigonal", "P", 4.913, 5.405), observed(QUARTZ), ("O", "Si"))[0].misfit < 0.1
+    assert Catalogue().proposals(Cell("trigonal", "P", 4.913, 5.405), observed(QUARTZ), ("O", "Si"))[0].misfit < 0.1
 
 
 def test_hexagonal_types_are_primitive_and_train_nothing() -> None:
     kinds = catalogue("hexagonal")
     assert len(kinds) > 200 and {kind.centring for kind in kinds} == {"P"}
-    rhombohedral = catalogue_proposals(Cell("trigonal", "R", 5.0, 13.7), observed(QUARTZ), ("O", "Si"))
+    rhombohedral = Catalogue().proposals(Cell("trigonal", "R", 5.0, 13.7), observed(QUARTZ), ("O", "Si"))
     assert rhombohedral and not {kind.label for kind in kinds} & {p.origin for p in rhombohedral}
 
 
@@ -128,12 +128,12 @@ def test_types_of_the_users_own_data_set_are_tried(tmp_path: Path, monkeypatch: 
 
     cell, elements = Cell("cubic", "I", 10.3, 10.3), ("Cd", "Ga", "S")
     peaks = observed(borate(10.3, *elements))
-    found = catalogue_proposals(cell, peaks, elements)
+    found = Catalogue().proposals(cell, peaks, elements)
     best = found[0]
     assert best.origin == "1-zinc.cif" and best.misfit < 0.01
     assert best.sites.structure().composition.reduced_formula == "Cd4Ga6S13"
     assert not {p.origin for p in found} & {"0-reserved.cif", "2-the-same-again.cif"}
-    without = catalogue_proposals(cell, peaks, elements, own_types=False)
+    without = Catalogue(own=False).proposals(cell, peaks, elements)
     assert all(p.misfit > 0.1 for p in without)
 
     shutil.copytree(tmp_path / "cubic", tmp_path / "damaged" / "cubic")
@@ -141,8 +141,8 @@ def test_types_of_the_users_own_data_set_are_tried(tmp_path: Path, monkeypatch: 
     types.write_bytes(types.read_bytes()[:-1])
     monkeypatch.setenv("CRYSTALNET_DATA", str(tmp_path / "damaged"))
     with pytest.raises(InputError, match=r"types\.jsonl\.gz: damaged"):
-        catalogue_proposals(cell, peaks, elements)
-    assert len(catalogue_proposals(cell, peaks, elements, own_types=False)) == len(without)
+        Catalogue().proposals(cell, peaks, elements)
+    assert len(Catalogue(own=False).proposals(cell, peaks, elements)) == len(without)
 
 
 def test_networks_learn_from_trigonal_types_alone() -> None:

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from crystalnet.bragg import polarisation_ratio
+from crystalnet.crystal.chemistry import VOLUME_PER_ATOM
 from crystalnet.crystal.elements import ATOMIC_NUMBER
 from crystalnet.density.atoms import Decomposition
 from crystalnet.density.promolecule import promolecule_density
 from crystalnet.ops.reflections import reflections
 from crystalnet.records import AtomSites, Cell, DensityGrid, Peaks, Radiation
-from crystalnet.solving import proposals as candidates
-from crystalnet.solving.from_catalogue import MIN_CONTACT, CatalogueType, catalogue_proposals
+from crystalnet.solving import from_catalogue, from_network
+from crystalnet.solving.from_catalogue import MIN_CONTACT, Catalogue, CatalogueType
 from crystalnet.solving.from_network import (
     LIKELY_ELEMENTS,
     MAX_ASSIGNMENTS,
@@ -25,7 +26,7 @@ from crystalnet.solving.from_network import (
     _namings,
     network_proposals,
 )
-from crystalnet.solving.proposals import VOLUME_PER_ATOM, WELL_EXPLAINED, Proposal, distinct, has_formula, same_crystal
+from crystalnet.solving.proposals import WELL_EXPLAINED, Proposal, distinct, has_formula, same_crystal
 from crystalnet.solving.screen import Screen, misfit
 from crystalnet.xrd.residual import D_MIN
 
@@ -148,32 +149,34 @@ TYPE = CatalogueType("fluorite", "AB2_cF12_225_a_c", "F", FLUORITE)
 
 @pytest.fixture
 def only_fluorite(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(candidates, "catalogue", lambda system: (TYPE,) if system == "cubic" else ())
-    monkeypatch.setattr(candidates, "own_catalogue", lambda system: ())
+    monkeypatch.setattr(from_catalogue, "catalogue", lambda system: (TYPE,) if system == "cubic" else ())
+    monkeypatch.setattr(from_catalogue, "own_catalogue", lambda system: ())
 
 
 @pytest.mark.usefixtures("only_fluorite")
 def test_a_type_is_decorated_in_every_way() -> None:
-    found = catalogue_proposals(CELL, PEAKS, ("F", "Ca"))
+    found = Catalogue().proposals(CELL, PEAKS, ("F", "Ca"))
     assert [Counter(p.sites.species) for p in found] == [{"Ca": 1, "F": 2}, {"Ca": 2, "F": 1}]
     assert found[0].misfit < 1e-6 < found[1].misfit and found[0].origin == "fluorite" and found[0].cell == CELL
     assert found[0].source == "catalogue" and np.array_equal(found[0].sites.lattice, CELL.primitive_lattice)
-    (right,) = catalogue_proposals(CELL, PEAKS, ("F", "Ca"), {"Ca": 1.0, "F": 2.0})
+    (right,) = Catalogue().proposals(CELL, PEAKS, ("F", "Ca"), {"Ca": 1.0, "F": 2.0})
     assert right.sites.species == FLUORITE.species
 
 
 @pytest.mark.usefixtures("only_fluorite")
 def test_what_the_catalogue_leaves_out() -> None:
-    assert catalogue_proposals(CELL, PEAKS, ("F", "Ca"), without_type=TYPE.protostructure) == []
-    assert catalogue_proposals(CELL, PEAKS, ("F", "Ca"), without_type="other") != []
-    assert catalogue_proposals(CELL, PEAKS, ("F", "Ca", "O")) == [] == catalogue_proposals(CELL, PEAKS, ("F",))
-    assert catalogue_proposals(replace(CELL, centring="I"), PEAKS, ("F", "Ca")) == []
+    assert Catalogue(without=TYPE.protostructure).proposals(CELL, PEAKS, ("F", "Ca")) == []
+    assert Catalogue(without="other").proposals(CELL, PEAKS, ("F", "Ca")) != []
+    assert Catalogue().proposals(CELL, PEAKS, ("F", "Ca", "O")) == [] == Catalogue().proposals(CELL, PEAKS, ("F",))
+    assert Catalogue().proposals(replace(CELL, centring="I"), PEAKS, ("F", "Ca")) == []
     for volume, some in zip(VOLUME_PER_ATOM, (1.02, 0.98), strict=True):
         edge = (12 * volume) ** (1 / 3)  # H and He find room in the smallest
         inside, outside = (Cell("cubic", "F", edge * f, edge * f) for f in (some, 2 - some))
-        assert catalogue_proposals(inside, PEAKS, ("H", "He")) and not catalogue_proposals(outside, PEAKS, ("H", "He"))
+        assert Catalogue().proposals(inside, PEAKS, ("H", "He")) and not Catalogue().proposals(
+            outside, PEAKS, ("H", "He")
+        )
     # Barium and caesium, 2.15 and 2.44 Å, find no room in the cell of fluorite (2.36 Å between neighbours).
-    assert MIN_CONTACT * (2.15 + 2.44) > 2.36 and catalogue_proposals(CELL, PEAKS, ("Ba", "Cs")) == []
+    assert MIN_CONTACT * (2.15 + 2.44) > 2.36 and Catalogue().proposals(CELL, PEAKS, ("Ba", "Cs")) == []
 
 
 @pytest.mark.parametrize("symbol", ["O", "Ti", "Pd", "Pt"])
@@ -207,7 +210,7 @@ def test_orbits_are_read_only_where_maxima_do_not_explain_the_lines(monkeypatch:
         asked.append(elements)
         return []
 
-    monkeypatch.setattr(candidates, "decompose_orbits", in_orbits)
+    monkeypatch.setattr(from_network, "decompose_orbits", in_orbits)
     network_proposals(density()[None], CELL, PEAKS, ("Ca", "F"), None)
     assert asked == []
     foreign = replace(PEAKS, area=PEAKS.area[::-1])
@@ -222,7 +225,7 @@ def test_where_no_element_is_known_one_density_is_read(monkeypatch: pytest.Monke
         read.append((number, elements))
         return [proposal(0.1 - 0.01 * number)]
 
-    monkeypatch.setattr(candidates, "_read_off", read_off)
+    monkeypatch.setattr(from_network, "_read_off", read_off)
     maps = np.zeros((3, 2, 2, 2))
     assert len(network_proposals(maps, CELL, PEAKS, (), None)) == 1 and read == [(0, ())]
     best = network_proposals(maps, CELL, PEAKS, ["Ca", "F"], None)
@@ -246,7 +249,7 @@ def test_geometries_come_once_with_and_without_names(monkeypatch: pytest.MonkeyP
         entry = found[tolerance]
         return None if entry is None else SimpleNamespace(space_group=entry[0], orbits=entry[1], frac_coords="named")
 
-    monkeypatch.setattr(candidates, "orbits_of", orbits_of)
+    monkeypatch.setattr(from_network, "orbits_of", orbits_of)
     cost = np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 0.0]])
     taken = Decomposition(FLUORITE, ("Ca", "F"), np.ones(3), cost, 0.0)
     ways = list(_geometries(taken, CELL, ("Ca", "F"), None, True))

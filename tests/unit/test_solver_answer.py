@@ -18,15 +18,19 @@ from crystalnet.model.config import SMALL
 from crystalnet.model.guesses import guess_densities
 from crystalnet.model.inputs import LEVELS
 from crystalnet.records import AtomSites, Candidate, Cell, DensityGrid, Fit, InputError, Pattern, Peaks, Radiation
+from crystalnet.solving import from_network
 from crystalnet.solving import solve as solver
-from crystalnet.solving.answer import REPORTED, _candidate, _formula, _guess_rank, _spread
+from crystalnet.solving.answer import REPORTED, candidate, guess_rank, spread
+from crystalnet.solving.answer import formula as formula_of
 from crystalnet.solving.confidence import THRESHOLD, VOLUME_RANGE, probability
+from crystalnet.solving.from_catalogue import Catalogue
 from crystalnet.solving.from_network import ask_network
+from crystalnet.solving.given import Given, symbols_of
 from crystalnet.solving.proposals import WELL_EXPLAINED, Proposal
 from crystalnet.solving.ranking import Ranked
-from crystalnet.solving.solve import CELLS_TRIED, SEEN, SURE, _cells, _symbols, solve
-from crystalnet.solving.tube import MOST_LEAD, Tube, _wavelength_lead
-from crystalnet.solving.verdict import _warnings, is_confident
+from crystalnet.solving.solve import CELLS_TRIED, SEEN, SURE, cells_of, solve, solve_pattern
+from crystalnet.solving.tube import MOST_LEAD, Tube, wavelength_lead
+from crystalnet.solving.verdict import is_confident, warnings_of
 from crystalnet.xrd.radiation import assumed_cu
 
 CELL = Cell("cubic", "F", 5.64, 5.64, zero_shift=0.02, figure_of_merit=100.0, n_indexed=8, n_lines=8)
@@ -76,15 +80,15 @@ def test_guesses_are_ranked_by_the_best_crystal_read_off_them() -> None:
         found_at(0.01, "catalogue", origin="type"),
         found_at(0.02, cell=OTHER, origin=3),
     ]
-    assert _guess_rank(proposals, 4, CELL).tolist() == [1, 3, 2, 4]
-    assert _guess_rank([], 2, CELL).tolist() == [1, 2]
+    assert guess_rank(proposals, 4, CELL).tolist() == [1, 3, 2, 4]
+    assert guess_rank([], 2, CELL).tolist() == [1, 2]
 
 
-def test_guesses_that_differ_by_an_origin_have_no_spread() -> None:
+def test_guesses_that_differ_by_an_origin_have_nospread() -> None:
     density = DENSITY
     moved = np.roll(density, 25, 0)  # half an edge
-    assert _spread(np.stack([density, moved]), density, CELL).max() < 1e-3 * density.max()
-    assert np.allclose(_spread(np.stack([density, 3 * density]), density, CELL), density, atol=1e-3 * density.max())
+    assert spread(np.stack([density, moved]), density, CELL).max() < 1e-3 * density.max()
+    assert np.allclose(spread(np.stack([density, 3 * density]), density, CELL), density, atol=1e-3 * density.max())
 
 
 @pytest.mark.parametrize(
@@ -98,7 +102,7 @@ def test_guesses_that_differ_by_an_origin_have_no_spread() -> None:
     ],
 )
 def test_formulas_are_reduced_and_what_was_not_given_is_x(species: tuple[str, ...], formula: str) -> None:
-    assert _formula(AtomSites(np.eye(3), species, np.zeros((len(species), 3)))) == formula
+    assert formula_of(AtomSites(np.eye(3), species, np.zeros((len(species), 3)))) == formula
 
 
 def test_an_orbit_is_one_row() -> None:
@@ -119,14 +123,14 @@ def test_an_orbit_is_one_row() -> None:
     ],
 )
 def test_elements_in_play(elements: Any, amounts: Any, symbols: tuple[str, ...]) -> None:
-    assert _symbols(elements, amounts) == symbols
+    assert symbols_of(elements, amounts) == symbols
 
 
 def test_elements_that_cannot_be_used_are_named() -> None:
     with pytest.raises(InputError, match="different elements"):
-        _symbols("Na,Br", {"Na": 1.0, "Cl": 1.0})
+        symbols_of("Na,Br", {"Na": 1.0, "Cl": 1.0})
     with pytest.raises(InputError, match="Og"):
-        _symbols("Og", None)
+        symbols_of("Og", None)
 
 
 def test_four_lattices_are_tried_however_often_each_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,19 +143,19 @@ def test_four_lattices_are_tried_however_often_each_is_described(monkeypatch: py
         return [cubic[0], twice, *cubic[1:]]
 
     monkeypatch.setattr(solver, "index_peaks", index_peaks)
-    assert _cells(PEAKS, "auto", None, map) == [cubic[0], twice, *cubic[1:CELLS_TRIED]]
-    _cells(PEAKS, "trigonal", None, map)
+    assert cells_of(PEAKS, Given()) == [cubic[0], twice, *cubic[1:CELLS_TRIED]]
+    cells_of(PEAKS, Given(system="trigonal"))
     assert asked == [("cubic", "trigonal"), ("trigonal",)]
-    assert {cell.centring for cell in _cells(PEAKS, "cubic", "5.64", map)} <= set("PIF")
-    assert _cells(PEAKS, "cubic", "5.64", map)[0].centring == "F" and len(asked) == 2
+    assert {cell.centring for cell in cells_of(PEAKS, Given(system="cubic", cell="5.64"))} <= set("PIF")
+    assert cells_of(PEAKS, Given(system="cubic", cell="5.64"))[0].centring == "F" and len(asked) == 2
 
 
 def test_who_says_the_wavelength_is_believed() -> None:
     assumed = replace(PATTERN, radiation=assumed_cu())
     tube = Tube("Cu", assumed_cu(), 0.4, ())
-    assert _wavelength_lead(PATTERN, None) == MOST_LEAD
-    assert _wavelength_lead(assumed, tube) == 0.4
-    assert _wavelength_lead(assumed, None) == 0.0
+    assert wavelength_lead(PATTERN, None) == MOST_LEAD
+    assert wavelength_lead(assumed, tube) == 0.4
+    assert wavelength_lead(assumed, None) == 0.0
 
 
 def network() -> Model:
@@ -215,14 +219,15 @@ def test_the_network_is_told_what_the_user_gave(
         read = [found_at(WELL_EXPLAINED - 0.01, origin=0), found_at(WELL_EXPLAINED + 0.01, origin=1)]
         return [replace(p, sites=astray) for p in read]
 
-    monkeypatch.setattr(solver, "guess_densities", guess)
-    monkeypatch.setattr(solver, "network_proposals", read_off)
-    moved, proposals = ask_network(network(), PEAKS, CELL, symbols, amounts, 3, 5)
+    monkeypatch.setattr(from_network, "model_for", lambda system, files: network())
+    monkeypatch.setattr(from_network, "guess_densities", guess)
+    monkeypatch.setattr(from_network, "network_proposals", read_off)
+    moved, proposals = ask_network(Given(symbols, amounts, seed=5), PEAKS, CELL, 3)
     assert (handed["told"], handed["level"], handed["count"], handed["seed"]) == (told, level, 3, 5)
     assert np.array_equal(handed["lattice"], CELL.primitive_lattice) and len(proposals) == 2
     # Bins of lines whose zero shift was taken off: those of a crystal that has none.
     unshifted = replace(PEAKS, two_theta=PEAKS.two_theta - CELL.zero_shift)
-    assert np.array_equal(handed["vector"], solver.observed_vector(unshifted)[0])
+    assert np.array_equal(handed["vector"], from_network.observed_vector(unshifted)[0])
     # Only a density whose atoms explain the lines is moved to where its atoms are at home.
     assert not np.allclose(moved[0], maps[0]) and np.array_equal(moved[1:], maps[1:])
 
@@ -233,7 +238,7 @@ def test_the_network_is_told_what_the_user_gave(
 def test_a_candidate_as_reported() -> None:
     first, second = refined(found_at(0.05, "catalogue", origin="type"), 0.1), refined(found_at(0.05), 0.2)
     densities = {CELL: np.arange(3.0)[:, None, None, None] * np.ones((3, 50, 50, 50))}
-    answer = _candidate(first, [first, second], densities, PEAKS, True, 0.7)
+    answer = candidate(first, [first, second], densities, PEAKS, True, 0.7)
     assert (answer.source, answer.formula, answer.space_group_number, answer.score) == ("catalogue", "NaCl", 225, 0.1)
     assert len(answer.conventional) == 8 and answer.confidence == probability(answer.evidence)
     assert answer.evidence["lead"] == pytest.approx(np.log(2))
@@ -241,10 +246,10 @@ def test_a_candidate_as_reported() -> None:
     assert answer.evidence["lines_per_atom"] == pytest.approx(np.log(8 / 2))
     assert answer.density.values.std() > 0  # the atoms' own, as no network made it
     assert abs(np.linalg.det(answer.density.lattice)) == pytest.approx(CELL.primitive_volume)
-    of_guess = _candidate(refined(found_at(0.05, origin=2)), [], densities, PEAKS, False, 2.0)
+    of_guess = candidate(refined(found_at(0.05, origin=2)), [], densities, PEAKS, False, 2.0)
     assert (of_guess.density.values == 2).all() and of_guess.evidence["formula_given"] == 0.0
     unknown = replace(first, fit=fit(sites=replace(SALT, species=("X",) * 4 + ("Cl",) * 4)))
-    assert (_candidate(unknown, [], densities, PEAKS, False, 2.0).density.values == 0).all()  # of the first guess
+    assert (candidate(unknown, [], densities, PEAKS, False, 2.0).density.values == 0).all()  # of the first guess
 
 
 def answer(confidence: float | None, sites: AtomSites = SALT, **of_the_fit: Any) -> Candidate:
@@ -254,10 +259,10 @@ def answer(confidence: float | None, sites: AtomSites = SALT, **of_the_fit: Any)
 
 
 def said(*found: Candidate, pattern: Pattern = PATTERN, cells: Sequence[Cell] = (CELL,), tube: Any = None) -> str:
-    return "\n".join(_warnings(pattern, PEAKS, list(cells), found, tube))
+    return "\n".join(warnings_of(pattern, PEAKS, list(cells), found, tube))
 
 
-def test_a_sound_answer_has_no_warnings() -> None:
+def test_a_sound_answer_has_nowarnings_of() -> None:
     assert said(answer(0.9)) == ""
     assert said(answer(THRESHOLD)) == ""
 
@@ -310,23 +315,24 @@ class Stages:
         self.types: list[tuple[Any, ...]] = []
         self.completed = 0
         self.ranked: list[Proposal] = []
-        for name in ("_cells", "ask_network", "catalogue_proposals", "completed", "ranked", "_candidate", "_own_cell"):
-            monkeypatch.setattr(solver, name, getattr(self, f"do{name if name[0] == '_' else '_' + name}"))
+        for name in ("cells_of", "ask_network", "completed", "ranked", "candidate", "own_cell"):
+            monkeypatch.setattr(solver, name, getattr(self, f"do_{name}"))
+        monkeypatch.setattr(Catalogue, "proposals", lambda known, *asked: self.do_types(known, *asked))
 
-    def do_cells(self, peaks: Peaks, system: str, option: str | None, mapped: Any) -> list[Cell]:
-        self.system = system
+    def do_cells_of(self, peaks: Peaks, given: Given, mapped: Any) -> list[Cell]:
+        self.system = given.system
         return list(self.cells)
 
     def do_ask_network(
-        self, model: Model, peaks: Peaks, cell: Cell, symbols: Any, amounts: Any, count: int, seed: int, **rest: Any
+        self, given: Given, peaks: Peaks, cell: Cell, count: int, **rest: Any
     ) -> tuple[np.ndarray, list[Proposal]]:
-        assert model.config.system == cell.system
         self.asked.append((cell, count))
-        self.told = (symbols, amounts, seed)
+        self.told = (given.symbols, given.amounts, given.seed)
         return np.stack([DENSITY] * count), [found_at(self.misfits.get(cell, 0.5), cell=cell)]
 
-    def do_catalogue_proposals(self, cell: Cell, peaks: Peaks, symbols: Any, *rest: Any) -> list[Proposal]:
+    def do_types(self, known: Catalogue, cell: Cell, peaks: Peaks, symbols: Any, *rest: Any) -> list[Proposal]:
         self.types.append((cell, tuple(symbols), *rest))
+        self.known = known
         return list(self.unknown) if "X" in symbols else []
 
     def do_completed(self, proposals: Any, peaks: Peaks, elements: Any) -> list[Proposal]:
@@ -337,7 +343,7 @@ class Stages:
         self.ranked = list(proposals)
         return [refined(p, p.misfit) for p in sorted(proposals, key=lambda p: p.misfit)]
 
-    def do_own_cell(self, best: Ranked, cells: list[Cell]) -> Cell:
+    def do_own_cell(self, best: Ranked, cells: Sequence[Cell]) -> Cell:
         return best.proposal.cell
 
     def do_candidate(
@@ -352,8 +358,8 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> Stages:
     return Stages(monkeypatch)
 
 
-def solved(elements: str | None = "Na,Cl", **options: Any) -> Any:
-    return solve(PATTERN, elements=elements, peaks=PEAKS, **options)
+def solved(elements: str | None = "Na,Cl", catalogue: Catalogue | None = Catalogue(), **options: Any) -> Any:  # noqa: B008
+    return solve_pattern(PATTERN, Given.of(elements, catalogue=catalogue, **options), PEAKS)
 
 
 def test_every_cell_is_tried_until_one_explains_the_lines(stages: Stages) -> None:
@@ -361,13 +367,13 @@ def test_every_cell_is_tried_until_one_explains_the_lines(stages: Stages) -> Non
     assert stages.asked == [(CELL, 4), (OTHER, 1), (TRIGONAL, 1)]  # samples of the likeliest only
     assert stages.told == (("Na", "Cl"), None, 7) and stages.system == "auto"
     assert [cell for cell, symbols, *_ in stages.types if "X" not in symbols] == stages.cells
-    assert all(tuple(rest) == (None, True, True, None) for _, _, *rest in stages.types)
+    assert all(tuple(rest) == (None, True) for _, _, *rest in stages.types)
     assert len(solution.guesses) == 4 and solution.cell == CELL and solution.guess_rank.tolist() == [1, 2, 3, 4]
     assert len(solution.candidates) == 3 and (stages.lead, stages.formula_given) == (MOST_LEAD, False)
     assert np.array_equal(solution.lattice, CELL.primitive_lattice)
     assert solution.given["elements"] == ["Na", "Cl"] and solution.given["formula"] is None
     assert solution.given["wavelength_angstrom"] == 1.5406 and solution.given["wavelength_assumed"] is False
-    assert {"reading", "peaks", "indexing", "catalogue", "refinement", "ranking"} <= set(solution.seconds)
+    assert {"indexing", "catalogue", "refinement", "ranking"} <= set(solution.seconds)
 
 
 def test_a_cell_that_explains_the_lines_is_the_last(stages: Stages) -> None:
@@ -417,15 +423,16 @@ def test_who_gives_the_formula_misses_no_element(stages: Stages) -> None:
     assert solution.given["formula"] == "NaCl" and solution.given["elements"] is None
 
 
-@pytest.mark.parametrize("options", [{"candidates": "network"}, {"elements": None}])
+@pytest.mark.parametrize("options", [{"catalogue": None}, {"elements": None}])
 def test_no_catalogue(options: dict[str, Any], stages: Stages) -> None:
     solved(**options)
     assert stages.types == []
 
 
 def test_the_catalogue_is_as_asked(stages: Stages) -> None:
-    solved(system="trigonal", own_types=False, without_type="A_hP1")
-    assert all(tuple(rest) == (None, False, False, "A_hP1") for _, _, *rest in stages.types)
+    known = Catalogue(own=False, without="A_hP1")
+    solved(system="trigonal", catalogue=known)
+    assert all(tuple(rest) == (None, False) for _, _, *rest in stages.types) and stages.known == known
     assert stages.system == "trigonal"
 
 
@@ -448,7 +455,7 @@ def test_the_tube_is_sought_where_nobody_said_it(found: bool, stages: Stages, mo
     def likeliest(pattern: Pattern, cells: Any, ways: Any, mapped: Any) -> Tube | None:
         tried.extend(cells(PEAKS))
         types, network = ways
-        assert types(CELL, PEAKS) == [] and stages.types == [(CELL, ("Na", "Cl"), None, True, True, None)]
+        assert types(CELL, PEAKS) == [] and stages.types == [(CELL, ("Na", "Cl"), None, True)]
         assert [p.cell for p in network(CELL, PEAKS)] == [CELL] and stages.asked == [(CELL, 1)]
         return tube if found else None
 
@@ -464,7 +471,7 @@ def test_the_tube_is_sought_where_nobody_said_it(found: bool, stages: Stages, mo
     assert any(tube.remark in warning for warning in solution.warnings) is found
 
 
-@pytest.mark.parametrize("options", [{"elements": None}, {"peaks": PEAKS}])
+@pytest.mark.parametrize("options", [{"elements": None}, {"known": PEAKS}])
 def test_no_tube_is_sought_without_elements_or_for_known_lines(
     options: dict[str, Any], stages: Stages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -473,7 +480,8 @@ def test_no_tube_is_sought_without_elements_or_for_known_lines(
 
     monkeypatch.setattr(solver, "likeliest_tube", never)
     monkeypatch.setattr(solver, "find_peaks", lambda pattern: PEAKS)
-    solve(replace(PATTERN, radiation=assumed_cu()), **({"elements": "Na,Cl"} | options))
+    given = Given.of(options.get("elements", "Na,Cl"))
+    solve_pattern(replace(PATTERN, radiation=assumed_cu()), given, options.get("known"))
     with pytest.raises(AssertionError):
         solve(replace(PATTERN, radiation=assumed_cu()), elements="Na,Cl")
 
@@ -496,4 +504,4 @@ def test_so_many_are_reported(stages: Stages) -> None:
 )
 def test_choices_that_there_are_not(options: dict[str, Any], message: str, stages: Stages) -> None:
     with pytest.raises(InputError, match=message):
-        solved(**options)
+        solve(PATTERN, elements="Na,Cl", **options)

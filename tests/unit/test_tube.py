@@ -9,7 +9,7 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from crystalnet.records import AtomSites, Cell, Pattern, Peaks
-from crystalnet.solving.from_catalogue import catalogue_proposals
+from crystalnet.solving.from_catalogue import Catalogue
 from crystalnet.solving.proposals import Proposal
 from crystalnet.solving.tube import MOST_LEAD, Tube, likeliest_tube
 from crystalnet.xrd.emission_lines import TUBES
@@ -30,7 +30,7 @@ def unsaid(anode: str, structure: Structure = CUPRITE) -> Pattern:
 
 def found(pattern: Pattern, elements: tuple[str, ...] = ("Cu", "O")) -> Tube | None:
     def types(cell: Cell, peaks: Peaks) -> list[Proposal]:
-        return catalogue_proposals(cell, peaks, elements, own_types=False)
+        return Catalogue(own=False).proposals(cell, peaks, elements)
 
     return likeliest_tube(pattern, lambda peaks: index_peaks(peaks, ("cubic",))[:2], (types,))
 

@@ -11,7 +11,7 @@ import os
 import warnings
 from collections import Counter
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,6 +41,14 @@ ENANTIOMORPHS = {
 def one_hand(space_group: int) -> int:
     """The space group's number, of an enantiomorphic pair the lower one."""
     return ENANTIOMORPHS.get(space_group, space_group)
+
+
+@cache
+def centring_of(space_group: int) -> str:
+    """The centring letter of a space group's standard setting: P, A, C, F, I or R."""
+    import gemmi
+
+    return str(gemmi.find_spacegroup_by_number(space_group).hm[0])
 
 
 class SymmetryError(ValueError):

@@ -38,13 +38,14 @@ from crystalnet.evaluation.summary import (
 )
 from crystalnet.evaluation.targets import SPLITS, NothingToEvaluate, read_targets, type_of
 from crystalnet.model.checkpoint import load_model, shipped_model
-from crystalnet.model.choice import model_for
 from crystalnet.model.guesses import guess_densities
 from crystalnet.records import AtomSites, Cell, InputError, Peaks, Solution
 from crystalnet.runtime.journal import Journal
 from crystalnet.runtime.pool import Map, workers
+from crystalnet.solving.from_catalogue import Catalogue
 from crystalnet.solving.from_network import ask_network
-from crystalnet.solving.solve import solve
+from crystalnet.solving.given import Given
+from crystalnet.solving.solve import solve_pattern
 from crystalnet.xrd.peaks import find_peaks
 from crystalnet.xrd.profile import calculated_peaks, simulate_profile
 from crystalnet.xrd.radiation import parse_wavelength
@@ -404,25 +405,23 @@ class Evaluation:
         if cell is None or asked.peaks is None:
             return guess_densities(self.model, *asked.vector(None), None, asked.told, asked.level, count, seed, mean)
         amounts = asked.told if asked.level == "formula" else None
-        network = model_for(cell.system, self.own_models)
-        return ask_network(network, asked.peaks, cell, tuple(asked.told), amounts, count, seed, mean=mean)[0]
+        given = Given(tuple(asked.told), amounts, models=self.own_models)
+        return ask_network(given, asked.peaks, cell, count, seed, mean=mean)[0]
 
     def _solved(self, asked: Question) -> tuple[Solution | None, str | None]:
         """What solve finds, or why it does not."""
         formula = "".join(f"{symbol}{n:g}" for symbol, n in asked.told.items()) if asked.level == "formula" else None
         try:
-            solution = solve(
-                asked.pattern,
-                elements=list(asked.told) or None,
-                formula=formula,
-                system="auto",
+            given = Given.of(
+                list(asked.told) or None,
+                formula,
                 guesses=self.options.guesses,
                 seed=asked.seed,
-                model=self.own_models,
-                candidates=self.options.candidates,
-                own_types=False,  # scores are the package's, whatever the user has fetched
-                peaks=asked.peaks,
+                models=self.own_models,
+                # Scores are the package's, whatever the user has fetched.
+                catalogue=Catalogue(own=False) if self.options.candidates == "all" else None,
             )
+            solution = solve_pattern(asked.pattern, given, asked.peaks)
         except InputError as error:
             return None, str(error)
         except Exception as error:  # a crash is a miss, on record, and no reason to lose the other crystals

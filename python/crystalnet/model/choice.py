@@ -31,7 +31,13 @@ def model_for(system: str, files: Models = None) -> Model:
     return model
 
 
-def _of_the_model(cells: list[Cell], files: Models) -> list[Cell]:
+def check_models(files: Models, system: str) -> None:
+    """InputError where the user's only file cannot be loaded, or is of another system than the one asked for."""
+    if files is not None and not isinstance(files, Mapping):
+        model_for(_loaded_file(Path(files)).config.system if system == "auto" else system, files)
+
+
+def with_a_model(cells: list[Cell], files: Models) -> list[Cell]:
     """The cells that there is a model for: all, or those of the system of the user's only file."""
     if files is None or isinstance(files, Mapping):
         return cells
@@ -48,5 +54,5 @@ def _loaded(path: Path, changed: int) -> Model:
     return load_model(path)
 
 
-def _model_entry(model: Model | None) -> dict[str, Any]:
+def model_entry(model: Model | None) -> dict[str, Any]:
     return {"file": model.file, "sha256": model.sha256} if model else {"file": None, "sha256": None}

@@ -10,14 +10,14 @@ Progress = Callable[[str], None]
 Stage = Callable[[str], AbstractContextManager[None]]  # times what is done in it
 
 
-def _unclocked(stage: str) -> AbstractContextManager[None]:
+def unclocked(stage: str) -> AbstractContextManager[None]:
     return nullcontext()
 
 
-class _Clock:
+class Clock:
     """Seconds of each stage, told to the progress display as they begin."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress = lambda stage: None) -> None:
         self.seconds: dict[str, float] = {}
         self.progress = progress
 

@@ -22,7 +22,7 @@ REPORTED = 5  # candidates written
 SAME_VOLUME = 0.02  # cells nearer than this are one cell, refined
 
 
-def _own_cell(refined: Ranked, cells: list[Cell]) -> Cell:
+def own_cell(refined: Ranked, cells: Sequence[Cell]) -> Cell:
     """The cell that the best crystal has: a smaller one than it was found in where symmetry says so (Se, Ho3TlC)."""
     found = refined.proposal.cell
     volume = Symmetry(refined.fit.sites, SYMPREC_ON_SITES).primitive.volume
@@ -30,7 +30,7 @@ def _own_cell(refined: Ranked, cells: list[Cell]) -> Cell:
     return found if abs(found.primitive_volume / volume - 1) < SAME_VOLUME else next(same, found)
 
 
-def _spread(maps: np.ndarray, reference: np.ndarray, cell: Cell) -> np.ndarray:
+def spread(maps: np.ndarray, reference: np.ndarray, cell: Cell) -> np.ndarray:
     """Standard deviation (n, n, n) of densities (N, n, n, n), each laid on the reference: what they differ by is to be
     their crystals, not the choice of an origin.
     """
@@ -39,7 +39,7 @@ def _spread(maps: np.ndarray, reference: np.ndarray, cell: Cell) -> np.ndarray:
     return deviation
 
 
-def _guess_rank(proposals: list[Proposal], n: int, cell: Cell) -> np.ndarray:
+def guess_rank(proposals: Sequence[Proposal], n: int, cell: Cell) -> np.ndarray:
     """Rank (n,) of each guess, 1 the best, by the best proposal that came of it; those that gave none last."""
     best = np.full(n, np.inf)
     for p in proposals:
@@ -48,7 +48,7 @@ def _guess_rank(proposals: list[Proposal], n: int, cell: Cell) -> np.ndarray:
     return np.argsort(np.argsort(best, kind="stable"), kind="stable") + 1
 
 
-def _candidate(
+def candidate(
     refined: Ranked,
     ranked: Sequence[Ranked],
     densities: Mapping[Cell, np.ndarray],
@@ -88,7 +88,7 @@ def _candidate(
     )
     return Candidate(
         source=proposal.source,
-        formula=_formula(conventional),
+        formula=formula(conventional),
         space_group_number=symmetry.number,
         space_group_symbol=symmetry.symbol,
         conventional=conventional,
@@ -101,7 +101,7 @@ def _candidate(
     )
 
 
-def _formula(sites: AtomSites) -> str:
+def formula(sites: AtomSites) -> str:
     """Reduced formula in pymatgen's order; an element that was not given is X, written last."""
     from pymatgen.core import Composition
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from crystalnet.crystal.chemistry import VOLUME_PER_ATOM
 from crystalnet.crystal.record_file import Record
+from crystalnet.crystal.symmetry import centring_of
 from crystalnet.crystal.types import types_table
 from crystalnet.data.store import read_types
 from crystalnet.records import AtomSites, Cell, Peaks
@@ -20,9 +21,6 @@ from crystalnet.solving.proposals import Proposal, distinct, has_formula
 from crystalnet.solving.screen import Screen
 
 MIN_CONTACT = 0.60  # of the covalent radii: below, the proposal is no crystal
-
-
-# --- catalogue ----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -56,54 +54,66 @@ def _own_types(directory: Path, changed: int) -> tuple[CatalogueType, ...]:
 
 
 def _catalogue_types(records: Iterable[Record]) -> tuple[CatalogueType, ...]:
-    from spglib import get_spacegroup_type
-
-    symbols = {  # one Hall number a space group is enough for its centring letter
-        t.number: t.international_short for t in (get_spacegroup_type(hall) for hall in range(530, 0, -1)) if t
-    }
     kinds = []
     for record in records:
         sites = AtomSites(
             np.array(record["lattice"], float), tuple(record["species"]), np.array(record["frac_coords"], float)
         )
-        centring = symbols[record["space_group"]][0]
+        centring = centring_of(record["space_group"])
         kinds.append(CatalogueType(record["id"], record.get("protostructure") or record["id"], centring, sites))
     return tuple(kinds)
 
 
-def catalogue_proposals(
-    cell: Cell,
-    peaks: Peaks,
-    elements: Sequence[str],
-    formula: Mapping[str, float] | None = None,
-    hexagonal: bool = True,
-    own_types: bool = True,
-    without_type: str | None = None,
-) -> list[Proposal]:
-    """Every known type with the right centring and number of elements, decorated in every way, best first.
+@dataclass(frozen=True)
+class Catalogue:
+    """Which structure types are known.
 
-    "X" among the elements stands for one that was not given. hexagonal: in a primitive cell on hexagonal axes, whose
-    metric does not tell the two systems apart, hexagonal types are tried beside the trigonal ones. own_types: those of
-    the user's data sets beside the package's. without_type: the protostructure that the catalogue shall not know.
+    Attributes
+    ----------
+    own : bool
+        The types of the user's data sets beside the package's. Without them an answer does not depend on what was
+        fetched.
+    without : str, optional
+        A protostructure that is not known, to see what an answer of an unknown type is worth.
     """
-    found: list[Proposal] = []
-    screen = Screen(cell.primitive_lattice, cell.zero_shift, peaks)
-    systems = [cell.system, "hexagonal"] if hexagonal and cell.system == "trigonal" else [cell.system]
-    kinds = [kind for system in systems for kind in catalogue(system)]
-    if own_types:  # after the package's: of equal proposals the first stays
-        kinds += [kind for system in systems for kind in own_catalogue(system)]
-    for kind in kinds:
-        per_atom = cell.primitive_volume / len(kind.sites)
-        if kind.protostructure == without_type or kind.centring != cell.centring:
-            continue
-        if len(set(kind.sites.species)) != len(elements):
-            continue
-        if not VOLUME_PER_ATOM[0] < per_atom < VOLUME_PER_ATOM[1]:
-            continue
-        _, groups = np.unique(kind.sites.species, return_inverse=True)
-        namings = list(permutations(elements))
-        if formula is not None:
-            namings = [n for n in namings if has_formula((n[group] for group in groups), formula)]
-        crystals = screen.crystals(kind.sites.frac_coords, groups, namings, MIN_CONTACT)
-        found += [Proposal(sites, "catalogue", value, cell, kind.label) for sites, value in crystals]
-    return distinct(found)
+
+    own: bool = True
+    without: str | None = None
+
+    def proposals(
+        self,
+        cell: Cell,
+        peaks: Peaks,
+        elements: Sequence[str],
+        formula: Mapping[str, float] | None = None,
+        hexagonal: bool = True,
+    ) -> list[Proposal]:
+        """Every known type with the right centring and number of elements, decorated in every way, best first.
+
+        "X" among the elements stands for one that was not given. hexagonal: in a primitive cell on hexagonal axes,
+        whose metric does not tell the two systems apart, hexagonal types are tried beside the trigonal ones.
+        """
+        found: list[Proposal] = []
+        screen = Screen(cell.primitive_lattice, cell.zero_shift, peaks)
+        for kind in self._types(cell, hexagonal):
+            per_atom = cell.primitive_volume / len(kind.sites)
+            if kind.protostructure == self.without or kind.centring != cell.centring:
+                continue
+            if len(set(kind.sites.species)) != len(elements):
+                continue
+            if not VOLUME_PER_ATOM[0] < per_atom < VOLUME_PER_ATOM[1]:
+                continue
+            _, groups = np.unique(kind.sites.species, return_inverse=True)
+            decorations = list(permutations(elements))
+            if formula is not None:
+                decorations = [d for d in decorations if has_formula((d[group] for group in groups), formula)]
+            crystals = screen.crystals(kind.sites.frac_coords, groups, decorations, MIN_CONTACT)
+            found += [Proposal(sites, "catalogue", value, cell, kind.label) for sites, value in crystals]
+        return distinct(found)
+
+    def _types(self, cell: Cell, hexagonal: bool) -> list[CatalogueType]:
+        systems = [cell.system, "hexagonal"] if hexagonal and cell.system == "trigonal" else [cell.system]
+        kinds = [kind for system in systems for kind in catalogue(system)]
+        if self.own:  # after the package's: of equal proposals the first stays
+            kinds += [kind for system in systems for kind in own_catalogue(system)]
+        return kinds

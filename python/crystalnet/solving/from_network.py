@@ -16,11 +16,12 @@ from crystalnet.density.atoms import MAX_ATOMS, Decomposition, decompose
 from crystalnet.density.orbits import decompose_orbits, symmetries_of
 from crystalnet.density.promolecule import element_table
 from crystalnet.density.setting import in_canonical_description
-from crystalnet.model.checkpoint import Model
+from crystalnet.model.choice import model_for
 from crystalnet.model.guesses import guess_densities
 from crystalnet.records import Cell, DensityGrid, Peaks
-from crystalnet.runtime.clock import Stage, _unclocked
+from crystalnet.runtime.clock import Stage, unclocked
 from crystalnet.runtime.pool import Map
+from crystalnet.solving.given import Given
 from crystalnet.solving.proposals import WELL_EXPLAINED, Proposal, distinct
 from crystalnet.solving.screen import Screen
 from crystalnet.xrd.vector import observed_vector
@@ -33,38 +34,34 @@ MIN_CONTACT_DECODED = 0.50  # decoded positions are rough; refinement moves them
 
 
 def ask_network(
-    model: Model,
+    given: Given,
     peaks: Peaks,
     cell: Cell,
-    symbols: tuple[str, ...],
-    amounts: Mapping[str, float] | None,
     guesses: int,
-    seed: int,
+    seed: int | None = None,
     *,
     mean: bool = True,
-    clock: Stage = _unclocked,
+    clock: Stage = unclocked,
     mapped: Map = map,
 ) -> tuple[np.ndarray, list[Proposal]]:
     """What the network makes of a pattern in a cell: densities (guesses, 50, 50, 50) and the crystals read off them.
 
-    symbols, amounts: the elements and, where known, the formula. mean: guess 1 is the latent mean. A density whose
-    atoms explain the lines well is put into the canonical description of these atoms.
+    seed: other than that given. mean: guess 1 is the latent mean. A density whose atoms explain the lines well is put
+    into the canonical setting of these atoms.
     """
     with clock("network"):
-        level = "formula" if amounts else "elements" if symbols else "none"
-        told = amounts or dict.fromkeys(symbols, 1.0)
+        model = model_for(cell.system, given.models)
         seen = observed_vector(peaks, cell.zero_shift)
-        maps = guess_densities(model, *seen, cell.primitive_lattice, told, level, guesses, seed, mean)
+        seed = given.seed if seed is None else seed
+        lattice = cell.primitive_lattice
+        maps = guess_densities(model, *seen, lattice, given.composition, given.level, guesses, seed, mean)
     with clock("atoms"):
-        proposals = network_proposals(maps, cell, peaks, symbols, amounts, mapped)
+        proposals = network_proposals(maps, cell, peaks, given.symbols, given.amounts, mapped)
         for number in range(len(maps)):
             own = min((p for p in proposals if p.origin == number), key=lambda p: p.misfit, default=None)
             if own is not None and own.misfit < WELL_EXPLAINED:
                 maps[number] = in_canonical_description(maps[number], own.sites)
     return maps, proposals
-
-
-# --- network ------------------------------------------------------------------------------------------------------
 
 
 def network_proposals(

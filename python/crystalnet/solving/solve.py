@@ -1,32 +1,29 @@
-"""Solving a pattern: read → peaks → cell → densities → atoms → refinement → ranking. Read `solve` top to bottom."""
+"""Solving a pattern: pattern → lines → cells → proposals → refined crystals → answers. Read `solve_pattern`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from crystalnet.crystal.elements import ATOMIC_NUMBER
-from crystalnet.crystal.formula import parse_elements, parse_formula
 from crystalnet.crystal.metric import same_metric
-from crystalnet.crystal.systems import SYSTEMS
-from crystalnet.density.promolecule import GRID, element_table
-from crystalnet.model.choice import Models, _loaded_file, _model_entry, _of_the_model, model_for
-from crystalnet.ops.reflections import form_factor_table
-from crystalnet.records import Cell, InputError, Pattern, Peaks, Radiation, Solution
-from crystalnet.runtime.clock import Progress, Stage, _Clock, _unclocked
+from crystalnet.density.promolecule import GRID
+from crystalnet.model.choice import Models, model_entry, model_for, with_a_model
+from crystalnet.records import Candidate, Cell, InputError, Pattern, Peaks, Solution
+from crystalnet.runtime.clock import Clock, Progress, Stage, unclocked
 from crystalnet.runtime.pool import Map
 from crystalnet.runtime.settings import settings
-from crystalnet.solving.answer import REPORTED, SAME_VOLUME, _candidate, _guess_rank, _own_cell, _spread
+from crystalnet.solving.answer import REPORTED, SAME_VOLUME, candidate, guess_rank, own_cell, spread
 from crystalnet.solving.completion import completed
-from crystalnet.solving.from_catalogue import catalogue_proposals
+from crystalnet.solving.from_catalogue import Catalogue
 from crystalnet.solving.from_network import ask_network
+from crystalnet.solving.given import Given
 from crystalnet.solving.proposals import WELL_EXPLAINED, Proposal, distinct
-from crystalnet.solving.ranking import ranked
-from crystalnet.solving.tube import _wavelength_lead, likeliest_tube
-from crystalnet.solving.verdict import _warnings
+from crystalnet.solving.ranking import Ranked, ranked
+from crystalnet.solving.tube import Tube, likeliest_tube, wavelength_lead
+from crystalnet.solving.verdict import warnings_of
 from crystalnet.xrd.indexing.given import cell_from_option, centrings
 from crystalnet.xrd.indexing.index import index_peaks
 from crystalnet.xrd.indexing.superlattices import hidden_lattices
@@ -38,7 +35,7 @@ from crystalnet.xrd.reader import read_pattern
 
 CELLS_TRIED = 4  # indexing's first cell is right nine times in ten; the others cost a second each
 TUBE_CELLS = 2  # tried with each tube where the wavelength was not said
-SEEN = 0.02  # misfit below which no faint line of a larger lattice asks for it (tilted octahedra: 0.05 without)
+SEEN = 0.02  # residual below which no faint line of a larger lattice asks for it (tilted octahedra: 0.05 without)
 SURE = 0.9  # confidence; below, a crystal in another cell is no reason to leave the likeliest one (SrLiAlF6, Mg3Hg)
 
 
@@ -57,187 +54,279 @@ def solve(
     candidates: str = "all",
     scan: int | None = None,
     axis: str = "auto",
-    own_types: bool = True,
-    without_type: str | None = None,
-    peaks: Peaks | None = None,
     progress: Progress = lambda stage: None,
     mapped: Map = map,
 ) -> Solution:
     """Crystal candidates for a measured powder pattern, best first by what the pattern says.
 
-    pattern: file, or a Pattern already read. elements: "Zr,Sb,Pt" or a sequence; formula: "Zr3Sb4Pt3"; both optional.
-    wavelength: a name (CuKa, MoKa1, ...) or Å. monochromator: its crystal (graphite, Ge, ...) or 2θ in degrees.
-    system: auto, cubic or trigonal. cell: "a", "a,c" or "a,alpha=55". scan: number of the scan in a file of several;
-    axis: two-theta, q or d where the file does not say.
-    model: a file, or files by crystal system; the package's where there is none.
-    guesses: latent samples, the first being the mean. candidates: "all" or "network" (no catalogue).
-    own_types: the catalogue holds the structure types of the user's data sets too; without them an answer does not
-    depend on what was fetched. without_type: a protostructure that the catalogue shall not know, to see what an answer
-    of an unknown type is worth. peaks: its lines where they are known; else they are picked from it. mapped: the
-    built-in map, or one over several processes (`pool.helped`) for an answer sooner, not another.
-    Raises InputError for anything that cannot be used.
+    Parameters
+    ----------
+    pattern : str, Path or Pattern
+        A file, or a pattern already read.
+    elements : str or sequence of str, optional
+        Those in the sample: "Zr,Sb,Pt".
+    formula : str, optional
+        Where it is known: "Zr3Sb4Pt3".
+    wavelength : str or float, optional
+        A name (CuKa, MoKa1, ...) or Å; else the file's, else that of the user's settings, else it is sought.
+    monochromator : str, optional
+        Its crystal (graphite, Ge, ...) or 2θ in degrees.
+    system : str
+        auto, cubic or trigonal.
+    cell : str, optional
+        "a", "a,c" (hexagonal axes) or "a,alpha=55", in Å and degrees.
+    guesses, seed : int
+        Latent samples of the network, the first being the mean, and their seed.
+    model : str, Path or mapping, optional
+        A model file, or files by crystal system; the package's where there is none.
+    candidates : {"all", "network"}
+        "network" does without the catalogue of structure types.
+    scan : int, optional
+        Number of the scan in a file of several.
+    axis : {"auto", "two-theta", "q", "d"}
+        What the first column is where the file does not say.
+    progress : callable
+        Is told the name of each stage as it begins.
+    mapped : callable
+        The built-in map, or one over several processes (`runtime.pool.helped`) for an answer sooner, not another.
 
+    Returns
+    -------
+    Solution
+
+    Raises
+    ------
+    InputError
+        For anything that cannot be used.
+
+    Examples
+    --------
     Too slow for a test of its own (the tutorial's commands, which are one, include it):
 
     >>> solution = solve("examples/Zr3Sb4Pt3.xy", elements="Zr,Sb,Pt")  # doctest: +SKIP
     >>> solution.candidates[0].formula  # doctest: +SKIP
     'Zr3Sb4Pt3'
     """
-    clock = _Clock(progress)
-    amounts = parse_formula(formula) if formula else None
-    symbols = _symbols(elements, amounts)
     if candidates not in ("all", "network"):
         raise InputError(f"--candidates {candidates!r}: choose all or network")
-    given = {"elements": list(symbols) if elements else None, "formula": formula, "system": _check_system(system)}
-    if model is not None and not isinstance(model, Mapping):  # what is wrong with it is said before the work
-        model_for(_loaded_file(Path(model)).config.system if system == "auto" else system, model)
-
+    catalogue = Catalogue() if candidates == "all" else None
+    given = Given.of(elements, formula, system, cell, guesses, seed, model, catalogue)
+    clock = Clock(progress)
     with clock("reading"):
-        radiation = None if wavelength is None else parse_wavelength(wavelength)
-        measured = pattern if isinstance(pattern, Pattern) else _read(Path(pattern), radiation, scan, axis)
-        own = None if isinstance(pattern, Pattern) else settings().monochromator  # of files, as for the wavelength
-        measured = replace(measured, radiation=monochromated(measured.radiation, monochromator, own))
+        measured = measured_pattern(pattern, wavelength, monochromator, scan, axis)
+    return solve_pattern(measured, given, clock=clock, mapped=mapped)
 
-    def asked(cell: Cell, peaks: Peaks, count: int, clock: Stage = clock) -> tuple[np.ndarray, list[Proposal]]:
-        return ask_network(
-            model_for(cell.system, model), peaks, cell, symbols, amounts, count, seed, clock=clock, mapped=mapped
-        )
 
-    def types_in(cell: Cell, peaks: Peaks, symbols: tuple[str, ...]) -> list[Proposal]:
-        if candidates == "network" or not symbols:
-            return []
-        return catalogue_proposals(cell, peaks, symbols, amounts, system == "auto", own_types, without_type)
+def measured_pattern(
+    pattern: str | Path | Pattern,
+    wavelength: str | float | None,
+    monochromator: str | None,
+    scan: int | None,
+    axis: str,
+) -> Pattern:
+    """The pattern with the radiation given, else its file's, else the user's diffractometer's, else Cu Kα assumed."""
+    if isinstance(pattern, Pattern):  # the settings are about files
+        return replace(pattern, radiation=monochromated(pattern.radiation, monochromator, None))
+    said = None if wavelength is None else parse_wavelength(wavelength)
+    own = settings()
+    usual = parse_wavelength(own.wavelength) if own.wavelength else None
+    measured = read_pattern(Path(pattern), said, scan=scan, axis=axis, otherwise=usual)
+    return replace(measured, radiation=monochromated(measured.radiation, monochromator, own.monochromator))
 
-    tube = None
-    if measured.radiation.assumed and symbols and peaks is None:
-        with clock("wavelength"):
-            tube = likeliest_tube(
-                measured,
-                lambda lines: _of_the_model(_cells(lines, system, cell, mapped), model)[:TUBE_CELLS],
-                (
-                    lambda tried, lines: types_in(tried, lines, symbols),
-                    lambda tried, lines: asked(tried, lines, 1, _unclocked)[1],
-                ),
-                mapped,
-            )
-        if tube:
-            taken = replace(tube.radiation, polarisation=measured.radiation.polarisation)
-            measured = replace(measured, radiation=taken)
-    with clock("peaks"):
-        peaks = peaks or find_peaks(measured)
-        remark = kalpha2_remark(measured.radiation, peaks.radiation)
-        remarks = (*measured.remarks, remark) if remark else measured.remarks
-        measured = replace(measured, radiation=peaks.radiation, remarks=remarks)
-    with clock("indexing"):
-        cells = _cells(peaks, system, cell, mapped)
-        if cells:
-            model_for(cells[0].system, model)  # the likeliest cell's must be there
-        cells = _of_the_model(cells, model)
 
-    densities: dict[Cell, np.ndarray] = {}
-    proposals: list[Proposal] = []
-    explains: Cell | None = None
-    least = 1.0
-    for tried in cells:
-        # The next cells are for the case that this one is wrong, or has the metric of a higher symmetry.
-        if explains and not _rivals(tried, explains):
-            continue
-        # Samples of the likeliest cell only: a decoding takes longer than all else that is done for a cell.
-        densities[tried], found = asked(tried, peaks, 1 if densities else guesses)
-        with clock("catalogue"):
-            found += types_in(tried, peaks, symbols)
-        proposals += found
-        least = min((p.misfit for p in proposals), default=1.0)
-        explains = explains or (tried if least < WELL_EXPLAINED else None)
-    if explains and least > SEEN and cell is None:  # who gives the cell knows its size
-        with clock("catalogue"):
-            proposals += [p for larger in hidden_lattices(explains) for p in types_in(larger, peaks, symbols)]
-            least = min(p.misfit for p in proposals)
-    if cells and symbols and amounts is None:
-        with clock("completion"):
-            proposals += completed(distinct(proposals), peaks, symbols)
-            least = min((p.misfit for p in proposals), default=1.0)
-        with clock("catalogue"):
-            explained = explains is not None
-            further = types_in(explains or cells[0], peaks, (*symbols, "X"))
-            # Where the given elements explain the lines, one more must do so better from the start.
-            proposals += [p for p in further if p.misfit < least or not explained]
-    with clock("refinement"):
-        order = ranked(proposals, measured, peaks, mapped)
-    with clock("ranking"):
-        answers = tuple(
-            _candidate(r, order, densities, peaks, amounts is not None, _wavelength_lead(measured, tube))
-            for r in order[:REPORTED]
-        )
-        best = cells[0] if cells else None  # a crystal that is in doubt is no reason to leave it
-        if answers and (answers[0].confidence or 0.0) >= SURE:
-            best = _own_cell(order[0], cells)
-    maps = np.zeros((0, GRID, GRID, GRID))
-    rank, spread = np.zeros(0, int), np.zeros((GRID, GRID, GRID))
-    if best is not None:
-        maps = densities[best] if best == cells[0] else asked(best, peaks, guesses)[0]
-        rank = _guess_rank(proposals, len(maps), best)
-        spread = _spread(maps, maps[rank.argmin()], best)
+def solve_pattern(
+    measured: Pattern, given: Given, known: Peaks | None = None, *, clock: Clock | None = None, mapped: Map = map
+) -> Solution:
+    """The way of a pattern, a line a stage.
+
+    known: its lines, where they are known; else they are picked from it, and the tube is sought where nobody said it.
+    """
+    stages = _Stages(given, clock or Clock(), mapped)
+    lines = stages.lines(measured) if known is None else Lines(measured, known).decided()
+    cells = stages.cells(lines.peaks)
+    proposals = stages.proposals(lines.peaks, cells)
+    refined = stages.refined(lines, proposals)
+    answers = stages.answers(lines, proposals, refined)
+    guesses = stages.guesses(lines, proposals, refined, answers)
+    radiation = lines.pattern.radiation
     return Solution(
-        pattern=measured,
-        peaks=peaks,
-        given=given
-        | {"wavelength_angstrom": peaks.radiation.wavelength, "wavelength_assumed": measured.radiation.assumed},
-        model=_model_entry(model_for(best.system, model) if best else None),
-        cell=best,
+        pattern=lines.pattern,
+        peaks=lines.peaks,
+        given={
+            "elements": list(given.symbols) if given.elements else None,
+            "formula": given.formula,
+            "system": given.system,
+            "wavelength_angstrom": lines.peaks.radiation.wavelength,
+            "wavelength_assumed": radiation.assumed,
+        },
+        model=model_entry(model_for(guesses.cell.system, given.models) if guesses.cell else None),
+        cell=guesses.cell,
         candidates=answers,
-        guesses=maps,
-        guess_rank=rank,
-        spread=spread,
-        lattice=best.primitive_lattice if best else None,
-        seconds=clock.seconds,
-        warnings=_warnings(measured, peaks, cells, answers, tube),
+        guesses=guesses.maps,
+        guess_rank=guesses.rank,
+        spread=guesses.spread,
+        lattice=guesses.cell.primitive_lattice if guesses.cell else None,
+        seconds=stages.clock.seconds,
+        warnings=warnings_of(lines.pattern, lines.peaks, cells, answers, lines.tube),
     )
 
 
-def _symbols(elements: str | Sequence[str] | None, amounts: Mapping[str, float] | None) -> tuple[str, ...]:
-    """The elements in play, () if nothing is known. InputError where --elements and --formula disagree."""
-    named = parse_elements(elements if isinstance(elements, str) else ",".join(elements)) if elements else ()
-    if amounts is None:
-        symbols = named
-    elif named and set(named) != set(amounts):
-        raise InputError(f"--elements {','.join(named)} and --formula ({','.join(amounts)}) name different elements")
-    else:
-        symbols = tuple(amounts)
-    unknown = [s for s in symbols if s not in element_table()]
-    if unknown:
-        raise InputError(f"no valence density is known for {', '.join(unknown)}; leave it out or give no elements")
-    unscattered = [s for s in symbols if ATOMIC_NUMBER[s] >= len(form_factor_table())]
-    if unscattered:
-        raise InputError(f"no form factor is known for {', '.join(unscattered)}; leave it out or give no elements")
-    return symbols
+@dataclass(frozen=True)
+class Lines:
+    """A pattern with its radiation decided, its Bragg lines, and the tube that was taken where nobody said one."""
+
+    pattern: Pattern
+    peaks: Peaks
+    tube: Tube | None = None
+
+    def decided(self) -> Lines:
+        """With what the lines say of Kα2."""
+        remark = kalpha2_remark(self.pattern.radiation, self.peaks.radiation)
+        remarks = (*self.pattern.remarks, remark) if remark else self.pattern.remarks
+        return replace(self, pattern=replace(self.pattern, radiation=self.peaks.radiation, remarks=remarks))
 
 
-def _check_system(system: str) -> str:
-    if system not in ("auto", *SYSTEMS):
-        raise InputError(f"--system {system!r}: choose one of auto, {', '.join(SYSTEMS)}")
-    return system
+@dataclass(frozen=True)
+class Proposals:
+    """Crystals worth refining; the cells that were tried, best first, and the network's densities in those asked for.
+
+    densities: (N, 50, 50, 50) e/Å³ in the primitive axes of each cell, N the guesses in the likeliest and 1 in others.
+    """
+
+    cells: tuple[Cell, ...]
+    densities: Mapping[Cell, np.ndarray]
+    found: tuple[Proposal, ...]
 
 
-def _read(path: Path, radiation: Radiation | None, scan: int | None, axis: str) -> Pattern:
-    """The file, with the wavelength given, else its own, else that of the user's diffractometer, else Cu Kα assumed."""
-    measured = read_pattern(path, radiation, scan=scan, axis=axis)
-    own = settings().wavelength
-    return (
-        read_pattern(path, parse_wavelength(own), scan=scan, axis=axis)
-        if measured.radiation.assumed and own
-        else measured
-    )
+@dataclass(frozen=True)
+class Guesses:
+    """The network's densities in the cell of the answer: maps (N, 50, 50, 50), rank (N,) by the pattern, 1 the best,
+    and the spread (50, 50, 50) of the maps. No cell, no maps.
+    """
+
+    cell: Cell | None
+    maps: np.ndarray
+    rank: np.ndarray
+    spread: np.ndarray
 
 
-def _cells(peaks: Peaks, system: str, option: str | None, mapped: Map) -> list[Cell]:
+class _Stages:
+    """The stages of one answer, which share what the user gave, the clock and the processes."""
+
+    def __init__(self, given: Given, clock: Clock, mapped: Map) -> None:
+        self.given, self.clock, self.mapped = given, clock, mapped
+
+    def lines(self, measured: Pattern) -> Lines:
+        """Lines picked from the pattern, with the tube that the sample speaks for where nobody said the wavelength."""
+        tube = None
+        if measured.radiation.assumed and self.given.symbols:
+            with self.clock("wavelength"):
+                tube = likeliest_tube(measured, self._tube_cells, (self._types_in, self._mean_guess), self.mapped)
+            if tube:
+                taken = replace(tube.radiation, polarisation=measured.radiation.polarisation)
+                measured = replace(measured, radiation=taken)
+        with self.clock("peaks"):
+            return Lines(measured, find_peaks(measured), tube).decided()
+
+    def cells(self, peaks: Peaks) -> tuple[Cell, ...]:
+        """Cells to try, best first, for which there is a network."""
+        with self.clock("indexing"):
+            cells = cells_of(peaks, self.given, self.mapped)
+            if cells:
+                model_for(cells[0].system, self.given.models)  # the likeliest cell's must be there
+            return tuple(with_a_model(cells, self.given.models))
+
+    def proposals(self, peaks: Peaks, cells: tuple[Cell, ...]) -> Proposals:
+        """Crystals of the network and of the catalogue in each cell, until one explains the lines."""
+        given = self.given
+        densities: dict[Cell, np.ndarray] = {}
+        proposals: list[Proposal] = []
+        explains: Cell | None = None
+        least = 1.0
+        for tried in cells:
+            # The next cells are for the case that this one is wrong, or has the metric of a higher symmetry.
+            if explains and not _rivals(tried, explains):
+                continue
+            # Samples of the likeliest cell only: a decoding takes longer than all else that is done for a cell.
+            densities[tried], found = self._asked(tried, peaks, 1 if densities else given.guesses)
+            with self.clock("catalogue"):
+                found += self._types_in(tried, peaks)
+            proposals += found
+            least = min((p.misfit for p in proposals), default=1.0)
+            explains = explains or (tried if least < WELL_EXPLAINED else None)
+        if explains and least > SEEN and given.cell is None:  # who gives the cell knows its size
+            with self.clock("catalogue"):
+                proposals += [p for larger in hidden_lattices(explains) for p in self._types_in(larger, peaks)]
+                least = min(p.misfit for p in proposals)
+        if cells and given.symbols and given.amounts is None:
+            with self.clock("completion"):
+                proposals += completed(distinct(proposals), peaks, given.symbols)
+                least = min((p.misfit for p in proposals), default=1.0)
+            with self.clock("catalogue"):
+                further = self._types_in(explains or cells[0], peaks, "X")
+                # Where the given elements explain the lines, one more must do so better from the start.
+                proposals += [p for p in further if p.misfit < least or explains is None]
+        return Proposals(cells, densities, tuple(proposals))
+
+    def refined(self, lines: Lines, proposals: Proposals) -> list[Ranked]:
+        """The most promising proposals refined on the profile, best first."""
+        with self.clock("refinement"):
+            return ranked(proposals.found, lines.pattern, lines.peaks, self.mapped)
+
+    def answers(self, lines: Lines, proposals: Proposals, refined: Sequence[Ranked]) -> tuple[Candidate, ...]:
+        """The best crystals as they are reported, each with its confidence."""
+        lead = wavelength_lead(lines.pattern, lines.tube)
+        formula_given = self.given.amounts is not None
+        with self.clock("ranking"):
+            return tuple(
+                candidate(entry, refined, proposals.densities, lines.peaks, formula_given, lead)
+                for entry in refined[:REPORTED]
+            )
+
+    def guesses(
+        self, lines: Lines, proposals: Proposals, refined: Sequence[Ranked], answers: tuple[Candidate, ...]
+    ) -> Guesses:
+        """The densities in the likeliest cell, or in that of a sure crystal.
+
+        Those of another cell than the likeliest are drawn only here: to draw them for every cell that is tried would
+        cost each pattern seconds for the few whose cell changes.
+        """
+        if not proposals.cells:
+            return Guesses(None, np.zeros((0, GRID, GRID, GRID)), np.zeros(0, int), np.zeros((GRID, GRID, GRID)))
+        likeliest = cell = proposals.cells[0]
+        if answers and (answers[0].confidence or 0.0) >= SURE:  # a crystal in doubt is no reason to leave it
+            cell = own_cell(refined[0], proposals.cells)
+        maps = proposals.densities[cell] if cell == likeliest else self._asked(cell, lines.peaks, self.given.guesses)[0]
+        rank = guess_rank(proposals.found, len(maps), cell)
+        return Guesses(cell, maps, rank, spread(maps, maps[rank.argmin()], cell))
+
+    def _asked(
+        self, cell: Cell, peaks: Peaks, guesses: int, clock: Stage | None = None
+    ) -> tuple[np.ndarray, list[Proposal]]:
+        return ask_network(self.given, peaks, cell, guesses, clock=clock or self.clock, mapped=self.mapped)
+
+    def _types_in(self, cell: Cell, peaks: Peaks, *further: str) -> list[Proposal]:
+        """Crystals of the catalogue in a cell, of the given elements and further ones."""
+        given = self.given
+        if given.catalogue is None or not given.symbols:
+            return []
+        symbols = (*given.symbols, *further)
+        return given.catalogue.proposals(cell, peaks, symbols, given.amounts, given.system == "auto")
+
+    def _tube_cells(self, peaks: Peaks) -> Sequence[Cell]:
+        return with_a_model(cells_of(peaks, self.given, self.mapped), self.given.models)[:TUBE_CELLS]
+
+    def _mean_guess(self, cell: Cell, peaks: Peaks) -> list[Proposal]:
+        return self._asked(cell, peaks, 1, unclocked)[1]
+
+
+def cells_of(peaks: Peaks, given: Given, mapped: Map = map) -> list[Cell]:
     """Cells to try, best first: CELLS_TRIED lattices, of which some may be described in two crystal systems."""
-    if option is not None:
-        return centrings(peaks, cell_from_option(option, system))
-    systems = SYSTEMS if system == "auto" else (system,)
+    if given.cell is not None:
+        return centrings(peaks, cell_from_option(given.cell, given.system))
     found: list[Cell] = []
     lattices = 0
-    for cell in index_peaks(peaks, systems, mapped=mapped):
+    for cell in index_peaks(peaks, given.systems, mapped=mapped):
         lattices += not any(same_metric(cell, other) for other in found)
         if lattices > CELLS_TRIED:
             break

@@ -100,7 +100,7 @@ def _readings(measured: Pattern) -> Iterator[tuple[str, Pattern, Peaks]]:
         yield anode, replace(pattern, radiation=peaks.radiation), peaks
 
 
-def _wavelength_lead(measured: Pattern, tube: Tube | None) -> float:
+def wavelength_lead(measured: Pattern, tube: Tube | None) -> float:
     """By how much the pattern prefers the wavelength to other tubes', in ln of the score; the most if it was said."""
     if not measured.radiation.assumed:
         return MOST_LEAD

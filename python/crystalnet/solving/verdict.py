@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from crystalnet.crystal.chemistry import volume_ratio
 from crystalnet.records import Candidate, Cell, Pattern, Peaks, Solution
 from crystalnet.solving.confidence import THRESHOLD, VOLUME_RANGE
 from crystalnet.solving.tube import Tube
 
 
-def _warnings(
-    pattern: Pattern, peaks: Peaks, cells: list[Cell], found: tuple[Candidate, ...], tube: Tube | None
+def warnings_of(
+    pattern: Pattern, peaks: Peaks, cells: Sequence[Cell], found: tuple[Candidate, ...], tube: Tube | None
 ) -> tuple[str, ...]:
     """What the user must know before believing the answer, in plain words."""
     said = list(pattern.remarks)

@@ -33,7 +33,12 @@ AXES = ("auto", "two-theta", "q", "d")
 
 
 def read_pattern(
-    path: str | Path, radiation: Radiation | None = None, *, scan: int | None = None, axis: str = "auto"
+    path: str | Path,
+    radiation: Radiation | None = None,
+    *,
+    scan: int | None = None,
+    axis: str = "auto",
+    otherwise: Radiation | None = None,
 ) -> Pattern:
     """The measured pattern in a file, with esds and radiation.
 
@@ -45,6 +50,8 @@ def read_pattern(
         .xrdml .udf, Rigaku .ras .rasx, Bruker .raw .brml, Philips .rd .sd, GSAS .gsas .gsa .fxye.
     radiation : Radiation, optional
         Overrides the file's. Where neither says, Cu Kα is assumed (`pattern.radiation.assumed`).
+    otherwise : Radiation, optional
+        Taken where neither says: that of the user's diffractometer.
     scan : int, optional
         Number of the scan in a file of several, 1 the first. Without it the longest, its repeats added.
     axis : {"auto", "two-theta", "q", "d"}
@@ -77,7 +84,7 @@ def read_pattern(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the libraries' remarks on oddities; what matters is checked below
             taken, remarks = chosen(path.name, _scans(path, raw, axis), scan)
-            beam = _with_own_optics(radiation, taken.radiation)
+            beam = _with_own_optics(radiation, taken.radiation) or otherwise
             if axis == "auto" and not taken.axis_named:
                 remarks += doubt_about_axis(path.name, taken, beam is None)
             elif axis != "auto":
