@@ -24,10 +24,11 @@ import numpy as np
 
 from crystalnet.crystal.lattice import holohedry
 from crystalnet.crystal.symmetry import ENANTIOMORPHS, SYMPREC, symmetry_operations
-from crystalnet.records import AtomSites, InputError
+from crystalnet.records import AtomSites, InputError, Transformation
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
+    from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
 
 KEY_TOLERANCE = 1e-3  # per atom: well above coordinate rounding, well below what separates two descriptions
@@ -79,6 +80,15 @@ def standard_primitive(structure: Structure, symprec: float = SYMPREC) -> Struct
     x = canonical_coordinates(lattice, species, primitive.frac_coords, rotations, translations)
     order = np.lexsort((*np.round(x, 6).T[::-1], species))
     return Structure(Lattice(lattice), species[order].tolist(), x[order])
+
+
+def primitive_to_conventional(analyser: SpacegroupAnalyzer) -> Transformation:
+    """From pymatgen's standard primitive cell to its conventional standard cell, both of one analysis.
+
+    They share their origin. The rhombohedral cell is turned in space, which fractional coordinates do not see.
+    """
+    axes = np.linalg.inv(analyser.get_conventional_to_primitive_transformation_matrix())
+    return Transformation(np.round(axes).astype(np.int64), np.zeros(3))
 
 
 def canonical_sites(structure: Structure, symprec: float = SYMPREC) -> AtomSites:

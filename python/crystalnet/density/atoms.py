@@ -13,7 +13,7 @@ from itertools import product
 
 import numpy as np
 
-from crystalnet.density.grid import summit_offset
+from crystalnet.density.grid import maximum_offset
 from crystalnet.density.promolecule import atom_factors
 from crystalnet.records import AtomSites, DensityGrid
 
@@ -71,7 +71,7 @@ def decompose(density: DensityGrid, elements: tuple[str, ...], max_atoms: int = 
             break
         which, voxel = best
         index = np.array(np.unravel_index(voxel, (n, n, n)))
-        x = (index + summit_offset(np.tensordot(shares[which], overlap, 1), index)) / n
+        x = (index + maximum_offset(np.tensordot(shares[which], overlap, 1), index)) / n
         phases = [np.exp(-2j * np.pi * f * xi) for f, xi in zip(frequencies, x, strict=True)]
         waves.append(phases[0][:, None, None] * phases[1][:, None] * phases[2])
         residual = residual - transforms[which] * waves[-1]
@@ -124,11 +124,11 @@ def _greatest_gain(
         few = slice(first, first + ELEMENTS_AT_ONCE)
         gain = 2 * (shares[few] @ overlap) - norms[few, None]
         where = gain.argmax(1)
-        summit = gain[np.arange(len(where)), where]
-        summit = np.where(summit > MIN_GAIN * norms[few], summit, -np.inf)
-        which = int(summit.argmax())
-        if summit[which] > most:
-            best, most = (first + which, int(voxels[where[which]])), float(summit[which])
+        highest = gain[np.arange(len(where)), where]
+        highest = np.where(highest > MIN_GAIN * norms[few], highest, -np.inf)
+        which = int(highest.argmax())
+        if highest[which] > most:
+            best, most = (first + which, int(voxels[where[which]])), float(highest[which])
     return best
 
 

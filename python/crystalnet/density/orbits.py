@@ -17,7 +17,7 @@ from scipy.ndimage import maximum_filter
 
 from crystalnet.crystal.lattice import holohedry
 from crystalnet.density.atoms import MAX_ATOMS, MIN_DISTANCE, MIN_GAIN, Decomposition
-from crystalnet.density.grid import summit_offset
+from crystalnet.density.grid import maximum_offset
 from crystalnet.density.promolecule import promolecule_density
 from crystalnet.records import AtomSites, DensityGrid
 
@@ -61,9 +61,9 @@ def symmetries_of(density: DensityGrid) -> list[MapSymmetry]:
     agreement, shifts = [], []
     for turned in _turned(operations.tobytes(), h.tobytes()):
         correlation = _map(h, flat * flat[turned].conj(), n)
-        summit = np.array(np.unravel_index(correlation.argmax(), correlation.shape))
+        highest = np.array(np.unravel_index(correlation.argmax(), correlation.shape))
         agreement.append(float(correlation.max()) * n**3 / power)
-        shift = (summit + summit_offset(correlation, summit)) / n
+        shift = (highest + maximum_offset(correlation, highest)) / n
         exact = np.round(24 * shift) / 24
         shifts.append(np.where(np.abs(shift - exact) < TWENTY_FOURTHS, exact, shift))
     # A map read at P x is the map moved by P⁻¹.
@@ -214,7 +214,7 @@ def _maxima(values: np.ndarray) -> np.ndarray:
     n = values.shape[0]
     peaks = np.argwhere((values == maximum_filter(values, size=3, mode="wrap")) & (values > 0))
     best = peaks[np.argsort(-values[tuple(peaks.T)])[:TRIED]]
-    return np.array([(p + summit_offset(values, p)) / n for p in best]).reshape(-1, 3) % 1.0
+    return np.array([(p + maximum_offset(values, p)) / n for p in best]).reshape(-1, 3) % 1.0
 
 
 def _terms(density: DensityGrid) -> tuple[np.ndarray, np.ndarray]:

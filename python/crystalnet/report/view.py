@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from crystalnet.density.grid import resample
-from crystalnet.density.placement import in_cell_of, placed, placement
+from crystalnet.density.placement import placed, placement
 from crystalnet.records import AtomSites, Candidate, DensityGrid, Solution
 
 INK, MUTED, SURFACE, SPREAD = "#1f2933", "#8a94a0", "#f2c230", "#b05fb0"
@@ -45,14 +45,18 @@ class View:
 
 
 def view(candidate: Candidate, solution: Solution) -> View:
-    """Bring a candidate's density and the spread of the guesses into the conventional cell and origin of its atoms."""
-    sites, grid = candidate.conventional, in_cell_of(candidate.conventional, candidate.density)
-    spread = None
-    if grid is not None and solution.lattice is not None and len(solution.guesses) > 1:
-        # The spread stands where the guess does that the pattern likes best, and is placed as that one would be.
-        place = placement(sites, DensityGrid(solution.guesses[solution.guess_rank.argmin()], solution.lattice))
-        spread = None if place is None else DensityGrid(placed(solution.spread, place), sites.lattice)
-    return View(candidate, grid or candidate.density, grid is not None, spread)
+    """Bring a candidate's density and the spread of the guesses into the conventional cell of its atoms."""
+    sites, density, setting = candidate.conventional, candidate.density, candidate.setting
+    if setting is None:
+        return View(candidate, density, overlay=False)
+    grid, spread = DensityGrid(placed(density.values, setting), sites.lattice), None
+    if solution.lattice is not None and len(solution.guesses) > 1:
+        # The spread stands in the setting of the guess that the pattern likes best.
+        best = solution.guesses[solution.guess_rank.argmin()]
+        if not np.array_equal(best, density.values):
+            setting = placement(sites, DensityGrid(best, solution.lattice))
+        spread = None if setting is None else DensityGrid(placed(solution.spread, setting), sites.lattice)
+    return View(candidate, grid, overlay=True, spread=spread)
 
 
 def redrawn(grid: DensityGrid, points: int) -> np.ndarray:

@@ -9,9 +9,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from crystalnet.crystal.setting import primitive_to_conventional
 from crystalnet.crystal.symmetry import SYMPREC_ON_SITES, wyckoff_rows
+from crystalnet.density.placement import placement
 from crystalnet.density.promolecule import promolecule_density
-from crystalnet.density.setting import in_description_of
+from crystalnet.density.setting import in_setting_of
 from crystalnet.records import AtomSites, Candidate, Cell, DensityGrid, Peaks
 from crystalnet.solving.confidence import evidence, probability
 from crystalnet.solving.proposals import Proposal
@@ -38,7 +40,7 @@ def _spread(maps: np.ndarray, reference: np.ndarray, cell: Cell) -> np.ndarray:
     """Standard deviation (n, n, n) of densities (N, n, n, n), each laid on the reference: what they differ by is to be
     their crystals, not the choice of an origin.
     """
-    alike = np.array([in_description_of(reference, values, cell.primitive_lattice) for values in maps])
+    alike = np.array([in_setting_of(reference, values, cell.primitive_lattice) for values in maps])
     deviation: np.ndarray = alike.std(0)
     return deviation
 
@@ -71,9 +73,11 @@ def _candidate(
     if proposal.source == "network" or "X" in primitive.species:  # X has no density of its own: the network's shows it
         values = densities[proposal.cell][int(proposal.origin) if proposal.source == "network" else 0]
         lattice = proposal.cell.primitive_lattice
+        setting = placement(conventional, DensityGrid(values, lattice))  # refinement may have taken another setting
     else:
         values = promolecule_density(primitive.lattice, primitive.species, primitive.frac_coords)
         lattice = primitive.lattice
+        setting = primitive_to_conventional(analyser)
     wyckoff = wyckoff_rows(conventional)
     shifted = replace(proposal.cell, zero_shift=fit.zero_shift)
     equivalent = np.asarray(analyser.get_symmetry_dataset().equivalent_atoms)
@@ -106,6 +110,7 @@ def _candidate(
         density=DensityGrid(values, lattice),
         confidence=probability(found),
         evidence=found,
+        setting=setting,
     )
 
 
