@@ -25,7 +25,7 @@ from crystalnet.records import (
 )
 from crystalnet.report import files as report_files
 from crystalnet.report import solution_json, structure_files, summary_row, write_density, write_solution, write_summary
-from crystalnet.report.page import BELIEVED, WHY, _verdict
+from crystalnet.report.reasons import BELIEVED, WHY, verdict
 from crystalnet.report.view import drawn_points, level_holding, symbol_parts
 from crystalnet.solving.confidence import FEATURES, THRESHOLD
 
@@ -241,7 +241,7 @@ def test_page_says_how_far_to_believe(tmp_path: Path) -> None:
     assert "Right with a probability of 93\u00a0%" in page and "its volume is unusual" in page
     assert page.count("Why this confidence") == 2
     assert summary_row("a", "b", content)["confidence"] == 0.93
-    assert _verdict(0.1, evidence).startswith("Not convincing") and "not known" in _verdict(None, {})
+    assert verdict(0.1, evidence).startswith("Not convincing") and "not known" in verdict(None, {})
 
 
 def test_page_knows_the_evidence_of_solve() -> None:
