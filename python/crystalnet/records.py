@@ -7,7 +7,7 @@ Lengths are in Å, angles in degrees, densities in e/Å³; lattices are 3×3 wit
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -271,7 +271,3 @@ class Solution:
     lattice: np.ndarray | None  # (3, 3) primitive cell of the guesses, Å
     seconds: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
-
-    def with_(self, **changes: Any) -> Solution:
-        """A copy with some fields replaced."""
-        return replace(self, **changes)
