@@ -27,9 +27,16 @@ UNEXPLAINED = "#111111"
 class View:
     """One candidate ready to be drawn and written.
 
-    grid: the density in the conventional cell of the atoms. overlay: False where the density's own cell could
-    not be brought onto that of the atoms; `grid` is then in its own cell and no atoms may be drawn into it.
-    spread: standard deviation over the network's guesses in the cell of `grid`; None where they are in another cell.
+    Attributes
+    ----------
+    candidate
+        As `solve` found it.
+    grid
+        Its density in the conventional cell of its atoms, or in its own cell without `overlay`.
+    overlay
+        Whether the density repeats with the cell of the atoms; only then may they be drawn into it.
+    spread
+        Standard deviation over the network's guesses in the cell of `grid`; None where theirs is another cell.
     """
 
     candidate: Candidate
@@ -39,7 +46,7 @@ class View:
 
     @property
     def atoms(self) -> AtomSites:
-        """The atoms that may be drawn in `grid`'s cell (none without overlay)."""
+        """The atoms that may be drawn into `grid`: none without `overlay`."""
         sites = self.candidate.conventional
         return sites if self.overlay else AtomSites(self.grid.lattice, (), np.zeros((0, 3)))
 
