@@ -88,10 +88,24 @@ def _primitive_lattice(structure: Structure, symprec: float) -> np.ndarray:
 
 
 def canonical_density(document: dict[str, Any], system: str) -> dict[str, Any]:
-    """A CHGCAR (pymatgen's dictionary) in the canonical cell.
+    """A charge density of VASP in the canonical cell.
 
-    Returns lattice (3, 3) Å, species (N,), frac_coords (N, 3), density (50, 50, 50) float16 e/Å³, space_group, formula.
-    Raises InputError where the crystal or its density cannot be used.
+    Parameters
+    ----------
+    document
+        A CHGCAR as pymatgen's dictionary.
+    system
+        Crystal system that it must be of.
+
+    Returns
+    -------
+    dict
+        lattice (3, 3) Å, species (N,), frac_coords (N, 3), density (50, 50, 50) float16 e/Å³, space_group, formula.
+
+    Raises
+    ------
+    InputError
+        The crystal or its density cannot be used.
     """
     from monty.json import MontyDecoder
     from pymatgen.symmetry.analyzer import SpacegroupAnalyzer

@@ -44,7 +44,19 @@ UNKNOWN = "X: density that none of the given elements explains. An element may b
 
 
 def write_page(solution: Solution, content: Mapping[str, Any], views: Sequence[View], path: Path) -> None:
-    """Write the page. `content` is that of solution.json, `views` the candidates in the same order."""
+    """Write report.html.
+
+    Parameters
+    ----------
+    solution
+        What `solve` found.
+    content
+        The content of solution.json.
+    views
+        The candidates ready to be drawn, in the order of solution.json.
+    path
+        The file, written over.
+    """
     from plotly.offline import get_plotlyjs
 
     template = Path(__file__).with_name("page.html").read_text(encoding="utf-8")

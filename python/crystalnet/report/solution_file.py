@@ -94,7 +94,22 @@ def _plain(value: Any) -> Any:
 def summary_row(
     pattern: str, folder: str = "", content: Mapping[str, Any] | None = None, error: str = ""
 ) -> dict[str, Any]:
-    """A line of summary.csv: the best candidate in `content` (of solution.json), or why there is none."""
+    """A line of summary.csv: the best candidate of a pattern, or why there is none.
+
+    Parameters
+    ----------
+    pattern, folder
+        The pattern's file and the folder of its solution.
+    content
+        The content of solution.json; None where there is no solution.
+    error
+        Why not.
+
+    Returns
+    -------
+    dict
+        A value for each column of SUMMARY, "" where there is none.
+    """
     row: dict[str, Any] = dict.fromkeys(SUMMARY, "") | {"pattern": pattern, "folder": folder, "error": error}
     if content is None:
         return row

@@ -13,11 +13,7 @@ from crystalnet.density.placement import placed, placement
 from crystalnet.records import AtomSites, Candidate, DensityGrid, Solution
 
 INK, MUTED, SURFACE, SPREAD = "#1f2933", "#8a94a0", "#f2c230", "#b05fb0"
-ACCENT, DIFFERENCE, TICKS = (
-    "#c0392b",
-    "#0b62a4",
-    "#009e73",
-)  # calculated, difference, reflections (as in page.html)
+ACCENT, DIFFERENCE, TICKS = "#c0392b", "#0b62a4", "#009e73"  # calculated, difference, reflections, as in page.html
 # Okabe & Ito's colours, told apart by colour-blind readers too; elements take them in alphabetical order.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#5b4b9a", "#7f7f7f")
 UNEXPLAINED = "#111111"
@@ -52,7 +48,15 @@ class View:
 
 
 def view(candidate: Candidate, solution: Solution) -> View:
-    """Bring a candidate's density and the spread of the guesses into the conventional cell of its atoms."""
+    """Bring a candidate's density and the spread of the guesses into the conventional cell of its atoms.
+
+    Parameters
+    ----------
+    candidate
+        One of the solution's; its `setting` says where its density stands.
+    solution
+        With the network's guesses and their spread.
+    """
     sites, density, setting = candidate.conventional, candidate.density, candidate.setting
     if setting is None:
         return View(candidate, density, overlay=False)
