@@ -7,7 +7,7 @@ Lengths are in Å, angles in degrees, densities in e/Å³; lattices are 3×3 wit
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -155,6 +155,27 @@ class DensityGrid:
 
 
 @dataclass(frozen=True)
+class Transformation:
+    """From one setting of a crystal to another: what stands at u in the new setting stands at u M + t in the old one.
+
+    Fractional coordinates are rows. Attributes:
+    matrix: M (3, 3), the new axes in terms of the old ones, integer where the new cell is no smaller.
+    shift: t (3,), the new origin in the old axes.
+    """
+
+    matrix: np.ndarray
+    shift: np.ndarray
+
+    def to_old(self, u: np.ndarray) -> np.ndarray:
+        """Coordinates (..., 3) in the old setting of points of the new one."""
+        return np.asarray(u @ self.matrix + self.shift)
+
+    def to_new(self, x: np.ndarray) -> np.ndarray:
+        """Coordinates (..., 3) in the new setting of points of the old one."""
+        return np.asarray((x - self.shift) @ np.linalg.inv(self.matrix))
+
+
+@dataclass(frozen=True)
 class AtomSites:
     """Every atom of one cell: lattice (3, 3) Å, species N symbols, frac_coords (N, 3)."""
 
@@ -231,6 +252,7 @@ class Candidate:
     density: DensityGrid
     confidence: float | None = None
     evidence: dict[str, float] = field(default_factory=dict)  # what confidence was calculated from
+    setting: Transformation | None = None  # from the density's cell to `conventional`; None where it has no such cell
 
 
 @dataclass(frozen=True)
@@ -249,7 +271,3 @@ class Solution:
     lattice: np.ndarray | None  # (3, 3) primitive cell of the guesses, Å
     seconds: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
-
-    def with_(self, **changes: Any) -> Solution:
-        """A copy with some fields replaced."""
-        return replace(self, **changes)

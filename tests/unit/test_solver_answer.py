@@ -246,6 +246,8 @@ def test_a_candidate_as_reported() -> None:
     assert answer.evidence["lines_per_atom"] == pytest.approx(np.log(8 / 2))
     assert answer.density.values.std() > 0  # the atoms' own, as no network made it
     assert abs(np.linalg.det(answer.density.lattice)) == pytest.approx(CELL.primitive_volume)
+    assert answer.setting is not None and not answer.setting.shift.any()
+    assert answer.setting.matrix @ answer.density.lattice == pytest.approx(answer.conventional.lattice)
     of_guess = candidate(refined(found_at(0.05, origin=2)), [], densities, PEAKS, False, 2.0)
     assert (of_guess.density.values == 2).all() and of_guess.evidence["formula_given"] == 0.0
     unknown = replace(first, fit=fit(sites=replace(SALT, species=("X",) * 4 + ("Cl",) * 4)))

@@ -1,15 +1,14 @@
-"""The cell definition: one description of a crystal, whoever described it.
+"""The canonical setting: one cell, axes and origin for a crystal, however it was given.
 
 1. pymatgen's standard primitive cell (cubic P/I/F and rhombohedral primitive axes, hexagonal axes for P-trigonal).
 2. Of an enantiomorphic pair of space groups the one with the lower number: a powder pattern cannot tell them apart.
-3. Among the descriptions that keep the space group's symmetry operations as International Tables print them
-   (the affine normaliser restricted to the holohedry: origin shifts, axis changes, inversion; along a polar
-   axis the shift is continuous) the one with the largest key. The key goes through the elements, the rarest
-   in the cell first (ties: the most electropositive by Mendeleev number, Pettifor 1984), and asks of each for the
-   largest Re, then Im, of its geometric structure factor Σ e^{2πi h·x} at a fixed list of low h; differences
-   below KEY_TOLERANCE do not count. So the rarest element comes to lie on the origin where it can. Descriptions that
-   the low h cannot tell apart (one in fifty cubic crystals, all in large cells) are asked again at higher h, for the
-   smallest there.
+3. Of the settings that keep the space group's symmetry operations as International Tables print them, the one with
+   the largest key. These settings are what the affine normaliser, restricted to the holohedry, makes of one another:
+   origin shifts, axis changes, inversion; along a polar axis the shift is continuous. The key goes through the
+   elements, the rarest in the cell first (ties: the most electropositive by Mendeleev number, Pettifor 1984). For each
+   it compares Re, then Im, of the geometric structure factor Σ e^{2πi h·x} at a fixed list of low h; differences
+   below KEY_TOLERANCE do not count. So the rarest element comes to lie on the origin where it can. Where the low h do
+   not decide (one in fifty cubic crystals, all in large cells), higher h do, and the smallest key is taken there.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 
-KEY_TOLERANCE = 1e-3  # per atom: well above coordinate rounding, well below what separates two descriptions
+KEY_TOLERANCE = 1e-3  # per atom: well above coordinate rounding, well below what separates two settings
 SHIFT_STEPS = 24  # normaliser translations are multiples of 1/2, 1/3, 1/4, 1/8 of primitive vectors
 
 
@@ -46,10 +45,27 @@ FINE_HKL = _key_hkl(5, 8)
 
 
 def standard_primitive(structure: Structure, symprec: float = SYMPREC) -> Structure:
-    """Canonical primitive cell of an ordered structure (the rule above), as a pymatgen Structure.
+    """The primitive cell of a crystal in the canonical setting.
 
-    symprec in Å. Raises InputError for disordered structures and those on which the symmetry search fails.
+    Parameters
+    ----------
+    structure
+        The crystal in any cell.
+    symprec
+        Å, by which atoms may miss the positions of a symmetry.
 
+    Returns
+    -------
+    Structure
+        Elements alone, sorted, without oxidation states and site properties.
+
+    Raises
+    ------
+    InputError
+        The structure is disordered, or the symmetry search fails on it.
+
+    Examples
+    --------
     >>> from pymatgen.core import Lattice, Structure
     >>> salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
     >>> len(salt), len(standard_primitive(salt))
@@ -94,17 +110,29 @@ def _rank(species: np.ndarray, element: str) -> tuple[int, float]:
 def canonical_coordinates(
     lattice: np.ndarray, species: np.ndarray, x: np.ndarray, rotations: np.ndarray, translations: np.ndarray
 ) -> np.ndarray:
-    """Coordinates (N, 3) in [0, 1) of the description with the largest key (rule 3 above).
+    """Coordinates in the setting with the largest key (rule 3 of this module).
 
-    lattice (3, 3) Å and species (N,), x (N, 3) of a standard primitive cell, with its symmetry operations.
+    Parameters
+    ----------
+    lattice
+        (3, 3) Å of a standard primitive cell.
+    species, x
+        Symbols (N,) and fractional coordinates (N, 3) of its atoms.
+    rotations, translations
+        (m, 3, 3) and (m, 3) of its symmetry operations, x' = R x + w.
+
+    Returns
+    -------
+    ndarray
+        (N, 3) in [0, 1), in the order of `species`.
     """
     operations = _Operations.of(rotations, translations)
     elements = sorted(set(species.tolist()), key=lambda s: _rank(species, s))
-    described = [x @ p.T + t for p, t in _normaliser(operations, *_metric_key(lattice))]
+    settings = [x @ p.T + t for p, t in _normaliser(operations, *_metric_key(lattice))]
     axis = _polar_axis(rotations)
     if axis is not None:
-        described = [z for y in described for z in _polar_origins(y, species, elements, axis)]
-    alive = np.array(described)  # (descriptions, N, 3)
+        settings = [z for y in settings for z in _polar_origins(y, species, elements, axis)]
+    alive = np.array(settings)  # (settings, N, 3)
     for (hkl, sign), element in product(((KEY_HKL, 1), (FINE_HKL, -1)), elements):
         if len(alive) == 1:
             break

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from crystalnet.crystal.lattice import nearest_image
-from crystalnet.records import AtomSites
+from crystalnet.records import AtomSites, Transformation
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -110,6 +110,15 @@ class Symmetry:
     def primitive(self) -> Structure:
         """The primitive standard cell."""
         return self.analyser.get_primitive_standard_structure()
+
+    @property
+    def primitive_to_conventional(self) -> Transformation:
+        """From the primitive standard cell to the conventional one; they share their origin.
+
+        The rhombohedral cell is turned in space, which fractional coordinates do not see.
+        """
+        axes = np.linalg.inv(self.analyser.get_conventional_to_primitive_transformation_matrix())
+        return Transformation(np.round(axes).astype(np.int64), np.zeros(3))
 
     def one_a_rotation(self) -> tuple[np.ndarray, np.ndarray]:
         """Rotations (k, 3, 3) int64, each once, with a translation (k, 3): all operations of a primitive cell."""

@@ -13,11 +13,11 @@ from itertools import product
 
 import numpy as np
 
-from crystalnet.density.grid import summit_offset
+from crystalnet.density.grid import maximum_offset
 from crystalnet.density.promolecule import atom_factors
 from crystalnet.records import AtomSites, DensityGrid
 
-MIN_GAIN = 0.15  # of an atom's own Σρ²: a place that holds less than (1 + MIN_GAIN)/2 of an atom holds none
+MIN_GAIN = 0.15  # least gain of an atom, in its own Σρ²; reached where a place holds (1 + MIN_GAIN)/2 of it
 MIN_DISTANCE = 1.3  # Å between atoms taken out (H–X bonds do not matter at this resolution)
 MAX_ATOMS = 160
 SHAPES = 12  # shapes of which those of all elements are sums, to 2e-4 of their norm
@@ -28,9 +28,18 @@ ELEMENTS_AT_ONCE = 16  # whose gain is worked out at a time: 16 MB
 class Decomposition:
     """Atoms taken out of a density.
 
-    sites: the atoms, the surest first. strength (N,): projection on the element's shape, 1 for a perfect atom.
-    cost (N, E): Σ(ρ − atom)² over the atom's surroundings with each of the E elements put there instead, relative to
-    the best. unexplained: fraction of Σρ² that no atom accounts for.
+    Attributes
+    ----------
+    sites
+        N atoms, the surest first.
+    elements
+        The E elements that they may be.
+    strength
+        (N,) projection of the density on the shape of the atom's element, 1 for a perfect atom.
+    cost
+        (N, E) Σ(ρ − Σ atoms)² with each element in place of the atom's own, above that of the best one.
+    unexplained
+        Fraction of Σρ² that no atom accounts for.
     """
 
     sites: AtomSites
@@ -41,8 +50,24 @@ class Decomposition:
 
 
 def decompose(density: DensityGrid, elements: tuple[str, ...], max_atoms: int = MAX_ATOMS) -> Decomposition:
-    """Atoms of the given elements that add up to a density (n, n, n) e/Å³ in its cell.
+    """Atoms of the given elements that add up to a density.
 
+    Parameters
+    ----------
+    density
+        (n, n, n) e/Å³ in its cell.
+    elements
+        Symbols; each atom becomes the one that leaves least.
+    max_atoms
+        At most so many are taken out.
+
+    Notes
+    -----
+    Every atom taken out forbids its surroundings to the next ones. At the end each is named again with the others
+    taken away, because the first were named while their neighbours overlapped them.
+
+    Examples
+    --------
     >>> from crystalnet.density.promolecule import promolecule_density
     >>> lattice, sites = 4.12 * np.eye(3), np.array([[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]])
     >>> density = promolecule_density(lattice, ("Cs", "Cl"), sites, grid=32)
@@ -71,7 +96,7 @@ def decompose(density: DensityGrid, elements: tuple[str, ...], max_atoms: int = 
             break
         which, voxel = best
         index = np.array(np.unravel_index(voxel, (n, n, n)))
-        x = (index + summit_offset(np.tensordot(shares[which], overlap, 1), index)) / n
+        x = (index + maximum_offset(np.tensordot(shares[which], overlap, 1), index)) / n
         phases = [np.exp(-2j * np.pi * f * xi) for f, xi in zip(frequencies, x, strict=True)]
         waves.append(phases[0][:, None, None] * phases[1][:, None] * phases[2])
         residual = residual - transforms[which] * waves[-1]
@@ -79,7 +104,6 @@ def decompose(density: DensityGrid, elements: tuple[str, ...], max_atoms: int = 
         positions.append(x % 1.0)
         allowed[tuple(((index + images) % n).T)] = False
 
-    # The first atoms were named while their neighbours still overlapped them: name each again with the others gone.
     strength, cost = np.zeros(len(named)), np.zeros((len(named), len(elements)))
     flat = transforms.reshape(len(elements), -1)
     for _ in range(2):
@@ -98,8 +122,9 @@ def decompose(density: DensityGrid, elements: tuple[str, ...], max_atoms: int = 
 
 
 def _basis(transforms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Shapes (k, ...) and shares (E, k) of them that the elements' own (E, ...) are sums of: themselves, or a few where
-    the elements are many.
+    """Shapes (k, ...), and shares (E, k) whose sums over them are the elements' own shapes (E, ...).
+
+    A few elements are their own shapes; many share SHAPES of them.
     """
     if len(transforms) <= SHAPES:
         return transforms, np.eye(len(transforms))
@@ -124,11 +149,11 @@ def _greatest_gain(
         few = slice(first, first + ELEMENTS_AT_ONCE)
         gain = 2 * (shares[few] @ overlap) - norms[few, None]
         where = gain.argmax(1)
-        summit = gain[np.arange(len(where)), where]
-        summit = np.where(summit > MIN_GAIN * norms[few], summit, -np.inf)
-        which = int(summit.argmax())
-        if summit[which] > most:
-            best, most = (first + which, int(voxels[where[which]])), float(summit[which])
+        highest = gain[np.arange(len(where)), where]
+        highest = np.where(highest > MIN_GAIN * norms[few], highest, -np.inf)
+        which = int(highest.argmax())
+        if highest[which] > most:
+            best, most = (first + which, int(voxels[where[which]])), float(highest[which])
     return best
 
 

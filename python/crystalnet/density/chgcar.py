@@ -9,9 +9,9 @@ import numpy as np
 from crystalnet.crystal.lattice import nearest_image
 from crystalnet.crystal.setting import standard_primitive
 from crystalnet.crystal.symmetry import SYMPREC_RELAXED, Symmetry, one_hand, primitive_lattice
-from crystalnet.density.grid import fourier_resample
+from crystalnet.density.grid import correlation, in_cell
 from crystalnet.density.promolecule import element_table, promolecule
-from crystalnet.records import InputError
+from crystalnet.records import InputError, Transformation
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -23,11 +23,22 @@ ELECTRON_TOLERANCE = 0.01  # of one electron a cell, before and after resampling
 LEAST_LIKENESS = 0.5  # correlation with the promolecule, 0.9 and more for a density of these atoms
 
 
-def alignment(given: Structure, canonical: Structure, symprec: float) -> tuple[np.ndarray, np.ndarray]:
-    """(T, t) with x = u T + t: fractional u (rows) of the canonical cell to fractional x of the given one.
+def alignment(given: Structure, canonical: Structure, symprec: float) -> Transformation:
+    """From the given cell of a crystal to its canonical one, by the mapping that carries atoms closest onto atoms.
 
-    given: the crystal in any cell; canonical: `standard_primitive` of it, possibly mirrored. Of the mappings that carry
-    atoms onto atoms of their element the closest. InputError where there is none.
+    Parameters
+    ----------
+    given
+        The crystal in any cell, its atoms as a DFT relaxation left them.
+    canonical
+        `standard_primitive` of it, possibly mirrored.
+    symprec
+        Å, as for `standard_primitive`.
+
+    Raises
+    ------
+    InputError
+        No mapping carries atoms onto atoms of their element.
     """
     from pymatgen.core import Lattice
 
@@ -56,7 +67,7 @@ def alignment(given: Structure, canonical: Structure, symprec: float) -> tuple[n
                 best = (float(farthest), turn, t + offsets.mean(0) @ np.linalg.inv(given.lattice.matrix))
     if best[0] == MAX_SHIFT:
         raise InputError("its charge density's cell cannot be carried over to the canonical one")
-    return best[1], best[2]
+    return Transformation(best[1], best[2])
 
 
 def _offsets(points: np.ndarray, species: np.ndarray, x: np.ndarray, given_species: np.ndarray) -> np.ndarray:
@@ -67,10 +78,24 @@ def _offsets(points: np.ndarray, species: np.ndarray, x: np.ndarray, given_speci
 
 
 def canonical_density(document: dict[str, Any], system: str) -> dict[str, Any]:
-    """A CHGCAR (pymatgen's dictionary) in the canonical cell.
+    """A charge density of VASP in the canonical cell.
 
-    Returns lattice (3, 3) Å, species (N,), frac_coords (N, 3), density (50, 50, 50) float16 e/Å³, space_group, formula.
-    Raises InputError where the crystal or its density cannot be used.
+    Parameters
+    ----------
+    document
+        A CHGCAR as pymatgen's dictionary.
+    system
+        Crystal system that it must be of.
+
+    Returns
+    -------
+    dict
+        lattice (3, 3) Å, species (N,), frac_coords (N, 3), density (50, 50, 50) float16 e/Å³, space_group, formula.
+
+    Raises
+    ------
+    InputError
+        The crystal or its density cannot be used.
     """
     from monty.json import MontyDecoder
 
@@ -84,14 +109,13 @@ def canonical_density(document: dict[str, Any], system: str) -> dict[str, Any]:
     symmetry = Symmetry(canonical, SYMPREC_RELAXED)
     if symmetry.system != system:
         raise InputError(f"its charge density is of a {symmetry.system} crystal")
-    turn, shift = alignment(given, canonical, SYMPREC_RELAXED)
-    resampled = fourier_resample(density, turn, shift)
+    resampled = in_cell(density, alignment(given, canonical, SYMPREC_RELAXED))
     per_cell = float(density.mean() * given.volume * len(canonical) / len(given))
     if abs(per_cell - round(per_cell)) > ELECTRON_TOLERANCE:
         raise InputError(f"its charge density holds {per_cell:.3f} electrons a cell, no whole number")
     # Symmetrising changes a relaxed cell's volume a little; the map keeps the electrons, not the density.
     resampled *= per_cell / (resampled.mean() * canonical.volume)
-    likeness = float(np.corrcoef(resampled.ravel(), promolecule(canonical).ravel())[0, 1])
+    likeness = correlation(resampled, promolecule(canonical))
     if likeness < LEAST_LIKENESS:
         raise InputError(f"its charge density is not one of its atoms (correlation {likeness:.2f})")
     rounded = resampled.astype(np.float16)

@@ -1,4 +1,4 @@
-"""Periodic maps: laid on one another, moved, read between their points."""
+"""Periodic maps: laid on one another, moved, interpolated, and read in another cell of the crystal."""
 
 from __future__ import annotations
 
@@ -9,26 +9,37 @@ import numpy as np
 import torch
 
 from crystalnet.density.promolecule import GRID
+from crystalnet.records import Transformation
 
 
-def likest_operation(
-    reference: np.ndarray, values: np.ndarray, operations: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Which of the operations (m, 3, 3), and what translation (3,) in voxels, make one map most like another.
+def best_alignment(reference: np.ndarray, values: np.ndarray, operations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The operation, and the translation after it, that make one map most like another.
 
-    Maps (n, n, n); the moved map is np.roll(turned(values, operation), translation), its correlation the largest.
+    `np.roll(turned(values, operation), translation, (0, 1, 2))` has the largest correlation with the reference.
+
+    Parameters
+    ----------
+    reference, values
+        Maps (n, n, n) of one lattice.
+    operations
+        Integer matrices (m, 3, 3), usually the lattice's holohedry.
+
+    Returns
+    -------
+    operation, translation
+        One of the operations (3, 3) and a translation (3,) in voxels.
     """
     n = len(reference)
     operations = np.round(operations).astype(np.int64)
     factors = torch.fft.rfftn(torch.as_tensor(reference, dtype=torch.float32))
     own = torch.fft.fftn(torch.as_tensor(values, dtype=torch.float32)).conj().resolve_conj().flatten()
-    best, summit, shift = -math.inf, operations[0], 0
+    best, chosen, shift = -math.inf, operations[0], 0
     for operation, places in zip(operations, _turned_factors(operations.tobytes(), n), strict=True):
         correlation = torch.fft.irfftn(factors * own[places].view_as(factors), s=(n, n, n)).flatten()
         highest, where = correlation.max(0)
         if highest.item() > best:
-            best, summit, shift = highest.item(), operation, int(where)
-    return summit, np.array(np.unravel_index(shift, (n, n, n)))
+            best, chosen, shift = highest.item(), operation, int(where)
+    return chosen, np.array(np.unravel_index(shift, (n, n, n)))
 
 
 @lru_cache(maxsize=6)  # 48 operations take 25 MB; a run meets the three cubic or the two trigonal lattices
@@ -45,15 +56,49 @@ def _turned_factors(operations: bytes, n: int) -> torch.Tensor:
 
 
 def turned(values: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """A map (n, n, n) read at P x, P an integer matrix (3, 3)."""
+    """A map (n, n, n) read at P x, for an integer matrix P (3, 3)."""
     n = len(values)
     source = matrix @ np.indices((n, n, n)).reshape(3, -1)
     read: np.ndarray = values[tuple(source % n)].reshape(n, n, n)
     return read
 
 
-def summit_offset(values: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """Sub-voxel offset (3,) of the maximum near a grid point, each axis by a parabola through three points."""
+def moved(values: np.ndarray, matrix: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """A density (n, n, n) after the operation x' = P x + t: what stood at x stands at P x + t.
+
+    Parameters
+    ----------
+    values
+        Density, not negative.
+    matrix
+        P (3, 3), an integer matrix of determinant ±1.
+    shift
+        t (3,), fractional; between grid points the density is interpolated by its Fourier series.
+
+    Returns
+    -------
+    ndarray
+        (n, n, n), of the same type; what interpolation makes negative is 0.
+    """
+    n = len(values)
+    f, half = np.fft.fftfreq(n, 1 / n), np.arange(n // 2 + 1)
+    wave = [np.exp(-2j * np.pi * h * t) for h, t in zip((f, f, half), shift, strict=True)]
+    back = np.round(np.linalg.inv(matrix)).astype(np.int64)
+    terms = np.fft.rfftn(turned(values, back)) * wave[0][:, None, None] * wave[1][:, None] * wave[2]
+    result: np.ndarray = np.maximum(np.fft.irfftn(terms, s=(n, n, n), axes=(0, 1, 2)), 0).astype(values.dtype)
+    return result
+
+
+def correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Pearson's correlation coefficient of two maps of one shape."""
+    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
+
+
+def maximum_offset(values: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Offset (3,) in voxels, at most ±0.5, of the maximum from the grid point (3,) where a map is largest.
+
+    A parabola through three points along each axis gives it.
+    """
     n = values.shape[0]
     offset = np.zeros(3)
     for axis in range(3):
@@ -67,9 +112,16 @@ def summit_offset(values: np.ndarray, index: np.ndarray) -> np.ndarray:
 
 
 def resample(values: np.ndarray, shape: tuple[int, int, int], smooth: float = 0.0) -> np.ndarray:
-    """A periodic map on `shape` points by Fourier series; its mean (the electron count) is kept.
+    """A periodic map on another grid of its cell, by its Fourier series; the mean is kept.
 
-    smooth: damp the terms at the limit of the coarser grid to e^-smooth, so that sharp cores do not ring.
+    Parameters
+    ----------
+    values
+        Map on any grid.
+    shape
+        Points along each axis wanted.
+    smooth
+        The terms at the limit of the coarser grid are damped to e^-smooth, so that sharp cores do not ring.
     """
     factors = np.fft.fftn(values)
     for axis, n in enumerate(shape):
@@ -83,45 +135,40 @@ def resample(values: np.ndarray, shape: tuple[int, int, int], smooth: float = 0.
     return np.fft.ifftn(factors).real * (np.prod(shape) / values.size)
 
 
-def _summit(overlap: np.ndarray, index: int) -> np.ndarray:
-    """(3,) fractional position of the maximum at `index`, by a parabola along each axis."""
-    n = len(overlap)
-    top = np.unravel_index(index, overlap.shape)
-    position = np.array(top, dtype=float)
-    for axis in range(3):
-        before, after = (overlap[tuple((t + d * (k == axis)) % n for k, t in enumerate(top))] for d in (-1, 1))
-        bend = before - 2 * overlap[top] + after
-        position[axis] += 0.5 * (before - after) / bend if bend < 0 else 0.0
-    return position / n
+def in_cell(values: np.ndarray, setting: Transformation, points: int = GRID, limited: bool = True) -> np.ndarray:
+    """A map in another cell and origin of the same crystal, by its Fourier series.
 
+    ρ(u) = Σ_h F(h) e^{2πi h·t} e^{2πi (M h)·u}, because x = u M + t. Terms at or beyond the Nyquist frequency of the
+    old grid are left out.
 
-def _moved(values: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """The map whose value at x is that of `values` at x + shift (fractional), by Fourier phases."""
-    if not shift.any():
-        return values
-    factors = np.fft.fftn(values)
-    for axis, n in enumerate(values.shape):
-        phase = np.exp(2j * np.pi * np.fft.fftfreq(n, 1 / n) * shift[axis])
-        factors *= phase.reshape([-1 if k == axis else 1 for k in range(3)])
-    moved: np.ndarray = np.fft.ifftn(factors).real
-    return moved
+    Parameters
+    ----------
+    values
+        Map (n1, n2, n3) in the old cell.
+    setting
+        From the old cell to the new one.
+    points
+        Along each axis of the new cell.
+    limited
+        Terms at or beyond the Nyquist frequency of the new grid are left out too, as a map wants that is worked with.
+        Otherwise each value is that of the series at its point, as for a picture.
 
-
-def fourier_resample(density: np.ndarray, turn: np.ndarray, shift: np.ndarray, grid: int = GRID) -> np.ndarray:
-    """Density at fractional u = i/grid of another cell of the same crystal: (grid, grid, grid), same units.
-
-    density (n1, n2, n3) at x = j/n of its cell; x = u turn + shift. ρ(u) = Σ_h F(h) e^{2πi h·shift} e^{2πi (turn h)·u};
-    terms at or beyond the Nyquist frequency of either grid are left out.
+    Returns
+    -------
+    ndarray
+        (points, points, points), in the units of `values`.
     """
-    coefficients = np.fft.fftn(density) / density.size
-    axes = [np.fft.fftfreq(n, 1 / n) for n in density.shape]
-    inside = [np.abs(h) < n / 2 for h, n in zip(axes, density.shape, strict=True)]
+    coefficients = np.fft.fftn(values) / values.size
+    axes = [np.fft.fftfreq(n, 1 / n) for n in values.shape]
+    inside = [np.abs(h) < n / 2 for h, n in zip(axes, values.shape, strict=True)]
     h = np.stack(np.meshgrid(*(a[i] for a, i in zip(axes, inside, strict=True)), indexing="ij"), axis=-1)
     coefficients = coefficients[np.ix_(*inside)]
-    k = h @ turn.T
+    k = h @ setting.matrix.T
     whole = np.round(k)
-    kept = (np.abs(whole) < grid / 2).all(-1) & (np.abs(k - whole) < 0.01).all(-1)  # a non-primitive cell has others: 0
-    target = np.zeros((grid,) * 3, dtype=np.complex128)
-    where = whole[kept].astype(np.int64) % grid
-    np.add.at(target, tuple(where.T), coefficients[kept] * np.exp(2j * np.pi * (h[kept] @ shift)))
-    return np.fft.ifftn(target).real * grid**3
+    kept = (np.abs(k - whole) < 0.01).all(-1)  # the others are 0: they differ between the cells of a multiple cell
+    if limited:
+        kept &= (np.abs(whole) < points / 2).all(-1)
+    target = np.zeros((points,) * 3, dtype=np.complex128)
+    where = whole[kept].astype(np.int64) % points
+    np.add.at(target, tuple(where.T), coefficients[kept] * np.exp(2j * np.pi * (h[kept] @ setting.shift)))
+    return np.fft.ifftn(target).real * points**3

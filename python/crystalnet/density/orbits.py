@@ -17,7 +17,7 @@ from scipy.ndimage import maximum_filter
 
 from crystalnet.crystal.lattice import holohedry, nearest_image, periodic_distances
 from crystalnet.density.atoms import MAX_ATOMS, MIN_DISTANCE, MIN_GAIN, Decomposition
-from crystalnet.density.grid import summit_offset
+from crystalnet.density.grid import maximum_offset
 from crystalnet.density.promolecule import promolecule_density
 from crystalnet.records import AtomSites, DensityGrid
 
@@ -26,8 +26,8 @@ COARSE = 32  # points an axis, on which maxima are searched: 0.1 to 0.5 Å, refi
 AGREEMENTS = (0.98, 0.93, 0.85)  # correlation of map and image from which an operation counts: a group each
 TWENTY_FOURTHS = 0.01  # a translation this near a multiple of 1/24 is one, as in every standard setting
 SNAPS = (0.3, 0.6, 1.0, 1.4)  # Å; an atom is tried on special positions this near; nearer images are one atom
-FAINT = -0.3  # as MIN_GAIN, for orbits that hold a third of an atom: often one that the network is unsure of
-OVERFULL = 1.5  # as MIN_GAIN: a place that holds 1.25 atoms may stand for several around it (Al of corundum)
+FAINT = -0.3  # as MIN_GAIN, for orbits of a third of an atom: often the network is unsure of these
+OVERFULL = 1.5  # as MIN_GAIN: where a place holds 1.25 atoms, several may stand around it (Al of corundum)
 AROUND = np.stack(np.meshgrid(*[np.arange(-1.6, 1.7, 0.4)] * 3), -1).reshape(-1, 3)  # Å; places tried instead
 TRIED = 6  # maxima of each element's map, the best first, tried at every turn
 
@@ -46,9 +46,21 @@ class MapSymmetry:
 
 
 def symmetries_of(density: DensityGrid) -> list[MapSymmetry]:
-    """Groups of operations that a density (n, n, n) obeys, the strictest agreement first, none twice, none trivial.
+    """Groups of symmetry operations that a density obeys.
 
-    Each matrix of the lattice's holohedry comes with the translation of largest correlation.
+    Parameters
+    ----------
+    density
+        (n, n, n) e/Å³ in its cell.
+
+    Returns
+    -------
+    list of MapSymmetry
+        One group for each of AGREEMENTS, the strictest first; none of a size that is there already, none trivial.
+
+    Notes
+    -----
+    Each matrix of the lattice's holohedry gets the translation that gives the largest correlation.
     """
     operations = np.round(holohedry(density.lattice)).astype(np.int64)
     h, terms = _terms(density)
@@ -61,9 +73,9 @@ def symmetries_of(density: DensityGrid) -> list[MapSymmetry]:
     agreement, shifts = [], []
     for turned in _turned(operations.tobytes(), h.tobytes()):
         correlation = _map(h, flat * flat[turned].conj(), n)
-        summit = np.array(np.unravel_index(correlation.argmax(), correlation.shape))
+        highest = np.array(np.unravel_index(correlation.argmax(), correlation.shape))
         agreement.append(float(correlation.max()) * n**3 / power)
-        shift = (summit + summit_offset(correlation, summit)) / n
+        shift = (highest + maximum_offset(correlation, highest)) / n
         exact = np.round(24 * shift) / 24
         shifts.append(np.where(np.abs(shift - exact) < TWENTY_FOURTHS, exact, shift))
     # A map read at P x is the map moved by P⁻¹.
@@ -81,9 +93,23 @@ def symmetries_of(density: DensityGrid) -> list[MapSymmetry]:
 def decompose_orbits(
     density: DensityGrid, elements: tuple[str, ...], symmetry: MapSymmetry, max_atoms: int = MAX_ATOMS
 ) -> list[Decomposition]:
-    """Atoms of the given elements, in orbits of a symmetry, that add up to a density (n, n, n) e/Å³ in its cell.
+    """Atoms of the given elements, in whole orbits of a symmetry, that add up to a density.
 
-    Two answers at most: clear atoms only, and with what is left of fainter ones.
+    Parameters
+    ----------
+    density
+        (n, n, n) e/Å³ in its cell.
+    elements
+        Symbols; each orbit becomes the one that leaves least.
+    symmetry
+        Operations of that density.
+    max_atoms
+        At most so many are taken out.
+
+    Returns
+    -------
+    list of Decomposition
+        The clear atoms alone, and, where there are any, these with the fainter ones.
     """
     h, residual = _terms(density)
     origin = np.zeros((1, 3))
@@ -178,7 +204,10 @@ def _named(
 def _orbits_near(
     x: np.ndarray, symmetry: MapSymmetry, lattice: np.ndarray, taken: np.ndarray, most: int
 ) -> list[np.ndarray]:
-    """Orbits (m, 3) of a point and of the special positions around it that have room beside atoms already there."""
+    """The orbit of a point and those of special positions near it, (m, 3) each, one of each size.
+
+    Left out are orbits of more than `most` atoms and those with atoms too near each other or too near those `taken`.
+    """
     found: list[np.ndarray] = []
     for reach in SNAPS:
         place = x
@@ -206,7 +235,7 @@ def _maxima(values: np.ndarray) -> np.ndarray:
     n = values.shape[0]
     peaks = np.argwhere((values == maximum_filter(values, size=3, mode="wrap")) & (values > 0))
     best = peaks[np.argsort(-values[tuple(peaks.T)])[:TRIED]]
-    return np.array([(p + summit_offset(values, p)) / n for p in best]).reshape(-1, 3) % 1.0
+    return np.array([(p + maximum_offset(values, p)) / n for p in best]).reshape(-1, 3) % 1.0
 
 
 def _terms(density: DensityGrid) -> tuple[np.ndarray, np.ndarray]:
@@ -251,8 +280,9 @@ def _images(operations: bytes, h: bytes) -> list[np.ndarray]:
 
 @lru_cache(maxsize=2)  # the guesses of a cell come one after the other
 def _whole_orbits(operations: bytes, h: bytes) -> np.ndarray:
-    """(K,) whether all images of a term are there. Where a metric has a symmetry only nearly, equivalent terms differ
-    in length, and the limit of length parts them.
+    """(K,) whether all images of a term are among the terms.
+
+    Where the metric obeys an operation only nearly, equivalent terms differ in length, and D_MIN may lie between them.
     """
     known = {row.tobytes() for row in np.frombuffer(h, np.int64).reshape(-1, 3)}
     whole: np.ndarray = np.all([[row.tobytes() in known for row in image] for image in _images(operations, h)], axis=0)

@@ -6,37 +6,58 @@ import itertools
 
 import numpy as np
 
-from crystalnet.density.grid import _moved, _summit, resample
-from crystalnet.records import AtomSites, DensityGrid
+from crystalnet.density.grid import in_cell, maximum_offset, resample
+from crystalnet.records import AtomSites, DensityGrid, Transformation
 
 CENTRED_GRID = 60  # points an axis where the conventional cell holds several primitive ones: 3 MB a cube file
 COARSE = 24  # grid on which origin and axes of density and atoms are compared; 0.2–0.5 Å, less than an atom
-Placement = tuple[np.ndarray, np.ndarray]  # integer (3, 3) axes in the density's own, then a fractional shift (3,)
 
 
-def in_cell_of(sites: AtomSites, density: DensityGrid) -> DensityGrid | None:
-    """The density in the cell of `sites`, or None where that cell is not a cell of the density's lattice."""
-    place = placement(sites, density)
-    return None if place is None else DensityGrid(placed(density.values, place), sites.lattice)
+def placed(values: np.ndarray, setting: Transformation) -> np.ndarray:
+    """A map in the cell of the atoms; as it is where that is its own cell and origin.
+
+    Parameters
+    ----------
+    values
+        Map (n, n, n) in its own cell.
+    setting
+        From that cell to the one of the atoms, as `placement` finds it.
+
+    Returns
+    -------
+    ndarray
+        (m, m, m), in the units of `values`; m = CENTRED_GRID where the cell is a larger one, else n.
+    """
+    if np.array_equal(setting.matrix, np.eye(3)) and not setting.shift.any():
+        return values
+    larger = abs(np.linalg.det(setting.matrix)) > 1.5
+    return in_cell(values, setting, CENTRED_GRID if larger else len(values), limited=False)
 
 
-def placed(values: np.ndarray, place: Placement) -> np.ndarray:
-    """A map in the axes and origin of a placement."""
-    return _moved(_in_axes(values, place[0]), place[1])
+def placement(sites: AtomSites, density: DensityGrid) -> Transformation | None:
+    """How a density stands in the cell of its atoms, found by correlation.
 
+    A powder pattern fixes neither the origin nor which of the equivalent axes is which, so that refined atoms may stand
+    in another setting than the network's density. Axes and origin stay as they are where the atoms lie on the density
+    then; else they become those with the largest correlation of density and atoms.
 
-def placement(sites: AtomSites, density: DensityGrid) -> Placement | None:
-    """How the density is brought into the cell of `sites`, or None where that is not a cell of the density's lattice.
+    Parameters
+    ----------
+    sites
+        All atoms of a cell, usually the conventional one.
+    density
+        In a primitive or the conventional cell of the same lattice.
 
-    The density may come in the primitive or the conventional cell. A powder pattern fixes neither the origin
-    nor which of the equivalent axes is which: where the atoms do not lie on the density as given, that choice
-    of axes and origin is taken (FFT correlation with the atoms) in which they do.
+    Returns
+    -------
+    Transformation or None
+        From the density's cell to the one of `sites`; None where that is not a cell of the density's lattice.
     """
     choices = _axes(density.lattice, sites.lattice)
     if not choices:
         return None
     if not len(sites):
-        return choices[0], np.zeros(3)
+        return Transformation(choices[0], np.zeros(3))
     coarse, atoms = resample(density.values, (COARSE,) * 3), np.conj(_atom_factors(sites, COARSE))
     best, chosen, shift = -np.inf, choices[0], np.zeros(3)
     for number, axes in enumerate(choices):
@@ -45,11 +66,17 @@ def placement(sites: AtomSites, density: DensityGrid) -> Placement | None:
             near = np.abs(np.fft.fftfreq(COARSE)) < 0.1
             at_hand = np.where(near[:, None, None] & near[:, None] & near, overlap, -np.inf)
             if at_hand.max() >= 0.9 * overlap.max():
-                shift = np.zeros(3) if at_hand.argmax() == 0 else _summit(overlap, int(at_hand.argmax()))
+                shift = np.zeros(3) if at_hand.argmax() == 0 else _maximum(overlap, int(at_hand.argmax()))
                 break
         if overlap.max() > best * (1 + 1e-6):
-            best, chosen, shift = float(overlap.max()), axes, _summit(overlap, int(overlap.argmax()))
-    return chosen, shift
+            best, chosen, shift = float(overlap.max()), axes, _maximum(overlap, int(overlap.argmax()))
+    return Transformation(chosen, shift @ chosen)
+
+
+def _maximum(overlap: np.ndarray, index: int) -> np.ndarray:
+    """Fractional position (3,) of the maximum around the flat index of a grid point."""
+    point = np.array(np.unravel_index(index, overlap.shape))
+    return np.asarray((point + maximum_offset(overlap, point)) / len(overlap))
 
 
 def _axes(own: np.ndarray, wanted: np.ndarray) -> list[np.ndarray]:
@@ -74,14 +101,14 @@ def _axes(own: np.ndarray, wanted: np.ndarray) -> list[np.ndarray]:
     standard = np.linalg.solve(own.T, wanted.T).T  # same orientation: the plain quotient of the two lattices
     rhombohedral = np.array([[1, -1, 0], [0, 1, -1], [1, 1, 1]])  # pymatgen turns these axes; obverse setting
 
-    def strangeness(axes: np.ndarray) -> tuple[bool, bool, bool]:
+    def unusual(axes: np.ndarray) -> tuple[bool, bool, bool]:
         return (
             not np.allclose(axes, standard, atol=0.1),
             not np.array_equal(axes, rhombohedral),
             bool(np.linalg.det(axes) < 0),
         )
 
-    return sorted(found, key=strangeness)
+    return sorted(found, key=unusual)
 
 
 def _lookup(axes: np.ndarray, n: int) -> tuple[np.ndarray, ...]:
@@ -90,18 +117,11 @@ def _lookup(axes: np.ndarray, n: int) -> tuple[np.ndarray, ...]:
     return tuple(column.reshape(n, n, n) for column in points.T)
 
 
-def _in_axes(values: np.ndarray, axes: np.ndarray) -> np.ndarray:
-    if np.array_equal(axes, np.eye(3)):
-        return values
-    n = CENTRED_GRID if abs(np.linalg.det(axes)) > 1.5 else len(values)
-    fine = values if n == len(values) else resample(values, (n, n, n))
-    return np.asarray(fine[_lookup(axes, n)])
-
-
 def _atom_factors(sites: AtomSites, n: int) -> np.ndarray:
-    """(n, n, n) Fourier terms of alike Gaussian atoms 0.4 Å wide, the mean left out.
+    """(n, n, n) Fourier terms of equal Gaussian atoms 0.4 Å wide, the mean left out.
 
-    Alike, because Z would set heavy atoms with few valence electrons on the density of light ones with many.
+    The atoms are equal because weights Z would put heavy atoms with few valence electrons on the density of light
+    atoms with many.
     """
     wave = np.fft.fftfreq(n, 1 / n)
     turns = [np.exp(-2j * np.pi * np.outer(wave, x)) for x in sites.frac_coords.T]

@@ -60,8 +60,25 @@ def promolecule_density(
 ) -> np.ndarray:
     """Promolecule of atoms in a periodic cell, needing numpy alone.
 
-    lattice (3, 3) Å, rows; species N symbols; frac_coords (N, 3). Returns (grid, grid, grid) float64 e/Å³ at
-    fractional coordinates i/grid. Sums to the number of valence electrons: ρ.sum() · V / grid³.
+    Parameters
+    ----------
+    lattice
+        (3, 3) Å, rows.
+    species, frac_coords
+        Symbols (N,) and fractional coordinates (N, 3) of the atoms.
+    grid
+        Points along each cell vector.
+
+    Returns
+    -------
+    ndarray
+        (grid, grid, grid) float64 e/Å³ at fractional coordinates i/grid. ρ.sum() · V / grid³ is the number of valence
+        electrons.
+
+    Raises
+    ------
+    InputError
+        No valence density is known for an element.
     """
     h = np.fft.fftfreq(grid, 1 / grid)
     half = np.arange(grid // 2 + 1.0)
@@ -96,8 +113,22 @@ def _half_spectrum(lattice: np.ndarray, grid: int) -> np.ndarray:
 
 
 def promolecule(structure: Structure, grid: int = GRID) -> np.ndarray:
-    """Ground-truth density of a pymatgen Structure in the cell and origin given: (grid, grid, grid) e/Å³.
+    """Ground-truth density of a crystal in the cell and origin given.
 
+    Parameters
+    ----------
+    structure
+        An ordered pymatgen Structure.
+    grid
+        Points along each cell vector.
+
+    Returns
+    -------
+    ndarray
+        (grid, grid, grid) e/Å³ at fractional coordinates i/grid.
+
+    Examples
+    --------
     >>> from pymatgen.core import Lattice, Structure
     >>> salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
     >>> density = promolecule(salt)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from crystalnet.crystal.symmetry import SYMPREC_RELAXED, one_hand, space_group_of
-from crystalnet.density.grid import likest_operation, turned
+from crystalnet.density.grid import best_alignment, turned
 from crystalnet.ops.ssim import cube_rotations, rotate, ssim3d_rotations
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def aligned(truth: np.ndarray, guess: np.ndarray, holohedry: np.ndarray) -> np.n
     Every operation of the lattice's holohedry (m, 3, 3), acting on fractional columns, with the translation (whole
     voxels, by FFT) of largest correlation.
     """
-    matrix, shift = likest_operation(truth, guess, holohedry)
+    matrix, shift = best_alignment(truth, guess, holohedry)
     return np.roll(turned(guess, matrix), shift, axis=(0, 1, 2))
 
 

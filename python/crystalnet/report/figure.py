@@ -37,7 +37,17 @@ POINTS = 64_000  # of the density's grid as drawn; more shows nothing at this si
 
 
 def write_figure(solution: Solution, views: Sequence[View], path: Path) -> None:
-    """Draw the best candidate, or only the pattern and its lines where there is none."""
+    """Write figure.png: the best candidate, or only the pattern and its lines where there is none.
+
+    Parameters
+    ----------
+    solution
+        What `solve` found.
+    views
+        Its candidates ready to be drawn, the best first.
+    path
+        A PNG file.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 6.9 if views else 3.6), dpi=150, facecolor="white")
@@ -115,8 +125,7 @@ def _density(figure: Figure, solution: Solution, best: View) -> None:
 
 
 def _directions(lattice: np.ndarray) -> list[tuple[tuple[float, ...], tuple[float, ...]]]:
-    """Three viewing directions with what points up: axes of the cube; down c and from two
-    sides for hexagonal axes."""
+    """Three directions to the viewer with what points up: of a cube, or down c and from two sides of hexagonal axes."""
     if abs(lattice[0] @ lattice[1]) < 1e-3 * np.linalg.norm(lattice[0]) ** 2:
         return [((1, 0, 0), (0, 0, 1)), ((1, 1, 0), (0, 0, 1)), ((1, 1, 1), (0, 0, 1))]
     return [((0, 0, 1), (1, 2, 0)), ((1, 0, 0), (0, 0, 1)), ((2, 1, 0), (0, 0, 1))]

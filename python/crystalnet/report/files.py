@@ -24,12 +24,30 @@ OTHERS = ("report.html", "figure.png", "density.npz")  # beside the candidates' 
 
 
 def write_solution(solution: Solution, out: Path, mapped: Map = map) -> dict[str, Any]:
-    """Write everything `solve` found into the folder `out`; returns the content of solution.json.
+    """Write everything that `solve` found into a folder.
 
-    The files replace those of an earlier solution when all are complete, solution.json last, so a failure leaves the
-    earlier files as they were. Its `files` names them with their SHA-256: a later run replaces these alone.
-    mapped: the built-in map, or one over several processes (`pool.helped`). Raises InputError where `out` cannot be
-    written, or holds a file of the user's by one of the names.
+    The files replace those of an earlier solution when all are complete, solution.json last, so that a failure leaves
+    the earlier files as they were.
+
+    Parameters
+    ----------
+    solution
+        What `solve` found.
+    out
+        The folder, made where it is absent.
+    mapped
+        The built-in map, or one over several processes (`pool.helped`).
+
+    Returns
+    -------
+    dict
+        The content of solution.json. Its `files` names the other files with their SHA-256: a later run replaces these
+        alone.
+
+    Raises
+    ------
+    InputError
+        `out` cannot be written, or holds a file of the user's by one of the names.
     """
     from crystalnet.report.figure import write_figure
 
@@ -55,9 +73,20 @@ class Earlier:
 
 
 def earlier_solution(out: Path, candidates: int) -> Earlier | None:
-    """The solution in a folder that one of so many candidates at most would replace; None where there is none.
+    """The solution in a folder that a new one would replace; None where there is none.
 
-    InputError where a file there bears a name of ours and is not listed in solution.json, or was changed since.
+    Parameters
+    ----------
+    out
+        The folder.
+    candidates
+        Most candidates that the new solution may have.
+
+    Raises
+    ------
+    InputError
+        A file there bears one of the names of the new solution and is not one that solution.json lists, or was
+        changed since.
     """
     heal(out)
     earlier = _listed(out)

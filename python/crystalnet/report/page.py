@@ -6,8 +6,7 @@ import base64
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from crystalnet.records import DensityGrid, Solution
+from crystalnet.report.reasons import WHY, confidence_in_words, percent, verdict
 from crystalnet.report.view import (
     SPREAD,
     SURFACE,
@@ -36,7 +36,6 @@ VALENCE = (
     " pseudopotential calculation treats as valence. It is"
     " not the total X-ray density: core electrons are left out."
 )
-BELIEVED = 0.5  # probability from which `solve` calls a match confident
 SOURCES = {
     "network": "network: atoms read off the density that the network predicted",
     "catalogue": "catalogue: a known structure type with the elements put in",
@@ -44,106 +43,20 @@ SOURCES = {
 UNKNOWN = "X: density that none of the given elements explains. An element may be missing from the list."
 
 
-def _times_worse(lead: float) -> str:
-    ratio = float(np.exp(lead))
-    return f"{ratio:.2f} times this one's" if ratio < 2.99 else "3 times this one's or more, or there is none"
-
-
-def _yes(value: float) -> str:
-    return "yes" if value else "no"
-
-
-@dataclass(frozen=True)
-class _Reason:
-    """One piece of evidence in plain words: label, how its value is said, when it makes one doubt, the doubt."""
-
-    label: str
-    said: Callable[[float], str]
-    doubtful: Callable[[float], bool] = lambda value: False
-    doubt: str = ""
-
-
-# By the names that `solve` uses. The limits only choose words; the probability is calculated elsewhere.
-WHY = {
-    "log_excess": _Reason(
-        "Misfit of the whole calculated pattern, noise aside",
-        lambda v: _percent(float(np.exp(v)), 1),
-        lambda v: v > np.log(0.4),
-        "the calculated pattern differs much from the measured one",
-    ),
-    "log_misfit": _Reason(
-        "Misfit of the intensities of the lines",
-        lambda v: _percent(float(np.exp(v)), 1),
-        lambda v: v > np.log(0.25),
-        "the intensities of the lines fit poorly",
-    ),
-    "lead": _Reason(
-        "Score of the best other candidate",
-        _times_worse,
-        lambda v: v < np.log(1.1),
-        "another candidate fits about as well",
-    ),
-    "explained": _Reason(
-        "Intensity on lines that the cell explains",
-        lambda v: _percent(v, 1),
-        lambda v: v < 0.95,
-        "the cell leaves lines unexplained",
-    ),
-    "log_merit": _Reason(
-        "Figure of merit of the cell (good above 20)",
-        lambda v: f"{np.exp(v):.0f}",
-        lambda v: v < np.log(20),
-        "the lines fall on the cell's places only roughly",
-    ),
-    "lines_per_atom": _Reason(
-        "Lines measured for each independent atom",
-        lambda v: f"{np.exp(v):.1f}",
-        lambda v: v < np.log(2),
-        "there are few lines for so many atoms",
-    ),
-    "exchange": _Reason(
-        "Misfit of the intensities were one element another",
-        lambda v: f"{np.exp(-v):.2f} times this one's",
-        lambda v: v > np.log(2),
-        "the intensities ask for another element",
-    ),
-    "agreed": _Reason("Proposed by the network and by the catalogue", _yes),
-    "balanced": _Reason(
-        "Charges can balance, or need not",
-        _yes,
-        lambda v: v < 0.5,
-        "its charges cannot balance",
-    ),
-    "complete": _Reason(
-        "Only elements that were given",
-        _yes,
-        lambda v: v < 0.5,
-        "it holds atoms that none of the given elements explains",
-    ),
-    "volume": _Reason(
-        "Volume away from the usual of such atoms by",
-        lambda v: _percent(float(np.expm1(v)), 0),
-        lambda v: v > np.log(1.3),
-        "its volume is unusual for such atoms",
-    ),
-    "contradicted": _Reason(
-        "Volume that no such atoms have",
-        _yes,
-        lambda v: v > 0.5,
-        "its volume speaks against the wavelength or the elements",
-    ),
-    "wavelength": _Reason(
-        "Wavelength said, or clear from the sample",
-        lambda v: _yes(v >= 0.5),
-        lambda v: v < 0.5,
-        "the wavelength was assumed, and another fits nearly as well",
-    ),
-    "formula_given": _Reason("Formula was given", _yes),
-}
-
-
 def write_page(solution: Solution, content: Mapping[str, Any], views: Sequence[View], path: Path) -> None:
-    """Write the page. `content` is that of solution.json, `views` the candidates in the same order."""
+    """Write report.html.
+
+    Parameters
+    ----------
+    solution
+        What `solve` found.
+    content
+        The content of solution.json.
+    views
+        The candidates ready to be drawn, in the order of solution.json.
+    path
+        The file, written over.
+    """
     from plotly.offline import get_plotlyjs
 
     template = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
@@ -300,29 +213,11 @@ def _answer(best: Mapping[str, Any], evidence: Mapping[str, float]) -> str:
             f"{symbol_html(best['space_group']['symbol'])} (no. {best['space_group']['number']})",
         ),
         ("cell", cell),
-        ("misfit R<sub>wp</sub>, background excluded", _percent(best["rwp"], 1)),
-        ("confidence", _confidence(best["confidence"])),
+        ("misfit R<sub>wp</sub>, background excluded", percent(best["rwp"], 1)),
+        ("confidence", confidence_in_words(best["confidence"])),
     ]
     cells = "".join(f"<div><span>{k}</span><b>{v}</b></div>" for k, v in items)
-    return f'<div class="answer">{cells}<p>{_verdict(best["confidence"], evidence)}</p></div>'
-
-
-def _confidence(value: float | None) -> str:
-    """A percentage; no calibration knows 99.9 % from 100 %."""
-    if value is None:
-        return "not calibrated"
-    return "above 99\u00a0%" if value > 0.99 else "below 1\u00a0%" if value < 0.01 else _percent(value, 0)
-
-
-def _verdict(confidence: float | None, evidence: Mapping[str, float]) -> str:
-    """One sentence: how far to believe the best candidate, and what speaks against it."""
-    against = "; ".join(r.doubt for name, r in WHY.items() if name in evidence and r.doubtful(evidence[name]))
-    if confidence is None:
-        return f"How far to believe it is not known{': ' + against if against else ''}."
-    share = _confidence(confidence)
-    if confidence >= BELIEVED:
-        return f"Right with a probability of {share}.{f' To be checked: {against}.' if against else ''}"
-    return f"Not convincing, right with a probability of {share}{': ' + against if against else ''}."
+    return f'<div class="answer">{cells}<p>{verdict(best["confidence"], evidence)}</p></div>'
 
 
 def _table(candidates: Sequence[Mapping[str, Any]]) -> str:
@@ -351,9 +246,9 @@ def _table(candidates: Sequence[Mapping[str, Any]]) -> str:
             f"{symbol_html(c['space_group']['symbol'])} ({c['space_group']['number']})",
             *(f"{cell[k]:.4f}" for k in "abc"),
             angles,
-            _percent(c["rwp"], 1),
+            percent(c["rwp"], 1),
             _number(c["score"], 3),
-            "–" if c["confidence"] is None else _confidence(c["confidence"]),
+            "–" if c["confidence"] is None else confidence_in_words(c["confidence"]),
             escape(str(c["source"])),
             f'<a href="{escape(c["cif"])}">CIF</a> <a href="{escape(c["density"])}">cube</a>',
         ]
@@ -410,9 +305,9 @@ def _spread(solution: Solution) -> str:
     if len(solution.guesses) < 2 or mean <= 0:
         return ""
     ratio = float(np.mean(solution.spread)) / mean
-    number, percent = len(solution.guesses), _percent(ratio, 0)
+    number, share = len(solution.guesses), percent(ratio, 0)
     return (
-        f"The {number} guesses of the network differ by {percent} of the mean density on average; the other map shows"
+        f"The {number} guesses of the network differ by {share} of the mean density on average; the other map shows"
         " where (their standard deviation)."
     )
 
@@ -468,10 +363,6 @@ def symbol_html(symbol: str) -> str:
     """A space group symbol with bars and subscripts."""
     wrap = {"bar": '<span class="bar">{}</span>', "sub": "<sub>{}</sub>", "text": "{}"}
     return "".join(wrap[kind].format(escape(text)) for kind, text in symbol_parts(symbol))
-
-
-def _percent(value: float | None, digits: int = 2) -> str:
-    return "–" if value is None else f"{100 * value:.{digits}f}\u00a0%"
 
 
 def _number(value: float | None, digits: int) -> str:

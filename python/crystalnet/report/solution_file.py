@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from crystalnet.records import Candidate, Solution
-from crystalnet.report.structure_files import lattice_parameters, package_version
+from crystalnet.report.structure_files import package_version
 from crystalnet.runtime.whole_file import begins_with, refuse_foreign, replacing
 
 GIVEN = ("elements", "formula", "wavelength_angstrom", "wavelength_assumed", "system")
@@ -55,7 +55,7 @@ def _candidate_json(rank: int, candidate: Candidate) -> dict[str, Any]:
         "source": candidate.source,
         "formula": candidate.formula,
         "space_group": {"number": candidate.space_group_number, "symbol": candidate.space_group_symbol},
-        "lattice": lattice_parameters(candidate.conventional.lattice),
+        "lattice": _lattice_parameters(candidate.conventional.lattice),
         "sites": sites,
         "rwp": candidate.fit.rwp,
         "refinement_failed": candidate.fit.failure,
@@ -64,6 +64,14 @@ def _candidate_json(rank: int, candidate: Candidate) -> dict[str, Any]:
         "cif": f"candidate-{rank}.cif",
         "density": f"candidate-{rank}.cube",
     }
+
+
+def _lattice_parameters(lattice: np.ndarray) -> dict[str, float]:
+    """a, b, c in Å and alpha, beta, gamma in degrees of (3, 3) rows, to 1e-6."""
+    from pymatgen.core import Lattice
+
+    names = ("a", "b", "c", "alpha", "beta", "gamma")
+    return {name: round(float(v), 6) for name, v in zip(names, Lattice(lattice).parameters, strict=True)}
 
 
 def _plain(value: Any) -> Any:
@@ -86,7 +94,22 @@ def _plain(value: Any) -> Any:
 def summary_row(
     pattern: str, folder: str = "", content: Mapping[str, Any] | None = None, error: str = ""
 ) -> dict[str, Any]:
-    """A line of summary.csv: the best candidate in `content` (of solution.json), or why there is none."""
+    """A line of summary.csv: the best candidate of a pattern, or why there is none.
+
+    Parameters
+    ----------
+    pattern, folder
+        The pattern's file and the folder of its solution.
+    content
+        The content of solution.json; None where there is no solution.
+    error
+        Why not.
+
+    Returns
+    -------
+    dict
+        A value for each column of SUMMARY, "" where there is none.
+    """
     row: dict[str, Any] = dict.fromkeys(SUMMARY, "") | {"pattern": pattern, "folder": folder, "error": error}
     if content is None:
         return row

@@ -18,15 +18,6 @@ CHGCAR_TITLE = "CrystalNet"  # and the formula: by it a later run tells its own 
 DENSITY_ARRAYS = ("density", "lattice", "species", "frac_coords")
 
 
-def lattice_parameters(lattice: np.ndarray) -> dict[str, float]:
-    """a, b, c in Å and alpha, beta, gamma in degrees of (3, 3) rows."""
-    lengths = np.linalg.norm(lattice, axis=1)
-    cosines = [lattice[i] @ lattice[j] / (lengths[i] * lengths[j]) for i, j in ((1, 2), (0, 2), (0, 1))]
-    angles = np.degrees(np.arccos(np.clip(cosines, -1.0, 1.0)))
-    values = np.round([*lengths, *angles], 6)
-    return {name: float(v) for name, v in zip(("a", "b", "c", "alpha", "beta", "gamma"), values, strict=True)}
-
-
 def package_version() -> str:
     """Version of the installed package ("unknown" when run from a bare source tree)."""
     try:
@@ -36,11 +27,21 @@ def package_version() -> str:
 
 
 def write_cif(candidate: Candidate, path: Path, title: str = "candidate") -> None:
-    """The conventional cell with its symmetry, in the axes and origin of `candidate.conventional`.
+    """Write the conventional cell of a candidate as CIF, in the axes and origin of `candidate.conventional`.
 
-    Where no tolerance reproduces the candidate's space group the file lists every atom in P 1. A site of
-    unexplained density has the type symbol X and `_atom_site_calc_flag dum` (a dummy site in the CIF core
-    dictionary).
+    Parameters
+    ----------
+    candidate
+        Where no tolerance reproduces its space group, the file lists every atom in P 1.
+    path
+        The file, written over.
+    title
+        Said in the comment at its head, with the candidate's source and misfit.
+
+    Notes
+    -----
+    A site of unexplained density has the type symbol X and `_atom_site_calc_flag dum`, a dummy site in the CIF core
+    dictionary.
     """
     from pymatgen.io.cif import CifWriter
 
@@ -66,9 +67,21 @@ def write_cif(candidate: Candidate, path: Path, title: str = "candidate") -> Non
 
 
 def write_cube(grid: DensityGrid, sites: AtomSites, path: Path) -> None:
-    """Gaussian cube: axes and atoms in bohr (the format's unit), values in e/Å³ (said in the comment).
+    """Write a density and its atoms as Gaussian cube.
 
-    `sites` share the cell of `grid`. Sites X are no atoms of the format and are left out.
+    Parameters
+    ----------
+    grid
+        Values in e/Å³, which the first line says; axes are written in bohr, the format's unit.
+    sites
+        Atoms in the same cell. Sites X are no atoms of the format and are left out.
+    path
+        The file, written over.
+
+    Notes
+    -----
+    pymatgen's `VolumetricData.to_cube` cannot say the unit in the first line, knows no sites X, leaves the nuclear
+    charges 0, and does not end a line with each row along z as the format asks.
     """
     from pymatgen.core.periodic_table import Element
 
@@ -96,9 +109,21 @@ def write_cube(grid: DensityGrid, sites: AtomSites, path: Path) -> None:
 
 
 def refuse_foreign_density(path: Path, structure: Path) -> None:
-    """InputError where `write_density` would write over the structure read, or over a file that it did not write.
+    """Refuse what `write_density` must not write over.
 
     A .npz is ours by the arrays in it, the others by their first line.
+
+    Parameters
+    ----------
+    path
+        Where the density is to be written.
+    structure
+        The file that the crystal was read from.
+
+    Raises
+    ------
+    InputError
+        `path` is that file, or one that `write_density` did not write.
     """
 
     def is_ours(path: Path) -> bool:
@@ -114,11 +139,23 @@ def refuse_foreign_density(path: Path, structure: Path) -> None:
 
 
 def write_density(grid: DensityGrid, sites: AtomSites, path: Path) -> None:
-    """Write a density with its atoms (same cell) as .npz, .cube, or VASP's CHGCAR, told by the name.
+    """Write a density with its atoms as .npz, .cube, or VASP's CHGCAR, told by the name.
 
-    npz holds `density` (n, n, n) e/Å³, `lattice` (3, 3) Å, `species`, `frac_coords`; CHGCAR holds density ×
-    volume as VASP does, so that its mean is the number of electrons. Raises InputError for another name or an
-    absent folder.
+    Parameters
+    ----------
+    grid
+        Values (n, n, n) e/Å³.
+    sites
+        Atoms in the same cell.
+    path
+        *.npz, *.cube, *.chgcar, *.vasp or CHGCAR*. An npz holds `density` (n, n, n) e/Å³, `lattice` (3, 3) Å,
+        `species` and `frac_coords`. A CHGCAR holds density × volume as VASP does, so that its mean is the number of
+        electrons.
+
+    Raises
+    ------
+    InputError
+        The name says no format, or the folder is absent or cannot be written in.
     """
     path = Path(path)
     suffix = path.suffix.lower()

@@ -9,15 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from crystalnet.density.grid import resample
-from crystalnet.density.placement import in_cell_of, placed, placement
+from crystalnet.density.placement import placed, placement
 from crystalnet.records import AtomSites, Candidate, DensityGrid, Solution
 
 INK, MUTED, SURFACE, SPREAD = "#1f2933", "#8a94a0", "#f2c230", "#b05fb0"
-ACCENT, DIFFERENCE, TICKS = (
-    "#c0392b",
-    "#0b62a4",
-    "#009e73",
-)  # calculated, difference, reflections (as in page.html)
+ACCENT, DIFFERENCE, TICKS = "#c0392b", "#0b62a4", "#009e73"  # calculated, difference, reflections, as in page.html
 # Okabe & Ito's colours, told apart by colour-blind readers too; elements take them in alphabetical order.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#5b4b9a", "#7f7f7f")
 UNEXPLAINED = "#111111"
@@ -27,9 +23,16 @@ UNEXPLAINED = "#111111"
 class View:
     """One candidate ready to be drawn and written.
 
-    grid: the density in the conventional cell of the atoms. overlay: False where the density's own cell could
-    not be brought onto that of the atoms; `grid` is then in its own cell and no atoms may be drawn into it.
-    spread: standard deviation over the network's guesses in the cell of `grid`; None where they are in another cell.
+    Attributes
+    ----------
+    candidate
+        As `solve` found it.
+    grid
+        Its density in the conventional cell of its atoms, or in its own cell without `overlay`.
+    overlay
+        Whether the density repeats with the cell of the atoms; only then may they be drawn into it.
+    spread
+        Standard deviation over the network's guesses in the cell of `grid`; None where theirs is another cell.
     """
 
     candidate: Candidate
@@ -39,20 +42,32 @@ class View:
 
     @property
     def atoms(self) -> AtomSites:
-        """The atoms that may be drawn in `grid`'s cell (none without overlay)."""
+        """The atoms that may be drawn into `grid`: none without `overlay`."""
         sites = self.candidate.conventional
         return sites if self.overlay else AtomSites(self.grid.lattice, (), np.zeros((0, 3)))
 
 
 def view(candidate: Candidate, solution: Solution) -> View:
-    """Bring a candidate's density and the spread of the guesses into the conventional cell and origin of its atoms."""
-    sites, grid = candidate.conventional, in_cell_of(candidate.conventional, candidate.density)
-    spread = None
-    if grid is not None and solution.lattice is not None and len(solution.guesses) > 1:
-        # The spread stands where the guess does that the pattern likes best, and is placed as that one would be.
-        place = placement(sites, DensityGrid(solution.guesses[solution.guess_rank.argmin()], solution.lattice))
-        spread = None if place is None else DensityGrid(placed(solution.spread, place), sites.lattice)
-    return View(candidate, grid or candidate.density, grid is not None, spread)
+    """Bring a candidate's density and the spread of the guesses into the conventional cell of its atoms.
+
+    Parameters
+    ----------
+    candidate
+        One of the solution's; its `setting` says where its density stands.
+    solution
+        With the network's guesses and their spread.
+    """
+    sites, density, setting = candidate.conventional, candidate.density, candidate.setting
+    if setting is None:
+        return View(candidate, density, overlay=False)
+    grid, spread = DensityGrid(placed(density.values, setting), sites.lattice), None
+    if solution.lattice is not None and len(solution.guesses) > 1:
+        # The spread stands in the setting of the guess that the pattern likes best.
+        best = solution.guesses[solution.guess_rank.argmin()]
+        if not np.array_equal(best, density.values):
+            setting = placement(sites, DensityGrid(best, solution.lattice))
+        spread = None if setting is None else DensityGrid(placed(solution.spread, setting), sites.lattice)
+    return View(candidate, grid, overlay=True, spread=spread)
 
 
 def redrawn(grid: DensityGrid, points: int) -> np.ndarray:

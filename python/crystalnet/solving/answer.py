@@ -10,8 +10,9 @@ from dataclasses import replace
 import numpy as np
 
 from crystalnet.crystal.symmetry import SYMPREC_ON_SITES, Symmetry, wyckoff_rows
+from crystalnet.density.placement import placement
 from crystalnet.density.promolecule import promolecule_density
-from crystalnet.density.setting import in_description_of
+from crystalnet.density.setting import in_setting_of
 from crystalnet.records import AtomSites, Candidate, Cell, DensityGrid, Peaks
 from crystalnet.solving.confidence import evidence, probability
 from crystalnet.solving.proposals import Proposal
@@ -34,7 +35,7 @@ def spread(maps: np.ndarray, reference: np.ndarray, cell: Cell) -> np.ndarray:
     """Standard deviation (n, n, n) of densities (N, n, n, n), each laid on the reference: what they differ by is to be
     their crystals, not the choice of an origin.
     """
-    alike = np.array([in_description_of(reference, values, cell.primitive_lattice) for values in maps])
+    alike = np.array([in_setting_of(reference, values, cell.primitive_lattice) for values in maps])
     deviation: np.ndarray = alike.std(0)
     return deviation
 
@@ -63,9 +64,11 @@ def candidate(
     if proposal.source == "network" or "X" in primitive.species:  # X has no density of its own: the network's shows it
         values = densities[proposal.cell][int(proposal.origin) if proposal.source == "network" else 0]
         lattice = proposal.cell.primitive_lattice
+        setting = placement(conventional, DensityGrid(values, lattice))  # refinement may have taken another setting
     else:
         values = promolecule_density(primitive.lattice, primitive.species, primitive.frac_coords)
         lattice = primitive.lattice
+        setting = symmetry.primitive_to_conventional
     wyckoff = wyckoff_rows(conventional)
     shifted = replace(proposal.cell, zero_shift=fit.zero_shift)
     equivalent = symmetry.equivalent_atoms
@@ -98,6 +101,7 @@ def candidate(
         density=DensityGrid(values, lattice),
         confidence=probability(found),
         evidence=found,
+        setting=setting,
     )
 
 

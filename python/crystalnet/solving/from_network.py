@@ -15,7 +15,7 @@ from crystalnet.crystal.symmetry import orbits_of
 from crystalnet.density.atoms import MAX_ATOMS, Decomposition, decompose
 from crystalnet.density.orbits import decompose_orbits, symmetries_of
 from crystalnet.density.promolecule import element_table
-from crystalnet.density.setting import in_canonical_description
+from crystalnet.density.setting import in_canonical_setting
 from crystalnet.model.choice import model_for
 from crystalnet.model.guesses import guess_densities
 from crystalnet.records import Cell, DensityGrid, Peaks
@@ -60,7 +60,7 @@ def ask_network(
         for number in range(len(maps)):
             own = min((p for p in proposals if p.origin == number), key=lambda p: p.misfit, default=None)
             if own is not None and own.misfit < WELL_EXPLAINED:
-                maps[number] = in_canonical_description(maps[number], own.sites)
+                maps[number] = in_canonical_setting(maps[number], own.sites)
     return maps, proposals
 
 

@@ -27,9 +27,9 @@ from crystalnet.data.splits import Splits, may_train, read_splits, reserved_form
 from crystalnet.data.store import read_manifest, read_store, read_types
 from crystalnet.density import promolecule
 from crystalnet.density.chgcar import alignment, canonical_density
-from crystalnet.density.grid import fourier_resample
+from crystalnet.density.grid import in_cell
 from crystalnet.density.promolecule import promolecule_density
-from crystalnet.records import InputError
+from crystalnet.records import InputError, Transformation
 
 
 def test_charges() -> None:
@@ -160,9 +160,9 @@ def test_a_density_in_any_cell_becomes_the_canonical_one(formula: str) -> None:
         )  # three primitive cells
     given.translate_sites(list(range(len(given))), [0.31, 0.12, 0.77])
     canonical = standard_primitive(given)
-    turn, shift = alignment(given, canonical, 0.01)
+    setting = alignment(given, canonical, 0.01)
     density = promolecule(given, 80)
-    resampled = fourier_resample(density, turn, shift)
+    resampled = in_cell(density, setting)
     expected = promolecule(canonical)
     assert resampled == pytest.approx(expected, abs=2e-3 * expected.max())
     electrons = density.mean() * given.volume * len(canonical) / len(given)
@@ -175,7 +175,7 @@ def test_resampling_agrees_with_pyrho() -> None:
     salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
     density = promolecule(salt, 72)
     theirs = PGrid(density, salt.lattice.matrix).lossy_smooth_compression([50, 50, 50], smear_std=0)
-    ours = fourier_resample(density, np.eye(3), np.zeros(3))
+    ours = in_cell(density, Transformation(np.eye(3), np.zeros(3)))
     assert np.abs(ours) == pytest.approx(theirs, abs=1e-9 * density.max())
 
 

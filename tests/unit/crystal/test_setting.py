@@ -1,4 +1,4 @@
-"""One description of a crystal, whoever described it."""
+"""One setting of a crystal, however it was given."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ def test_disorder_is_refused() -> None:
 
 
 @pytest.mark.parametrize("system", ["cubic", "trigonal"])
-def test_any_description_gives_the_same_density(system: str) -> None:
+def test_any_setting_gives_the_same_density(system: str) -> None:
     """Origin, axes, handedness, orientation, atom order and supercell do not matter."""
     rng = np.random.default_rng(0)
-    # Types with one known crystal are left out: some are long polytypes, all but equal under several descriptions.
+    # Types with one known crystal are left out: some are long polytypes, all but equal in several settings.
     records = [r for r in types_table(system) if len(r["species"]) <= 24 and r["count"] > 1]
     for record in [records[i] for i in rng.choice(len(records), 12, replace=False)]:
         original = structure_of(record)
