@@ -12,11 +12,11 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from crystalnet.crystal import types as crystal_types
 from crystalnet.crystal.record_file import Record, structure_of
 from crystalnet.crystal.symmetry import SYMPREC, one_hand
-from crystalnet.data import generator as prototypes
+from crystalnet.crystal.types import types_table
 from crystalnet.data.splits import may_train
+from crystalnet.data.structure_types import MAX_SITES
 
 
 class FurtherTypes:
@@ -29,7 +29,7 @@ class FurtherTypes:
     def __init__(self, system: str) -> None:
         self.records: list[Record] = []
         self._package = defaultdict(list)
-        for row in crystal_types.types_table(system):
+        for row in types_table(system):
             self._package[_outline(row)].append(row)
         self._known: dict[tuple[int, ...], set[str | None]] = {}
 
@@ -42,7 +42,7 @@ class FurtherTypes:
     def show(self, record: Record) -> None:
         """Take the crystal where its type is a further one."""
         formula = structure_of(record).composition.reduced_formula
-        if len(record["species"]) > prototypes.MAX_SITES or not may_train(formula):
+        if len(record["species"]) > MAX_SITES or not may_train(formula):
             return
         outline = _outline(record)
         if outline not in self._known:  # labels take milliseconds each: only those of the table that may be equal
@@ -58,9 +58,9 @@ class FurtherTypes:
                     "system": record["system"],
                     "protostructure": label,
                     "source": record["source"],
-                    "lattice": np.round(record["lattice"], 6).tolist(),
+                    "lattice": np.round(np.asarray(record["lattice"]), 6).tolist(),
                     "species": list(record["species"]),
-                    "frac_coords": np.round(record["frac_coords"], 6).tolist(),
+                    "frac_coords": np.round(np.asarray(record["frac_coords"]), 6).tolist(),
                 }
             )
 

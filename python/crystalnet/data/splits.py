@@ -16,7 +16,6 @@ from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from crystalnet.records import InputError
 
@@ -72,7 +71,7 @@ class Splits:
             return self.listed[name]
         return split_of(formula) if self.by == "composition" else split_of(kind, TYPE_FOLD)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, object]:
         """For the manifest."""
         if self.listed:
             return {"by": "list", "files": self.files}

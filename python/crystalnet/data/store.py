@@ -19,7 +19,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from crystalnet.crystal.elements import ATOMIC_NUMBER, SYMBOLS
-from crystalnet.crystal.record_file import Record, read_records
+from crystalnet.crystal.record_file import CrystalRow, Record, read_records
 from crystalnet.data.splits import split_of
 from crystalnet.records import AtomSites, InputError
 from crystalnet.runtime.whole_file import file_sha256
@@ -52,7 +52,7 @@ class Crystals:
     offsets: np.ndarray
     atomic_numbers: np.ndarray
     frac_coords: np.ndarray
-    records: tuple[dict[str, Any], ...]
+    records: tuple[CrystalRow, ...]
 
     def __len__(self) -> int:
         return len(self.records)
@@ -67,7 +67,7 @@ class Crystals:
 def write_store(
     directory: Path,
     records: Iterable[Record],
-    about: dict[str, Any],
+    about: Mapping[str, object],
     failures: Sequence[dict[str, str]] = (),
     types: Sequence[Record] = (),
 ) -> int:
@@ -121,7 +121,7 @@ def feature_files(cache: Path) -> list[str]:
 def _write_files(
     partial: Path,
     records: Iterable[Record],
-    about: dict[str, Any],
+    about: Mapping[str, object],
     failures: Sequence[dict[str, str]],
     types: Sequence[Record],
 ) -> int:
