@@ -335,7 +335,7 @@ def test_one_crashed_pattern_of_a_batch_costs_itself(
 HOLDER = """
 import sys, time
 from pathlib import Path
-from crystalnet.whole_folder import claimed
+from crystalnet.runtime.whole_folder import claimed
 with claimed(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

@@ -1,4 +1,4 @@
-"""`crystalnet fetch`: make a data set from a source."""
+"""`fetch --source prototypes`: a data set of embedded crystals."""
 
 from __future__ import annotations
 
@@ -34,9 +34,38 @@ def fetch_prototypes(
     splits: Splits | None = None,
     progress: Progress = lambda done, total: None,
 ) -> int:
-    """Generate crystals of one system into a data set directory; returns how many.
+    """Generate crystals of one system into a data set directory.
 
-    What a killed run had made lies in a journal beside it, and the same call goes on from there.
+    A journal beside the directory keeps what is made, so that after a kill the same call goes on from there.
+
+    Parameters
+    ----------
+    system : str
+        Crystal system.
+    out : Path
+        Directory of the data set.
+    limit : int
+        Number of crystals at most.
+    types_files : tuple of Path
+        Files of structure records whose types are used beside the package's.
+    seed : int
+        Other seeds give other crystals.
+    jobs : int or None
+        Processes that work at a time; None for one on each processor. The crystals do not depend on it.
+    splits : Splits or None
+        The division into train and validation; None divides by composition.
+    progress : callable
+        Called with the number of crystals made and `limit`.
+
+    Returns
+    -------
+    int
+        Number of crystals in the data set.
+
+    Raises
+    ------
+    InputError
+        A file of types cannot be read, or the directory holds something else.
     """
     splits = splits or Splits()
     types = embedded_types(system)

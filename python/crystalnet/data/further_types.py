@@ -1,6 +1,6 @@
 """Structure types that the package's table lacks: what a data set adds to the catalogue of `solve`.
 
-Two crystals have one type where pymatgen's prototype labels agree: anonymous formula, Pearson symbol, space group and
+Two crystals have one type if pymatgen's prototype labels agree: anonymous formula, Pearson symbol, space group and
 Wyckoff letters, whatever the origin and the order of the elements (Goodall et al., Sci. Adv. 8, eabn4117, 2022).
 """
 
@@ -20,10 +20,15 @@ from crystalnet.data.structure_types import MAX_SITES
 
 
 class FurtherTypes:
-    """The first crystal of each type that the package lacks, among the crystals of a system that are shown to it.
+    """Collects the first crystal of each type that the package lacks, among the crystals that are shown to it.
 
-    records: as those of the package's table. Crystals are shown in their canonical primitive cell; large cells and
-    compositions reserved for judging make no type.
+    Crystals are shown in their canonical primitive cell. Large cells and compositions reserved for judging make no
+    type.
+
+    Attributes
+    ----------
+    records : list of Record
+        The types found, as those of the package's table.
     """
 
     def __init__(self, system: str) -> None:
@@ -34,13 +39,13 @@ class FurtherTypes:
         self._known: dict[tuple[int, ...], set[str | None]] = {}
 
     def of(self, crystals: Iterable[Record]) -> Iterator[Record]:
-        """The crystals as they come, each shown in passing."""
+        """The crystals as they come; each is shown before it is passed on."""
         for record in crystals:
             self.show(record)
             yield record
 
     def show(self, record: Record) -> None:
-        """Take the crystal where its type is a further one."""
+        """Keep the crystal if its type is a further one."""
         formula = structure_of(record).composition.reduced_formula
         if len(record["species"]) > MAX_SITES or not may_train(formula):
             return
@@ -71,7 +76,7 @@ def _outline(record: Record) -> tuple[int, ...]:
 
 
 def _label(record: Record) -> str | None:
-    """pymatgen's prototype label; None where the symmetry search fails."""
+    """pymatgen's prototype label; None if the search for symmetry fails."""
     from pymatgen.analysis.prototypes import (
         get_protostructure_label_from_spg_analyzer,
         get_prototype_from_protostructure,

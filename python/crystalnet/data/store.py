@@ -46,7 +46,7 @@ FEATURE_NAMES = re.compile(r"(state|(maps|patterns)-\d{5})(\.\d+\.partial)?\.(js
 
 @dataclass(frozen=True)
 class Crystals:
-    """Crystals of a data set: see the module's table of arrays; records holds the rows of records.jsonl."""
+    """Crystals of a data set: the arrays of the module's table; records are the rows of records.jsonl."""
 
     lattices: np.ndarray
     offsets: np.ndarray
@@ -71,11 +71,32 @@ def write_store(
     failures: Sequence[dict[str, str]] = (),
     types: Sequence[Record] = (),
 ) -> int:
-    """Write a data set from structure records, all or nothing. Returns the count.
+    """Write a data set from structure records, all or nothing.
 
-    A data set in the directory is replaced; other files there stay. A record's "density" (50³ values, e/Å³), where
-    there is one, is stored; then every record needs one. `about` goes into the manifest; failures {"id", "reason"} and
-    types are read when the records are exhausted. InputError where the directory holds something else.
+    A data set in the directory is replaced; other files there stay.
+
+    Parameters
+    ----------
+    directory : Path
+        Directory of the data set.
+    records : iterable of Record
+        The crystals. If one has a density, all must have one.
+    about : mapping
+        What the manifest says beside counts and hashes.
+    failures : sequence of dict
+        {"id", "reason"} of what the source could not give; read when the records are exhausted.
+    types : sequence of Record
+        Structure types that the package lacks; read when the records are exhausted.
+
+    Returns
+    -------
+    int
+        Number of crystals written.
+
+    Raises
+    ------
+    InputError
+        The directory holds something else, or there is no crystal.
     """
     earlier = earlier_set(directory)
     with refilling(directory, _owned(directory, earlier), MANIFEST) as scratch:
