@@ -42,7 +42,7 @@ def charge_balances(counts: Mapping[str, float]) -> bool:
 
 
 def volume_ratio(conventional: AtomSites) -> float | None:
-    """Volume over the expected one, within VOLUME_BOUNDS; None where an element is not known."""
+    """Volume over the expected one, within VOLUME_BOUNDS; None if an element is not known."""
     if "X" in conventional.species:
         return None
     distance = shortest_distances(conventional.lattice, conventional.frac_coords)

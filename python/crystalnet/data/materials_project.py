@@ -139,7 +139,7 @@ class _Fetch:
         return self._assemble(groups, database)
 
     def _to_ask(self, group: list[_Material]) -> list[_Material]:
-        """Materials of a group that are still to be tried; none where one is there already."""
+        """Materials of a group that are still to be tried; none if one is there already."""
         if any(self._item(material).exists() for material in group):
             return []
         return [material for material in group if not self._refusal(material).exists()]
@@ -159,7 +159,7 @@ class _Fetch:
         return self._groups([_Material(**row) for row in kept["materials"]]), kept["database"]
 
     def _kept_listing(self, file: Path) -> dict[str, Any]:
-        """What an earlier run listed; InputError where the folder is the user's own."""
+        """What an earlier run listed; InputError if the folder is the user's own."""
         if not file.exists() and not set(entries(self.folder)) - {"items"} and not entries(self.folder / "items"):
             return {}
         try:

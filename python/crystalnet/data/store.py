@@ -104,9 +104,9 @@ def write_store(
 
 
 def earlier_set(directory: Path) -> dict[str, Any] | None:
-    """The manifest of the data set that a new one would replace; None where there is none.
+    """The manifest of the data set that a new one would replace; None if there is none.
 
-    InputError where the directory holds something else, or a file of the user's that bears a name of ours.
+    InputError if the directory holds something else, or a file of the user's that bears a name of ours.
     """
     if directory.exists() and not directory.is_dir():
         raise InputError(f"{directory}: is a file; choose another folder with --out")
@@ -216,7 +216,7 @@ def _manifest_digest(manifest: dict[str, Any]) -> str:
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
-    """The manifest. InputError where the directory is no data set."""
+    """The manifest. InputError if the directory is no data set."""
     heal(directory)
     path = directory / MANIFEST
     try:

@@ -16,7 +16,7 @@ from crystalnet.data.splits import may_train
 from crystalnet.density.promolecule import element_table
 from crystalnet.records import AtomSites, InputError
 
-MAX_SITES = 120  # atoms in a primitive cell; more cannot be told apart on a 50³ grid
+MAX_SITES = 120  # atoms in a primitive cell: more cannot be told apart on a 50³ grid
 
 
 @dataclass(frozen=True)
