@@ -25,8 +25,9 @@ from pymatgen.core import Lattice, Structure
 from crystalnet.crystal.record_file import read_records, structure_of
 from crystalnet.crystal.setting import canonical_sites
 from crystalnet.crystal.symmetry import SYMPREC, SYMPREC_RELAXED, Symmetry
-from crystalnet.data.generator import decorate, make_type
+from crystalnet.data.decoration import decorate
 from crystalnet.data.splits import may_train
+from crystalnet.data.structure_types import make_type
 from crystalnet.records import InputError
 
 OUT = Path(__file__).parents[1] / "python/crystalnet/crystal/structure_types.jsonl.gz"

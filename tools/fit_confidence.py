@@ -107,8 +107,9 @@ def _known(data: Path, system: str) -> list[dict[str, Any]]:
 
 def _decorated(system: str, count: int) -> list[dict[str, Any]]:
     """Crystals of the package's types, drawn as often as the types occur, whose compositions validated the training."""
-    from crystalnet.data.generator import decorate, embedded_types
+    from crystalnet.data.decoration import decorate
     from crystalnet.data.splits import split_of
+    from crystalnet.data.structure_types import embedded_types
 
     rng = np.random.default_rng(7)
     types = [t for t in embedded_types(system) if len(t.sites) <= MOST_SITES]
@@ -126,7 +127,7 @@ def _decorated(system: str, count: int) -> list[dict[str, Any]]:
 
 def _random(system: str, count: int) -> list[dict[str, Any]]:
     """Crystals with random Wyckoff positions whose compositions validated the training."""
-    from crystalnet.data.generator import random_crystal
+    from crystalnet.data.random_crystals import random_crystal
     from crystalnet.data.splits import split_of
 
     found: list[dict[str, Any]] = []
@@ -146,7 +147,7 @@ def case(record: dict[str, Any], structure: Any, impurity: Any, seed: int) -> Ca
     """
     from pymatgen.core import Composition
 
-    from crystalnet.data.generator import _similar_elements
+    from crystalnet.data.decoration import similar_elements
     from crystalnet.solving.from_catalogue import Catalogue
     from crystalnet.xrd.radiation import assumed_cu, parse_wavelength
 
@@ -165,7 +166,7 @@ def case(record: dict[str, Any], structure: Any, impurity: Any, seed: int) -> Ca
     amounts = Composition(record["formula"]).get_el_amt_dict()
     fate, said = rng.random(), "right"
     if fate < EXCHANGED:
-        swap = _similar_elements(list(names), rng)
+        swap = similar_elements(list(names), rng)
         one = {str(rng.choice(list(names)))}
         wrong = set(names) if rng.random() < 0.5 else one
         named = {swap[e] if e in wrong else e: n for e, n in amounts.items()}

@@ -14,8 +14,8 @@ from typing import Any
 from crystalnet.crystal.record_file import read_records
 from crystalnet.crystal.systems import SYSTEMS
 from crystalnet.crystal.types import types_table
-from crystalnet.data.generator import MAX_SITES
 from crystalnet.data.splits import is_dev, may_train, split_of
+from crystalnet.data.structure_types import MAX_SITES
 
 
 def label(record: dict[str, Any]) -> str:

@@ -30,10 +30,11 @@ import stamina
 from crystalnet.cli import main
 from crystalnet.crystal import types as crystal_types
 from crystalnet.crystal.record_file import structure_of
-from crystalnet.data import generator as prototypes
 from crystalnet.data.dataset import CrystalDataset
+from crystalnet.data.generator import generate
 from crystalnet.data.splits import may_train, split_of
 from crystalnet.data.store import read_types
+from crystalnet.data.structure_types import make_type
 from crystalnet.density import promolecule
 
 KEY = "0123456789abcdefSECRETSECRET4567"  # 32 characters, as the real ones
@@ -52,8 +53,8 @@ class Materials:
     """A small Materials Project: rows of its lists, CHGCARs on demand."""
 
     def __init__(self, count: int) -> None:
-        types = [prototypes.make_type(r) for r in crystal_types.types_table("cubic") if r["protostructure"] in SHAPES]
-        made = list(prototypes.generate(types, count))
+        types = [make_type(r) for r in crystal_types.types_table("cubic") if r["protostructure"] in SHAPES]
+        made = list(generate(types, count))
         self.records = {f"mp-{100 + i}": record for i, record in enumerate(made)}
         self.missing = {name for name in self.records if chance("missing", name) < 0.1}
         self.broken = {name for name in self.records if chance("broken", name) < 0.05} - self.missing
@@ -224,7 +225,7 @@ def test_everything_retrievable_is_retrieved_once(
     capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     out = tmp_path / "set"
-    monkeypatch.setattr(prototypes, "types_table", lambda system: ())  # every type is a further one
+    monkeypatch.setattr("crystalnet.data.further_types.types_table", lambda system: ())  # every type is a further one
     assert fetch(out, monkeypatch) == 0
     wanted = {
         row["material_id"]

@@ -18,11 +18,14 @@ import pytest
 
 from crystalnet.cli import main
 from crystalnet.crystal import types as crystal_types
-from crystalnet.data import generator as prototypes
+from crystalnet.crystal.record_file import dump_json
+from crystalnet.data import generator
 from crystalnet.data.dataset import CrystalDataset
 from crystalnet.data.fetch import fetch_prototypes
+from crystalnet.data.generator import generate
 from crystalnet.data.splits import Splits
 from crystalnet.data.store import write_store
+from crystalnet.data.structure_types import embedded_types
 from crystalnet.records import InputError
 from crystalnet.solving.from_catalogue import own_catalogue
 
@@ -34,14 +37,15 @@ def few_types(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sets of small cells: the tests are about files."""
     names = {"AB_cF8_225_a_b", "ABC3_cP5_221_a_b_c", "AB_cP2_221_a_b"}
     rows = tuple(r for r in ALL_TYPES if r["protostructure"] in names)
-    monkeypatch.setattr(prototypes, "types_table", lambda system: rows)
+    monkeypatch.setattr("crystalnet.data.structure_types.types_table", lambda system: rows)
+    monkeypatch.setattr("crystalnet.data.further_types.types_table", lambda system: rows)
 
 
 @pytest.fixture
 def dft_set(tmp_path: Path) -> Path:
     """Five crystals with stored maps."""
-    types, types_row = prototypes.embedded_types("cubic"), crystal_types.types_table("cubic")[0]
-    records = list(prototypes.generate(types, 5))
+    types, types_row = embedded_types("cubic"), crystal_types.types_table("cubic")[0]
+    records = list(generate(types, 5))
     rng = np.random.default_rng(0)
     for record in records:
         record["density"] = rng.random((50, 50, 50))
@@ -144,7 +148,7 @@ def killed_at_random(work: Callable[[], object], seconds: float, kills: int) -> 
 
 def test_killed_anywhere_and_resumed_is_byte_identical(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    monkeypatch.setattr(prototypes, "BATCH", 4)
+    monkeypatch.setattr("crystalnet.data.generator.BATCH", 4)
     monkeypatch.setattr("crystalnet.data.dataset.SHARD", 8)
 
     started = time.monotonic()
@@ -162,11 +166,11 @@ def test_killed_anywhere_and_resumed_is_byte_identical(tmp_path: Path, monkeypat
 
 
 def test_a_line_cut_short_is_made_again(tmp_path: Path) -> None:
-    types = prototypes.embedded_types("cubic")
+    types = embedded_types("cubic")
     journal = tmp_path / "journal"
-    made = [prototypes.dump_json(r) for r in prototypes.generate(types, 20, journal=journal)]
+    made = [dump_json(r) for r in generate(types, 20, journal=journal)]
     journal.write_bytes(journal.read_bytes()[:-99])
-    again = [prototypes.dump_json(r) for r in prototypes.generate(types, 20, journal=journal)]
+    again = [dump_json(r) for r in generate(types, 20, journal=journal)]
     assert again == made
 
 
@@ -187,7 +191,7 @@ def test_types_of_a_file_reach_the_catalogue(tmp_path: Path, monkeypatch: pytest
     counts = Counter(pyrite["species"])
     reserved = pyrite | {"formula": "FeS2", "species": ["Fe" if counts[s] == 4 else "S" for s in pyrite["species"]]}
     rows = [salt, reserved, pyrite, pyrite | {"id": "again"}]
-    (tmp_path / "types.jsonl").write_text("".join(prototypes.dump_json(r) + "\n" for r in rows))
+    (tmp_path / "types.jsonl").write_text("".join(dump_json(r) + "\n" for r in rows))
     monkeypatch.setenv("CRYSTALNET_DATA", str(tmp_path))
     options = ("--source", "prototypes", "--system", "cubic", "--limit", 3, "--types", tmp_path / "types.jsonl")
     assert run(monkeypatch, "fetch", *options) == 0
@@ -201,7 +205,7 @@ def test_workers_end_with_a_killed_parent() -> None:
     pids = context.Queue()
 
     def parent() -> None:
-        with prototypes._mapper(2) as mapper:
+        with generator._mapper(2) as mapper:
             pids.put([pid for pid in mapper(_pid, range(64)) if pid])
             time.sleep(60)
 

@@ -12,10 +12,11 @@ import pytest
 
 from crystalnet.cli import main
 from crystalnet.crystal import types as crystal_types
-from crystalnet.crystal.record_file import structure_of
-from crystalnet.data import generator as prototypes
+from crystalnet.crystal.record_file import dump_json, structure_of
 from crystalnet.data.dataset import CrystalDataset
+from crystalnet.data.generator import generate
 from crystalnet.data.store import write_store
+from crystalnet.data.structure_types import make_type
 from crystalnet.evaluation.evaluate import evaluate
 from crystalnet.evaluation.paper_figures import choose
 from crystalnet.evaluation.targets import read_targets
@@ -39,9 +40,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three records, a data set, a model of it, and the CIFs of the records."""
     folder = tmp_path_factory.mktemp("evaluate")
     records = [next(r for r in crystal_types.types_table("cubic") if r["protostructure"] == kind) for kind in KINDS]
-    (folder / "records.jsonl").write_text("".join(prototypes.dump_json(r) + "\n" for r in records))
+    (folder / "records.jsonl").write_text("".join(dump_json(r) + "\n" for r in records))
     about = {"source": "test", "crystalnet": "0", "system": "cubic"}
-    write_store(folder / "data", prototypes.generate([prototypes.make_type(r) for r in records], 40), about)
+    write_store(folder / "data", generate([make_type(r) for r in records], 40), about)
     train(TINY, CrystalDataset(folder / "data"), folder / "run")
     (folder / "cifs").mkdir()
     for record, name in zip(records, ("{id}", "{id}-1", "{formula}"), strict=True):
@@ -206,6 +207,6 @@ def test_a_model_of_another_system_is_refused(folder: Path) -> None:
     model = folder / "run" / "model.safetensors"
     assert load_model(model).config.system == "cubic"
     record = next(r for r in crystal_types.types_table("trigonal"))
-    (folder / "trigonal.jsonl").write_text(prototypes.dump_json(record) + "\n")
+    (folder / "trigonal.jsonl").write_text(dump_json(record) + "\n")
     with pytest.raises(InputError, match="cubic system"):
         evaluate(folder / "trigonal.jsonl", system="trigonal", split="all", model=model)

@@ -16,10 +16,12 @@ import pytest
 
 from crystalnet.cli import main
 from crystalnet.crystal import types as crystal_types
-from crystalnet.data import generator as prototypes
+from crystalnet.crystal.record_file import dump_json
 from crystalnet.data.dataset import CrystalDataset
 from crystalnet.data.fetch import fetch_prototypes
+from crystalnet.data.generator import generate
 from crystalnet.data.store import verify_store, write_store
+from crystalnet.data.structure_types import make_type
 from crystalnet.records import AtomSites, Candidate, DensityGrid, Fit, InputError, Pattern, Peaks, Radiation, Solution
 from crystalnet.runtime.whole_folder import claimed, refilling
 
@@ -33,9 +35,10 @@ BESIDE = ("thesis/chapter1.tex", ".notes", "candidate-9.cif", "old.partial", "it
 def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """An empty working directory, and sources, solutions and training that take no time."""
     rows = tuple(r for r in ALL_TYPES if r["protostructure"] == "AB_cF8_225_a_b")
-    monkeypatch.setattr(prototypes, "types_table", lambda system: rows)
+    monkeypatch.setattr("crystalnet.data.structure_types.types_table", lambda system: rows)
+    monkeypatch.setattr("crystalnet.data.further_types.types_table", lambda system: rows)
     monkeypatch.setattr("crystalnet.commands.fetch.materials_project_key", lambda: None)
-    monkeypatch.setattr("crystalnet.data.fetch.SYSTEMS", ("cubic",))
+    monkeypatch.setattr("crystalnet.commands.fetch.SYSTEMS", ("cubic",))
     monkeypatch.setattr("crystalnet.solving.solve.solve", lambda pattern, **options: rock_salt(Path(pattern).name))
     monkeypatch.setattr("crystalnet.report.figure.write_figure", lambda solution, views, path: path.touch())
     monkeypatch.setattr("crystalnet.commands.solve.helped", lambda modules: nullcontext(map))
@@ -47,7 +50,7 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         (tmp_path / kind / "scan.xy").write_text("10 1\n")
     (tmp_path / "scan.xy").write_text("10 1\n")
     (tmp_path / "other.xy").write_text("10 1\n")
-    (tmp_path / "records.jsonl").write_text("".join(prototypes.dump_json(row) + "\n" for row in rows))
+    (tmp_path / "records.jsonl").write_text("".join(dump_json(row) + "\n" for row in rows))
     write_set(tmp_path / "set", "files")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -55,7 +58,7 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def write_set(directory: Path, source: str, count: int = 3) -> None:
     rows = [r for r in ALL_TYPES if r["protostructure"] == "AB_cF8_225_a_b"]
-    made = prototypes.generate([prototypes.make_type(r) for r in rows], count)
+    made = generate([make_type(r) for r in rows], count)
     write_store(directory, made, {"source": source, "crystalnet": "0", "system": "cubic"})
 
 
@@ -332,7 +335,7 @@ def test_one_crashed_pattern_of_a_batch_costs_itself(
 HOLDER = """
 import sys, time
 from pathlib import Path
-from crystalnet.whole_folder import claimed
+from crystalnet.runtime.whole_folder import claimed
 with claimed(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

@@ -13,9 +13,11 @@ import torch
 import crystalnet
 from crystalnet.cli import main
 from crystalnet.crystal import types as crystal_types
-from crystalnet.data import generator as prototypes
+from crystalnet.crystal.record_file import dump_json
 from crystalnet.data.dataset import CrystalDataset
+from crystalnet.data.generator import generate
 from crystalnet.data.store import write_store
+from crystalnet.data.structure_types import make_type
 from crystalnet.model.checkpoint import load_model, load_tensors
 from crystalnet.model.config import SMALL, Config, ModelConfig
 from crystalnet.records import InputError
@@ -34,10 +36,10 @@ TINY = replace(
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> CrystalDataset:
     names = {"AB_cF8_225_a_b", "ABC3_cP5_221_a_b_c", "AB_cP2_221_a_b"}
-    types = [prototypes.make_type(r) for r in crystal_types.types_table("cubic") if r["protostructure"] in names]
+    types = [make_type(r) for r in crystal_types.types_table("cubic") if r["protostructure"] in names]
     directory = tmp_path_factory.mktemp("data") / "cubic"
     about = {"source": "test", "crystalnet": "0", "system": "cubic"}
-    write_store(directory, prototypes.generate(types, 40), about)
+    write_store(directory, generate(types, 40), about)
     return CrystalDataset(directory)
 
 
@@ -150,7 +152,7 @@ def test_density_and_simulate(commanded, tmp_path: Path) -> None:  # type: ignor
 
 def test_evaluate_writes_the_score_block(commanded, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     types = [r for r in crystal_types.types_table("cubic") if r["protostructure"] == "AB_cF8_225_a_b"]
-    (tmp_path / "r.jsonl").write_text("".join(prototypes.dump_json(r) + "\n" for r in types))
+    (tmp_path / "r.jsonl").write_text("".join(dump_json(r) + "\n" for r in types))
     code = commanded("evaluate", "r.jsonl", "--split", "all", "--limit", "1", "--guesses", "2", "--out", "s.json")
     assert code == 0
     scores = json.loads((tmp_path / "s.json").read_text())

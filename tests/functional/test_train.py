@@ -22,9 +22,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from crystalnet.commands.train import train_here
 from crystalnet.crystal import types as crystal_types
-from crystalnet.data import generator as prototypes
 from crystalnet.data.dataset import CrystalDataset
+from crystalnet.data.generator import generate
 from crystalnet.data.store import write_store
+from crystalnet.data.structure_types import make_type
 from crystalnet.model.checkpoint import load_tensors
 from crystalnet.model.config import PAPER, SMALL, Config, ModelConfig
 from crystalnet.model.losses import l1
@@ -50,7 +51,7 @@ STEPS = 3
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     types = [r for r in crystal_types.types_table("cubic") if r["protostructure"] == "AB_cF8_225_a_b"]
-    made = list(prototypes.generate([prototypes.make_type(r) for r in types], 40))
+    made = list(generate([make_type(r) for r in types], 40))
     directory = tmp_path_factory.mktemp("data") / "cubic"
     train_split = (dict(r, split="train") for r in made[: STEPS * 8])
     write_store(directory, train_split, {"source": "test", "crystalnet": "0", "system": "cubic"})

@@ -16,8 +16,8 @@ from crystalnet.bragg import polarisation_ratio
 from crystalnet.crystal.chemistry import closest_contacts, covalent_radius
 from crystalnet.crystal.elements import ATOMIC_NUMBER
 from crystalnet.data.files import fetch_files
-from crystalnet.data.generator import embedded_types
 from crystalnet.data.splits import Splits
+from crystalnet.data.structure_types import embedded_types
 from crystalnet.ops.reflections import reflections
 from crystalnet.records import AtomSites, Cell, InputError, Peaks, Radiation
 from crystalnet.solving.from_catalogue import Catalogue, catalogue

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from crystalnet.crystal.setting import standard_primitive
-from crystalnet.data.files import read_structure
+from crystalnet.data.structure_files import read_structure
 from crystalnet.density.promolecule import promolecule
 from crystalnet.records import AtomSites, DensityGrid, InputError
 

@@ -18,7 +18,7 @@ SOURCES = ("materials-project", "prototypes", "files")
 
 
 def materials_project_key() -> str | None:
-    """The user's key: MP_API_KEY, else pymatgen's settings (PMG_MAPI_KEY)."""
+    """The user's key: MP_API_KEY or, without it, PMG_MAPI_KEY of pymatgen's settings; None if there is none."""
     key = os.environ.get("MP_API_KEY")
     if not key:
         from pymatgen.core import SETTINGS
@@ -40,9 +40,43 @@ def fetch(
     split: str = "composition",
     split_files: tuple[Path, ...] = (),
 ) -> list[tuple[Path, int]]:
-    """Make one data set a system; returns (directory, crystals) of each. split, split_files: as in read_splits.
+    """Make a data set of each crystal system that is asked for.
 
-    A source that was not asked for replaces nothing but its own sets and embedded ones, which can be made again.
+    A source that was not asked for replaces only its own sets and embedded ones, which can be made again.
+
+    Parameters
+    ----------
+    source : str or None
+        One of SOURCES. None takes "files" if there are paths, else the Materials Project if there is a key, else
+        "prototypes".
+    system : str or None
+        Crystal system; None for all.
+    types : tuple of Path
+        Files of further structure types, for "prototypes".
+    paths : tuple of Path
+        Structure files or folders, for "files".
+    limit : int or None
+        Number of crystals of a system at most.
+    seed : int
+        Seed of generated crystals.
+    out : Path or None
+        Directory of the data set; of several systems each has a folder in it. None for the user's directory of data.
+    progress : callable
+        Called with the number of crystals done and of all.
+    say : callable
+        Called with lines for the user.
+    split, split_files
+        The division into train and validation, as in `read_splits`.
+
+    Returns
+    -------
+    list of (Path, int)
+        Directory and number of crystals of each data set.
+
+    Raises
+    ------
+    InputError
+        An option is wrong, the source cannot be read, or the directory holds something else.
     """
     if source is not None and source not in SOURCES:
         raise InputError(f"--source {source!r}: choose one of {', '.join(SOURCES)}")
@@ -85,6 +119,7 @@ def fetch(
 
 
 def _default_source(say: Callable[[str], None]) -> str:
+    """The Materials Project if there is a key; else the embedded crystals, and a line says so."""
     if materials_project_key() is not None:
         return "materials-project"
     say("No Materials Project key (MP_API_KEY): building the embedded crystals instead (--source prototypes).")

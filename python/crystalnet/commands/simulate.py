@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from crystalnet.crystal.elements import ATOMIC_NUMBER
-from crystalnet.data.files import read_structure
+from crystalnet.data.structure_files import read_structure
 from crystalnet.ops.reflections import reflections
 from crystalnet.records import AtomSites
 from crystalnet.runtime.whole_file import begins_with, refuse_foreign, replacing

@@ -10,7 +10,6 @@ from importlib.resources import files
 
 import numpy as np
 
-from crystalnet.crystal import chemistry
 from crystalnet.records import AtomSites
 
 ANIONS = {"F": -1, "Cl": -1, "Br": -1, "I": -1, "O": -2}  # elements that hardly ever leave a charge unbalanced
@@ -43,11 +42,11 @@ def charge_balances(counts: Mapping[str, float]) -> bool:
 
 
 def volume_ratio(conventional: AtomSites) -> float | None:
-    """Volume over the expected one, within VOLUME_BOUNDS; None where an element is not known."""
+    """Volume over the expected one, within VOLUME_BOUNDS; None if an element is not known."""
     if "X" in conventional.species:
         return None
-    distance = chemistry.shortest_distances(conventional.lattice, conventional.frac_coords)
-    expected = chemistry.predicted_volume(conventional, distance)
+    distance = shortest_distances(conventional.lattice, conventional.frac_coords)
+    expected = predicted_volume(conventional, distance)
     return float(np.clip(conventional.volume / expected, *VOLUME_BOUNDS)) if np.isfinite(expected) else None
 
 
@@ -76,7 +75,7 @@ def closest_contacts(
     starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
     distance = shortest_distances(lattice, frac_coords[order])
     apart = np.minimum.reduceat(np.minimum.reduceat(distance, starts, axis=0), starts, axis=1)
-    return [_smallest_ratio(apart, np.array([covalent_radius(s) for s in naming])) for naming in namings]
+    return [smallest_ratio(apart, np.array([covalent_radius(s) for s in naming])) for naming in namings]
 
 
 def shortest_distances(lattice: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -88,7 +87,8 @@ def shortest_distances(lattice: np.ndarray, x: np.ndarray) -> np.ndarray:
     return np.asarray(distance.min(0))
 
 
-def _smallest_ratio(distance: np.ndarray, radii: np.ndarray) -> float:
+def smallest_ratio(distance: np.ndarray, radii: np.ndarray) -> float:
+    """Smallest distance over the sum of the two atoms' radii: distance (N, N) and radii (N,), Å."""
     return float((distance / (radii[:, None] + radii[None, :])).min())
 
 
@@ -120,4 +120,4 @@ def predicted_volume(sites: AtomSites, distance: np.ndarray) -> float:
     distance: of shortest_distances.
     """
     r, k, electronegativity = np.array([_bond_radius(s) for s in sites.species]).T
-    return sites.volume / _smallest_ratio(distance, r + k * np.nanstd(electronegativity)) ** 3
+    return sites.volume / smallest_ratio(distance, r + k * np.nanstd(electronegativity)) ** 3

@@ -36,12 +36,28 @@ WATER = re.compile(r"\(?(?:[HD]2O|O[HD]2)\)?")
 
 
 def parse_elements(text: str) -> tuple[str, ...]:
-    """Symbols, in order, from a list with any of the usual separators, or from a formula.
+    """The elements in a list with any of the usual separators, or in a formula.
 
     In a list each entry is one symbol, in capitals or not (`ce,o`), or a formula whose elements are meant (`LaB6,O`). A
-    single word is a symbol or a formula; where its capitals leave open which (`co`: Co, or C and O), InputError asks.
-    D and T are hydrogen. InputError also names what is no element.
+    single word is a symbol or a formula. D and T are hydrogen.
 
+    Parameters
+    ----------
+    text : str
+        The list or the formula.
+
+    Returns
+    -------
+    tuple of str
+        Symbols, in the order of the text.
+
+    Raises
+    ------
+    InputError
+        A word is no element, or can be read in two ways (`co`: Co, or C and O).
+
+    Examples
+    --------
     >>> parse_elements("Zr,Sb Pt"), parse_elements("ce-o"), parse_elements("LaB6")
     (('Zr', 'Sb', 'Pt'), ('Ce', 'O'), ('La', 'B'))
     """
@@ -77,7 +93,7 @@ def _elements_of(word: str, alone: bool) -> list[str]:
 
 
 def _split_symbols(letters: str) -> list[str] | None:
-    """The letters as one-letter elements; None where one is none."""
+    """The letters as one-letter elements; None if one is none."""
     symbols = [letter.upper() for letter in letters]
     return symbols if all(map(_is_element, symbols)) else None
 
@@ -89,12 +105,28 @@ def _is_element(word: str) -> bool:
 def parse_formula(text: str) -> dict[str, float]:
     """The amount of each element in a formula.
 
-    Read are nested brackets of any kind, hydrates and other sums of compounds (rule of the dot above), subscripts of
-    Unicode, LaTeX and HTML, spaces, oxidation states and charges that cannot be taken for subscripts. D and T are
-    hydrogen. Decimal subscripts count as the fractions that they are rounded from. InputError where the text is no
-    formula, where it leaves an amount open (Li1-xCoO2), and where its amounts have no small common denominator: the
-    candidates of `solve` have whole atoms.
+    It may have nested brackets of any kind, hydrates and other sums of compounds (rule of the dot above), subscripts of
+    Unicode, LaTeX and HTML, spaces, oxidation states, and charges that cannot be taken for subscripts. D and T are
+    hydrogen. Decimal subscripts count as the fractions that they are rounded from.
 
+    Parameters
+    ----------
+    text : str
+        The formula.
+
+    Returns
+    -------
+    dict
+        Amount of each element, in the order of the text.
+
+    Raises
+    ------
+    InputError
+        The text is no formula, it leaves an amount open (Li1-xCoO2), or its amounts have no small common denominator:
+        the candidates of `solve` have whole atoms.
+
+    Examples
+    --------
     >>> parse_formula("Ca3Al2(SiO4)3")
     {'Ca': 3.0, 'Al': 2.0, 'Si': 3.0, 'O': 12.0}
     >>> parse_formula("CaSO4.2H2O")
@@ -123,7 +155,7 @@ def _rounding(amount: float) -> float:
 
 
 def ideal_formula(amounts: Mapping[str, float]) -> str | None:
-    """Whole amounts next to the given ones, elements of less than half an atom left out; None where others result.
+    """Whole amounts next to the given ones, elements of less than half an atom left out; None if others result.
 
     >>> ideal_formula({"Mg": 1.9, "Fe": 0.1, "Si": 1, "O": 4})
     'Mg2SiO4'
@@ -136,7 +168,7 @@ def ideal_formula(amounts: Mapping[str, float]) -> str | None:
 
 
 def stated_composition(text: str) -> dict[str, float]:
-    """The amounts in the formula of a file, whatever their ratios. InputError where it is none."""
+    """The amounts in the formula of a file, whatever their ratios. InputError if it is none."""
     return _amounts(text, "formula")
 
 
@@ -169,7 +201,7 @@ def _amounts(text: str, option: str) -> dict[str, float]:
 
 
 def _parsed(formula: str) -> Mapping[str, float]:
-    """A formula without joints, by pymatgen's parser. ValueError where it is none."""
+    """A formula without joints, by pymatgen's parser. ValueError if it is none."""
     from pymatgen.core import Composition
 
     if re.search(r"(?<![\d.])0+(?:\.0*)?(?![\d.])", formula):
@@ -199,7 +231,7 @@ def _plain(text: str, option: str) -> str:
 
 
 def _without_charges(text: str, shown: str) -> str:
-    """Without oxidation states and charges. InputError where a charge can be taken for a subscript (SO42-)."""
+    """Without oxidation states and charges. InputError if a charge can be taken for a subscript (SO42-)."""
     text = re.sub(r"\^(?:\{[^{}]{0,8}\}|\d{0,2}[+-])", "", text)
     text = re.sub(r"[(\[{](?:\d{0,2}[+-]|[+-]\d{1,2})[)\]}]", "", text)
     text = re.sub(r"(?<=[a-zA-Z])\((?:0|I{2,3}|IV|VI{1,3}|[IV](?=\)(?!\d)))\)", "", text)  # (I)2 and (V)2 are elements
@@ -210,7 +242,7 @@ def _without_charges(text: str, shown: str) -> str:
 
 
 def _refuse_open_amounts(text: str, shown: str) -> None:
-    """InputError where an amount is a letter or a sum, or where brackets hold a list (Mg,Fe)."""
+    """InputError if an amount is a letter or a sum, or if brackets hold a list (Mg,Fe)."""
     named: dict[str, None] = {}
 
     def noted(match: re.Match[str]) -> str:
@@ -301,7 +333,7 @@ def _joins(left: str, subscript: str, number: str, right: str, option: str) -> b
 
 
 def _coefficient(part: str) -> tuple[float, str]:
-    """The number before a compound, 1 where there is none, and the compound."""
+    """The number before a compound, 1 if there is none, and the compound."""
     found = re.match(r"\(?(\d+(?:\.\d+)?|\.\d+)(?:/([1-9]\d*))?\)?(?=[A-Z(\[{])", part)
     if not found or (found[0].startswith("(") != found[0].endswith(")")):
         return 1.0, part

@@ -30,8 +30,21 @@ BLOCK = 64  # crystals between two marks of progress
 class CrystalDataset:
     """Features of the crystals in a data set directory (manifest as in `crystalnet.data.store`).
 
-    maps: shards (SHARD, 50, 50, 50) float16 e/Å³, memory-mapped; patterns (N, 1024), fractions (N, 119) float32;
-    train and validation: indices. InputError names a damaged file.
+    Attributes
+    ----------
+    maps : list of tensors
+        Densities in e/Å³: memory-mapped shards (SHARD, 50, 50, 50) float16.
+    patterns : (N, 1024) float32 array
+        Pattern vectors.
+    fractions : (N, 119) float32 array
+        Share of each element among the atoms, by atomic number.
+    train, validation : arrays of int
+        Indices of the crystals of each split.
+
+    Raises
+    ------
+    InputError
+        A file is damaged; the message names it.
     """
 
     def __init__(self, directory: Path, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
@@ -66,6 +79,7 @@ class CrystalDataset:
 
 
 def _fractions(crystals: Crystals) -> np.ndarray:
+    """(N, 119) share of each element among the atoms of each crystal."""
     counts = np.zeros((len(crystals), N_ELEMENTS), dtype=np.float32)
     owner = np.repeat(np.arange(len(crystals)), np.diff(crystals.offsets))
     np.add.at(counts, (owner, crystals.atomic_numbers), 1.0)
@@ -102,6 +116,7 @@ def _features(
 
 
 def _make_shard(kind: str, crystals: Crystals, shard: range, progress: Callable[[int, int], None]) -> np.ndarray:
+    """Patterns or maps of a run of crystals, a row each."""
     parts = []
     for start in range(shard.start, shard.stop, BLOCK):
         block = range(start, min(start + BLOCK, shard.stop))
@@ -122,6 +137,7 @@ def _promolecules(crystals: Crystals, block: range) -> np.ndarray:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
+    """`replacing`, of a file that another process may make at the same time."""
     try:
         with replacing(path) as partial:
             yield partial

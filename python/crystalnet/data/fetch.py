@@ -1,4 +1,4 @@
-"""`crystalnet fetch`: make a data set from a source."""
+"""`fetch --source prototypes`: a data set of embedded crystals."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import os
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from crystalnet import __version__
-from crystalnet.data import generator as prototypes
+from crystalnet.crystal.record_file import Record
+from crystalnet.data.decoration import original_crystal
 from crystalnet.data.further_types import FurtherTypes
+from crystalnet.data.generator import generate
 from crystalnet.data.splits import Splits
 from crystalnet.data.store import write_store
+from crystalnet.data.structure_types import embedded_types, types_of_file
 from crystalnet.runtime.whole_file import file_sha256
 from crystalnet.runtime.whole_folder import beside
 
@@ -32,18 +34,47 @@ def fetch_prototypes(
     splits: Splits | None = None,
     progress: Progress = lambda done, total: None,
 ) -> int:
-    """Generate crystals of one system into a data set directory; returns how many.
+    """Generate crystals of one system into a data set directory.
 
-    What a killed run had made lies in a journal beside it, and the same call goes on from there.
+    A journal beside the directory keeps what is made, so that after a kill the same call goes on from there.
+
+    Parameters
+    ----------
+    system : str
+        Crystal system.
+    out : Path
+        Directory of the data set.
+    limit : int
+        Number of crystals at most.
+    types_files : tuple of Path
+        Files of structure records whose types are used beside the package's.
+    seed : int
+        Other seeds give other crystals.
+    jobs : int or None
+        Processes that work at a time; None for one on each processor. The crystals do not depend on it.
+    splits : Splits or None
+        The division into train and validation; None divides by composition.
+    progress : callable
+        Called with the number of crystals made and `limit`.
+
+    Returns
+    -------
+    int
+        Number of crystals in the data set.
+
+    Raises
+    ------
+    InputError
+        A file of types cannot be read, or the directory holds something else.
     """
     splits = splits or Splits()
-    types = prototypes.embedded_types(system)
+    types = embedded_types(system)
     further = FurtherTypes(system)
     for path in types_files:
-        given = prototypes.types_of_file(path, system)
+        given = types_of_file(path, system)
         types += given
         for kind in given:
-            further.show(prototypes.original_crystal(kind))
+            further.show(original_crystal(kind))
     about = {
         "crystalnet": __version__,
         "source": "prototypes",
@@ -59,8 +90,8 @@ def fetch_prototypes(
     request = sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
     journal = beside(out, f".{request[:12]}.journal")
 
-    def records() -> Iterator[dict[str, Any]]:
-        made = prototypes.generate(types, limit, seed, jobs or os.cpu_count() or 1, RANDOM_SHARE, journal)
+    def records() -> Iterator[Record]:
+        made = generate(types, limit, seed, jobs or os.cpu_count() or 1, RANDOM_SHARE, journal)
         for done, record in enumerate(made, 1):
             progress(done, limit)
             yield record | {"split": splits.of(record["id"], record["formula"], record["type"])}

@@ -1,4 +1,4 @@
-"""The user's own structures: CIF, POSCAR, .jsonl(.gz), anything pymatgen reads."""
+"""`fetch --source files`: a data set of the user's own structures."""
 
 from __future__ import annotations
 
@@ -8,66 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crystalnet import __version__
-from crystalnet.crystal.cif import LACKING, MIN_DISTANCE, ReadCrystal, is_cif, read_cif
+from crystalnet.crystal.cif import LACKING, MIN_DISTANCE
 from crystalnet.crystal.record_file import Record, read_records, structure_of
 from crystalnet.crystal.setting import standard_primitive
 from crystalnet.crystal.symmetry import SYMPREC, SYMPREC_RELAXED, Symmetry, one_hand
 from crystalnet.data.further_types import FurtherTypes
 from crystalnet.data.splits import Splits, may_train
 from crystalnet.data.store import write_store
+from crystalnet.data.structure_files import read_crystals
 from crystalnet.density.promolecule import element_table
 from crystalnet.records import InputError
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
-
-
-def read_structure(path: Path) -> Structure:
-    """The one structure of a file: a CIF (`crystalnet.data.cif`), or whatever else pymatgen reads.
-
-    Warns (UserWarning) of what had to be decided in reading, and of what pymatgen warns of. InputError where the file
-    cannot be read, holds several crystals or disordered ones, or elements of no known valence density.
-    """
-    found = _read_file(path)
-    if len(found) > 1:
-        names = ", ".join(crystal.name for crystal in found[:6])
-        raise InputError(f"{path}: holds {len(found)} crystals ({names}); give a file of one of them")
-    for note in found[0].notes:
-        warnings.warn(f"{path.name}: {note}", stacklevel=2)
-    return found[0].structure
-
-
-def _read_file(path: Path) -> list[ReadCrystal]:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    try:
-        found = read_cif(path) if is_cif(path) else [_read_other(path)]
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-    for crystal in found:
-        unknown = sorted({site.specie.symbol for site in crystal.structure} - set(element_table()))
-        if unknown:
-            raise InputError(f"{path}: no valence density is known for {', '.join(unknown)}")
-    return found
-
-
-def _read_other(path: Path) -> ReadCrystal:
-    """By pymatgen; InputError, which lacks the file's name, where it does not read it."""
-    from pymatgen.core import Structure
-
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            structure = Structure.from_file(path)
-    except Exception as error:  # pymatgen raises whatever its parsers meet
-        reason = " ".join(str(error).split())[:120]
-        raise InputError(f"cannot be read as a crystal structure ({reason})") from None
-    if not structure.is_ordered:
-        raise InputError("has partially occupied sites; give an ordered structure")
-    said = [" ".join(str(w.message).split()) for w in caught if issubclass(w.category, UserWarning)]
-    if any("cannot be determined" in text for text in said):
-        raise InputError("names no elements; write their symbols into the file")  # pymatgen takes H, He, Li ...
-    return ReadCrystal("", structure, tuple(dict.fromkeys(said)))
 
 
 def fetch_files(
@@ -78,7 +31,33 @@ def fetch_files(
     splits: Splits,
     progress: Callable[[int, int], None],
 ) -> int:
-    """A data set of the user's structures of one system; failures.jsonl in it says what cannot be used and why."""
+    """Make a data set of the user's structures of one crystal system.
+
+    Parameters
+    ----------
+    system : str
+        Crystal system; crystals of other systems are passed over.
+    out : Path
+        Directory of the data set. Its failures.jsonl says what cannot be used and why.
+    paths : tuple of Path
+        Structure files, files of structure records, or folders of them.
+    limit : int or None
+        Number of crystals at most.
+    splits : Splits
+        The division into train and validation.
+    progress : callable
+        Called with the number of crystals done and of all.
+
+    Returns
+    -------
+    int
+        Number of crystals in the data set.
+
+    Raises
+    ------
+    InputError
+        A path does not exist, a file that is named itself cannot be read, or no crystal can be used.
+    """
     failures: list[dict[str, str]] = []
     made = _limited(_records(system, paths, splits, failures, progress), limit)
     further = FurtherTypes(system)
@@ -93,6 +72,7 @@ def fetch_files(
 
 
 def _limited(records: Iterator[Record], limit: int | None) -> Iterator[Record]:
+    """The first `limit` records. One more is drawn: the failures up to it belong to the data set too."""
     for number, record in enumerate(records):
         if limit is not None and number >= limit:
             return
@@ -106,6 +86,7 @@ def _records(
     failures: list[dict[str, str]],
     progress: Callable[[int, int], None],
 ) -> Iterator[Record]:
+    """Records of the crystals that can be used; the others go to failures with the reason."""
     seen: set[tuple[str, int]] = set()
     found = list(_structures(paths, failures))
     for done, (name, structure, symprec, notes) in enumerate(found, 1):
@@ -143,7 +124,7 @@ def _records(
 
 
 def _check_atoms(structure: Structure) -> None:
-    """InputError where the atoms cannot be those of a crystal: unknown elements, atoms on top of each other."""
+    """InputError if the atoms cannot be those of a crystal: unknown elements, or atoms on top of each other."""
     unknown = sorted({site.specie.symbol for site in structure} - set(element_table()))
     if unknown:
         raise InputError(f"no valence density is known for {', '.join(unknown)}")
@@ -166,7 +147,7 @@ def _structures(
                 if file.name.endswith((".jsonl", ".jsonl.gz")):
                     yield from _structures_of_records(file, failures)
                 else:
-                    crystals = _read_file(file)
+                    crystals = read_crystals(file)
                     for crystal in crystals:
                         name = file.name if len(crystals) == 1 else f"{file.name}:{crystal.name}"
                         if crystal.lacking:

@@ -1,18 +1,24 @@
 """Random crystals of a space group: geometry that no known structure type has.
 
-Atoms are thrown at random and drawn onto the special positions near them (the mean of a point's near images lies on
-their common symmetry element), so that every Wyckoff position of the group occurs without a table of them.
+Atoms are placed at random and moved onto special positions near them: the mean of a point's near images lies on their
+common symmetry element. Every Wyckoff position of the group can occur, and no table of them is needed.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from crystalnet.crystal.lattice import nearest_image
+from crystalnet.crystal.record_file import Record, structure_of
 from crystalnet.crystal.symmetry import ENANTIOMORPHS, space_group_of
+from crystalnet.data.decoration import ATTEMPTS, decorate
+from crystalnet.data.structure_types import MAX_SITES, make_type
+from crystalnet.records import InputError
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -25,7 +31,53 @@ EDGE, CLOSEST = 8.0, 1.0  # Å: a of the cell in which atoms are thrown, and the
 MAX_ATOMS = 160  # in the conventional cell
 # Elements to be replaced; every region of the periodic table, so that similar ones are any.
 PLACEHOLDERS = ("K", "Ca", "Ti", "Fe", "Ni", "Cu", "Zn", "Ga", "Pd", "Sb", "La", "Pt", "O", "S", "Cl", "P", "Si", "B")
-AXIAL_RATIO = 1.6, 0.4  # median and sd of ln(c/a) on hexagonal axes
+AXIAL_RATIO = 1.6, 0.4  # median of c/a and sd of ln(c/a) on hexagonal axes
+# Covalent spheres' share of the volume where positions are random: quartz 0.2, salts 0.5, metals 0.8, perovskites 0.9.
+PACKING = (0.25, 1.1)
+
+
+def random_crystal(system: str, number: int, seed: int = 0) -> Record | None:
+    """Crystal number `number` of a seed with random Wyckoff positions; the same in every run.
+
+    Parameters
+    ----------
+    system : str
+        Its crystal system.
+    number, seed : int
+        What determines the random choices.
+
+    Returns
+    -------
+    Record or None
+        The crystal in its canonical cell; None if no attempt gives a credible one.
+    """
+    rng = np.random.default_rng((seed, number, 1))
+    for _ in range(ATTEMPTS):
+        found = random_structure(system, rng)
+        if found is None:
+            continue
+        structure, space_group = found
+        try:
+            kind = make_type(
+                {
+                    "id": f"random-{space_group}",
+                    "formula": "",
+                    "space_group": space_group,
+                    "lattice": structure.lattice.matrix,
+                    "species": [site.specie.symbol for site in structure],
+                    "frac_coords": structure.frac_coords,
+                }
+            )
+        except InputError:
+            continue
+        if len(kind.sites) > MAX_SITES:
+            continue
+        orbits = sorted(Counter(kind.sites.species).values())
+        kind = replace(kind, label=f"random-{space_group}-{'-'.join(map(str, orbits))}")
+        record = decorate(kind, number, seed, scaling=(0.0, np.inf), packing=PACKING)
+        if record is not None and space_group_of(structure_of(record)) == space_group:  # jitter may raise it
+            return record
+    return None
 
 
 @cache
@@ -39,10 +91,10 @@ def _operations(space_group: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def random_structure(system: str, rng: np.random.Generator) -> tuple[Structure, int] | None:
-    """A structure in a random space group of the system, each orbit its own element, and the group.
+    """A structure in a random space group of the system, and the group; each orbit has its own element.
 
-    None where there are too many atoms, where two lie on each other, or where chance made the group a higher one. The
-    volume is arbitrary: what decorates it sets it.
+    None if it has too many atoms, if two atoms lie on each other, or if its group is a higher one by chance. The volume
+    is arbitrary: decoration sets it.
     """
     from pymatgen.core import Lattice, Structure
 

@@ -16,7 +16,6 @@ from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from crystalnet.records import InputError
 
@@ -42,7 +41,7 @@ def is_dev(formula: str) -> bool:
 
 
 def may_train(formula: str) -> bool:
-    """True where a crystal of this composition may be trained on or decorated into."""
+    """Whether a crystal of this composition may be trained on or decorated into."""
     return not is_dev(formula) and formula not in reserved_formulas()
 
 
@@ -53,9 +52,16 @@ def split_of(name: str, fold: int = VALIDATION_FOLD) -> str:
 
 @dataclass(frozen=True)
 class Splits:
-    """How crystals are divided: by "composition" (polymorphs stay together), structure "type" (harder), or a list.
+    """How crystals are divided into train, validation and test.
 
-    listed: split of each Materials Project id, taken as it is; files: SHA-256 of the lists.
+    Attributes
+    ----------
+    by : str
+        "composition" (polymorphs stay together) or structure "type" (harder).
+    listed : dict
+        Split of each Materials Project id; if there are any, they alone decide.
+    files : dict
+        SHA-256 of the lists, by their names.
     """
 
     by: str = "composition"
@@ -72,8 +78,8 @@ class Splits:
             return self.listed[name]
         return split_of(formula) if self.by == "composition" else split_of(kind, TYPE_FOLD)
 
-    def describe(self) -> dict[str, Any]:
-        """For the manifest."""
+    def describe(self) -> dict[str, object]:
+        """The rule of the division, as the manifest states it."""
         if self.listed:
             return {"by": "list", "files": self.files}
         fold = VALIDATION_FOLD if self.by == "composition" else TYPE_FOLD
@@ -81,11 +87,27 @@ class Splits:
 
 
 def read_splits(by: str, paths: tuple[Path, ...], system: str) -> Splits:
-    """The division asked for. Each path is a list of mp-ids:
+    """The division that is asked for.
 
-    JSON {"train": [ids], "val": [ids], ...}, perhaps one level below the system's name, or a file of ids (JSON list or
-    object with ids as keys, or text) whose own name says train, val or test, as the paper publishes them. .gz is read.
-    InputError where an id is in two splits or a file holds none.
+    Parameters
+    ----------
+    by : str
+        "composition" or "type": what decides where no lists are given.
+    paths : tuple of Path
+        Lists of Materials Project ids; they may be compressed (.gz). A list is either JSON {"train": [ids], "val":
+        [ids], ...}, perhaps one level below the system's name, or a file of ids (JSON list, JSON object with ids as
+        keys, or text) whose own name says train, val or test, as the paper publishes them.
+    system : str
+        Crystal system.
+
+    Returns
+    -------
+    Splits
+
+    Raises
+    ------
+    InputError
+        An id is in two splits, or a file cannot be read or holds no id.
     """
     listed: dict[str, str] = {}
     for path in paths:

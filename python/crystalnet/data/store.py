@@ -19,7 +19,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from crystalnet.crystal.elements import ATOMIC_NUMBER, SYMBOLS
-from crystalnet.crystal.record_file import Record, read_records
+from crystalnet.crystal.record_file import CrystalRow, Record, read_records
 from crystalnet.data.splits import split_of
 from crystalnet.records import AtomSites, InputError
 from crystalnet.runtime.whole_file import file_sha256
@@ -46,13 +46,13 @@ FEATURE_NAMES = re.compile(r"(state|(maps|patterns)-\d{5})(\.\d+\.partial)?\.(js
 
 @dataclass(frozen=True)
 class Crystals:
-    """Crystals of a data set: see the module's table of arrays; records holds the rows of records.jsonl."""
+    """Crystals of a data set: the arrays of the module's table; records are the rows of records.jsonl."""
 
     lattices: np.ndarray
     offsets: np.ndarray
     atomic_numbers: np.ndarray
     frac_coords: np.ndarray
-    records: tuple[dict[str, Any], ...]
+    records: tuple[CrystalRow, ...]
 
     def __len__(self) -> int:
         return len(self.records)
@@ -67,15 +67,36 @@ class Crystals:
 def write_store(
     directory: Path,
     records: Iterable[Record],
-    about: dict[str, Any],
+    about: Mapping[str, object],
     failures: Sequence[dict[str, str]] = (),
     types: Sequence[Record] = (),
 ) -> int:
-    """Write a data set from structure records, all or nothing. Returns the count.
+    """Write a data set from structure records, all or nothing.
 
-    A data set in the directory is replaced; other files there stay. A record's "density" (50³ values, e/Å³), where
-    there is one, is stored; then every record needs one. `about` goes into the manifest; failures {"id", "reason"} and
-    types are read when the records are exhausted. InputError where the directory holds something else.
+    A data set in the directory is replaced; other files there stay.
+
+    Parameters
+    ----------
+    directory : Path
+        Directory of the data set.
+    records : iterable of Record
+        The crystals. If one has a density, all must have one.
+    about : mapping
+        What the manifest says beside counts and hashes.
+    failures : sequence of dict
+        {"id", "reason"} of what the source could not give; read when the records are exhausted.
+    types : sequence of Record
+        Structure types that the package lacks; read when the records are exhausted.
+
+    Returns
+    -------
+    int
+        Number of crystals written.
+
+    Raises
+    ------
+    InputError
+        The directory holds something else, or there is no crystal.
     """
     earlier = earlier_set(directory)
     with refilling(directory, _owned(directory, earlier), MANIFEST) as scratch:
@@ -83,9 +104,9 @@ def write_store(
 
 
 def earlier_set(directory: Path) -> dict[str, Any] | None:
-    """The manifest of the data set that a new one would replace; None where there is none.
+    """The manifest of the data set that a new one would replace; None if there is none.
 
-    InputError where the directory holds something else, or a file of the user's that bears a name of ours.
+    InputError if the directory holds something else, or a file of the user's that bears a name of ours.
     """
     if directory.exists() and not directory.is_dir():
         raise InputError(f"{directory}: is a file; choose another folder with --out")
@@ -121,7 +142,7 @@ def feature_files(cache: Path) -> list[str]:
 def _write_files(
     partial: Path,
     records: Iterable[Record],
-    about: dict[str, Any],
+    about: Mapping[str, object],
     failures: Sequence[dict[str, str]],
     types: Sequence[Record],
 ) -> int:
@@ -195,7 +216,7 @@ def _manifest_digest(manifest: dict[str, Any]) -> str:
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
-    """The manifest. InputError where the directory is no data set."""
+    """The manifest. InputError if the directory is no data set."""
     heal(directory)
     path = directory / MANIFEST
     try:

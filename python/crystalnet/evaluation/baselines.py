@@ -16,8 +16,8 @@ from crystalnet.crystal.elements import ATOMIC_NUMBER
 from crystalnet.crystal.record_file import Record
 from crystalnet.crystal.types import types_table
 from crystalnet.data.dataset import BLOCK, pattern_vectors
-from crystalnet.data.files import read_structure
 from crystalnet.data.store import SHARD, Crystals, open_maps, read_manifest, read_store
+from crystalnet.data.structure_files import read_structure
 from crystalnet.density.promolecule import GRID, promolecule_density
 from crystalnet.model.checkpoint import Model
 from crystalnet.model.guesses import guess_densities

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, cast
 
 import numpy as np
 
@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 
 
 SPLITS = ("composition", "type", "all")
-STORED = "_row"  # key of a record's row in its data set, whose cell is canonical and whose density may be stored
+STORED: Final = "_row"  # key of a record's row in its data set, whose cell is canonical and whose density may be stored
+
+
+class _StoredRecord(Record, total=False):
+    """A record of a data set."""
+
+    _row: int
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,7 @@ class Targets:
         """Canonical primitive cell and density (50, 50, 50) e/Å³. InputError where the record allows neither."""
         if STORED in record:
             crystal = structure_of(record)
-            shard, row = divmod(record[STORED], SHARD)
+            shard, row = divmod(cast("_StoredRecord", record)[STORED], SHARD)
             stored = np.array(self.maps[shard][row], float).reshape((GRID,) * 3) if self.maps else None
             return crystal, promolecule(crystal) if stored is None else stored
         crystal = standard_primitive(structure_of(record), SYMPREC_RELAXED if record.get("dft_relaxed") else SYMPREC)
@@ -101,19 +107,12 @@ def _of_data_set(directory: Path, system: str, split: str) -> Targets:
         raise InputError(f"{directory}: divided by {by}; make it with `crystalnet fetch --split type`")
     crystals = read_store(directory)
     held_out = "test" if any(r["split"] == "test" for r in crystals.records) else "validation"
-    records = []
+    records: list[_StoredRecord] = []
     for row, about in enumerate(crystals.records):
         if split == "all" or about["split"] == held_out:
             sites = crystals.sites(row)
-            records.append(
-                {
-                    **about,
-                    "lattice": sites.lattice,
-                    "species": sites.species,
-                    "frac_coords": sites.frac_coords,
-                    STORED: row,
-                }
-            )
+            atoms = {"lattice": sites.lattice, "species": sites.species, "frac_coords": sites.frac_coords}
+            records.append(cast("_StoredRecord", {**about, **atoms, STORED: row}))
     rule = "every crystal" if split == "all" else f"the data set's {held_out} crystals, divided by {by}"
     density = str(manifest.get("density", "promolecule"))
     maps = tuple(open_maps(directory, manifest))

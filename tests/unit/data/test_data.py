@@ -10,18 +10,19 @@ import pytest
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
 from crystalnet.crystal import types as crystal_types
-from crystalnet.crystal.record_file import read_records, structure_of
-from crystalnet.data import generator as prototypes
+from crystalnet.crystal.record_file import dump_json, read_records, structure_of
+from crystalnet.data.generator import generate
 from crystalnet.data.splits import is_dev, may_train, reserved_formulas, split_of
 from crystalnet.data.store import read_store, verify_store, write_store
+from crystalnet.data.structure_types import StructureType, make_type
 from crystalnet.records import InputError
 from crystalnet.training.augment import measured_view, told_composition
 
 
 @pytest.fixture(scope="module")
-def few_types() -> list[prototypes.StructureType]:
+def few_types() -> list[StructureType]:
     names = {"AB_cF8_225_a_b", "ABC3_cP5_221_a_b_c", "A3B3C4_cI40_220_a_b_c", "AB2_cF24_227_a_d"}
-    return [prototypes.make_type(r) for r in crystal_types.types_table("cubic") if r["protostructure"] in names]
+    return [make_type(r) for r in crystal_types.types_table("cubic") if r["protostructure"] in names]
 
 
 def test_dev_rule_is_the_published_one() -> None:
@@ -38,8 +39,8 @@ def test_types_table_holds_nothing_reserved(system: str) -> None:
     assert sum(record["id"].startswith("aflow-") for record in records) >= 35
 
 
-def test_generated_crystals_keep_their_type(few_types: list[prototypes.StructureType]) -> None:
-    records = list(prototypes.generate(few_types, 40))
+def test_generated_crystals_keep_their_type(few_types: list[StructureType]) -> None:
+    records = list(generate(few_types, 40))
     keys = {(r["formula"], r["space_group"], r["type"]) for r in records}
     assert len(records) == len(keys) == 40
     for record in records:
@@ -50,16 +51,14 @@ def test_generated_crystals_keep_their_type(few_types: list[prototypes.Structure
         assert 4 < structure.volume / len(structure) < 90
 
 
-def test_generation_is_deterministic_whatever_the_jobs(few_types: list[prototypes.StructureType]) -> None:
-    one, two = (
-        [prototypes.dump_json(r) for r in prototypes.generate(few_types, 12, seed=3, jobs=jobs)] for jobs in (1, 2)
-    )
+def test_generation_is_deterministic_whatever_the_jobs(few_types: list[StructureType]) -> None:
+    one, two = ([dump_json(r) for r in generate(few_types, 12, seed=3, jobs=jobs)] for jobs in (1, 2))
     assert one == two
-    assert one != [prototypes.dump_json(r) for r in prototypes.generate(few_types, 12, seed=4)]
+    assert one != [dump_json(r) for r in generate(few_types, 12, seed=4)]
 
 
-def test_store_round_trip_and_damage(tmp_path: Path, few_types: list[prototypes.StructureType]) -> None:
-    records = list(prototypes.generate(few_types, 10))
+def test_store_round_trip_and_damage(tmp_path: Path, few_types: list[StructureType]) -> None:
+    records = list(generate(few_types, 10))
     directory = tmp_path / "set"
     assert write_store(directory, records, {"source": "test", "crystalnet": "0"}) == 10
     crystals = read_store(directory)

@@ -21,10 +21,12 @@ from crystalnet.crystal import types as crystal_types
 from crystalnet.crystal.chemistry import charge_balances
 from crystalnet.crystal.record_file import structure_of
 from crystalnet.crystal.setting import canonical_sites, standard_primitive
-from crystalnet.data import generator as prototypes
 from crystalnet.data.files import fetch_files
+from crystalnet.data.generator import generate
+from crystalnet.data.random_crystals import random_crystal
 from crystalnet.data.splits import Splits, may_train, read_splits, reserved_formulas
 from crystalnet.data.store import read_manifest, read_store, read_types
+from crystalnet.data.structure_types import make_type
 from crystalnet.density import promolecule
 from crystalnet.density.chgcar import alignment, canonical_density
 from crystalnet.density.grid import in_cell
@@ -45,8 +47,8 @@ def test_ionic_types_are_decorated_ionically_and_nothing_reserved_comes_out() ->
         for r in crystal_types.types_table("cubic")
         if r["protostructure"] == "ABC3_cP5_221_a_b_c" and "O" in r["species"]
     ]
-    types = [prototypes.make_type(r, canonical=True) for r in rows]
-    records = list(prototypes.generate(types, 150, random_share=0.1))
+    types = [make_type(r, canonical=True) for r in rows]
+    records = list(generate(types, 150, random_share=0.1))
     assert all(charge_balances(Counter(r["species"])) for r in records if not r["type"].startswith("random"))
     assert all(may_train(structure_of(r).composition.reduced_formula) for r in records)
     assert not {r["formula"] for r in records} & reserved_formulas()
@@ -54,7 +56,7 @@ def test_ionic_types_are_decorated_ionically_and_nothing_reserved_comes_out() ->
 
 @pytest.mark.parametrize("system", ["cubic", "trigonal"])
 def test_random_positions_have_the_group_they_say(system: str) -> None:
-    records = [r for r in (prototypes.random_crystal(system, i) for i in range(14)) if r is not None]
+    records = [r for r in (random_crystal(system, i) for i in range(14)) if r is not None]
     assert len(records) > 6 and len({r["space_group"] for r in records}) > 4
     for record in records:
         structure = structure_of(record)

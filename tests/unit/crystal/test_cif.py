@@ -19,9 +19,10 @@ from pymatgen.io.vasp import Poscar
 from crystalnet.cli import main
 from crystalnet.crystal.cif import read_cif
 from crystalnet.crystal.setting import standard_primitive
-from crystalnet.data.files import fetch_files, read_structure
+from crystalnet.data.files import fetch_files
 from crystalnet.data.splits import Splits
 from crystalnet.data.store import read_store
+from crystalnet.data.structure_files import read_structure
 from crystalnet.records import InputError
 
 HALLS = range(1, 531)
