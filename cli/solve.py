@@ -37,13 +37,9 @@ def solve(
     json: Annotated[bool, typer.Option("--json", help="Print solution.json on stdout.")] = False,
 ) -> None:
     """Solve measured powder patterns: cell, density, atoms, refined and ranked."""
-    from crystalnet.commands.solve import solve_files
+    from crystalnet.commands.solve import Options, solve_files
 
-    code = solve_files(
-        patterns,
-        out=out,
-        jobs=jobs,
-        print_json=json,
+    options = Options(
         elements=elements,
         formula=formula,
         wavelength=wavelength,
@@ -57,4 +53,4 @@ def solve(
         model=model,
         candidates=candidates,
     )
-    raise typer.Exit(code)
+    raise typer.Exit(solve_files(patterns, options, out=out, jobs=jobs, print_json=json))

@@ -6,6 +6,7 @@ import json
 import sys
 from collections import defaultdict
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,27 @@ HELPER = (
 )
 
 
-def solve_files(patterns: list[Path], *, out: Path | None, jobs: int, print_json: bool, **options: Any) -> int:
+@dataclass(frozen=True)
+class Options:
+    """What `crystalnet solve` offers, by the names of `solving.solve.solve`."""
+
+    elements: str | None = None
+    formula: str | None = None
+    wavelength: str | None = None
+    monochromator: str | None = None
+    scan: int | None = None
+    axis: str = "auto"
+    system: str = "auto"
+    cell: str | None = None
+    guesses: int = 5
+    seed: int = 0
+    model: Path | None = None
+    candidates: str = "all"
+
+
+def solve_files(
+    patterns: list[Path], options: Options, *, out: Path | None = None, jobs: int = 1, print_json: bool = False
+) -> int:
     """Solve every pattern and write its folder; returns the exit code (the worst of the patterns')."""
     from crystalnet.report import refuse_foreign_summary, summary_row, write_summary
 
@@ -75,7 +96,7 @@ def _refuse_shared(patterns: list[Path], folders: list[Path]) -> None:
             )
 
 
-def _solve_all(patterns: list[Path], folders: list[Path], options: dict[str, Any], jobs: int) -> list[Result]:
+def _solve_all(patterns: list[Path], folders: list[Path], options: Options, jobs: int) -> list[Result]:
     """Every pattern's result, in order. A worker process that dies costs the pattern that it died of."""
     tasks = list(zip(patterns, folders, strict=True))
     results: list[Result] = []
@@ -96,7 +117,7 @@ def _solve_all(patterns: list[Path], folders: list[Path], options: dict[str, Any
     return results
 
 
-def solve_file(pattern: Path, folder: Path, options: dict[str, Any], mapped: Map = map) -> tuple[int, dict[str, Any]]:
+def solve_file(pattern: Path, folder: Path, options: Options, mapped: Map = map) -> tuple[int, dict[str, Any]]:
     """Solve one pattern file and write its folder; returns (exit code, solution.json's content).
 
     InputError, before the work, where the folder holds files of the user's or another run writes there.
@@ -114,7 +135,7 @@ def solve_file(pattern: Path, folder: Path, options: dict[str, Any], mapped: Map
                 what = f"replaces the earlier solution of {earlier.pattern} in {folder}"
                 print(f"crystalnet: {pattern.name}: {what}", file=sys.stderr)
         with stages(pattern.name) as progress:
-            solution = solve(pattern, progress=progress, mapped=mapped, **options)
+            solution = solve(pattern, progress=progress, mapped=mapped, **vars(options))
             progress("report")
             document = write_solution(solution, folder, mapped)
     for warning in solution.warnings:
@@ -122,7 +143,7 @@ def solve_file(pattern: Path, folder: Path, options: dict[str, Any], mapped: Map
     return (0 if is_confident(solution) else NO_CONFIDENT_MATCH), document
 
 
-def _guarded(pattern: Path, folder: Path, options: dict[str, Any], mapped: Map = map) -> Result:
+def _guarded(pattern: Path, folder: Path, options: Options, mapped: Map = map) -> Result:
     """As solve_file, but one bad file, or a fault of ours with it, does not stop the others."""
     try:
         return *solve_file(pattern, folder, options, mapped), ""

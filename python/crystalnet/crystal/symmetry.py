@@ -104,12 +104,14 @@ class Symmetry:
     @cached_property
     def conventional(self) -> Structure:
         """The conventional standard cell; R lattices obverse on hexagonal axes."""
-        return self.analyser.get_conventional_standard_structure()
+        structure: Structure = self.analyser.get_conventional_standard_structure()
+        return structure
 
     @cached_property
     def primitive(self) -> Structure:
         """The primitive standard cell."""
-        return self.analyser.get_primitive_standard_structure()
+        structure: Structure = self.analyser.get_primitive_standard_structure()
+        return structure
 
     @property
     def primitive_to_conventional(self) -> Transformation:

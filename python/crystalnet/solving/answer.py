@@ -17,7 +17,7 @@ from crystalnet.records import AtomSites, Candidate, Cell, DensityGrid, Peaks
 from crystalnet.solving.confidence import evidence, probability
 from crystalnet.solving.proposals import Proposal
 from crystalnet.solving.ranking import Ranked
-from crystalnet.solving.screen import exchanged_misfit, faintest_misfit
+from crystalnet.solving.screen import exchanged_residual, faintest_residual
 
 REPORTED = 5  # candidates written
 SAME_VOLUME = 0.02  # cells nearer than this are one cell, refined
@@ -45,7 +45,7 @@ def guess_rank(proposals: Sequence[Proposal], n: int, cell: Cell) -> np.ndarray:
     best = np.full(n, np.inf)
     for p in proposals:
         if p.source == "network" and p.cell == cell:
-            best[int(p.origin)] = min(best[int(p.origin)], p.misfit)
+            best[int(p.origin)] = min(best[int(p.origin)], p.residual)
     return np.argsort(np.argsort(best, kind="stable"), kind="stable") + 1
 
 
@@ -74,12 +74,12 @@ def candidate(
     equivalent = symmetry.equivalent_atoms
     found = evidence(
         excess=fit.excess,
-        misfit=refined.misfit,
+        residual=refined.residual,
         score=refined.score,
         rival=min((other.score for other in ranked if other is not refined), default=None),
         sites=primitive,
-        exchanged=exchanged_misfit(fit.sites, peaks, shifted),
-        faintest=faintest_misfit(fit.sites, equivalent, peaks, shifted),
+        exchanged=exchanged_residual(fit.sites, peaks, shifted),
+        faintest=faintest_residual(fit.sites, equivalent, peaks, shifted),
         noise=fit.r_expected,
         orbits=len(wyckoff),
         cell=proposal.cell,

@@ -22,8 +22,8 @@ from crystalnet.solving.screen import lines_screen
 PARENTS = 4  # proposals, of the best, that may be completed
 SPACING = 0.5  # Å between the points tried; refinement moves an atom by as much
 SNAP = 0.75  # Å; images of a point nearer than this are one atom on a special position
-GAIN = 0.6  # of the parent's misfit: a missing orbit halves it as a rule, texture and noise are fitted by any orbit
-PERFECT = 0.012  # misfit below which nothing is missing that could be seen
+GAIN = 0.6  # of the parent's residual: a missing orbit halves it as a rule, texture and noise are fitted by any orbit
+PERFECT = 0.012  # residual below which nothing is missing that could be seen
 MOST_ATOMS = 40  # of a parent's primitive cell: beyond, places are too many for a second
 
 
@@ -34,9 +34,9 @@ def completed(proposals: Sequence[Proposal], peaks: Peaks, elements: Sequence[st
     """
     found = []
     for parent in proposals[:PARENTS]:
-        if parent.misfit > PERFECT and len(parent.sites) <= MOST_ATOMS and "X" not in parent.sites.species:
-            best = min(_with_an_orbit(parent, peaks, elements), key=lambda p: p.misfit, default=parent)
-            if best.misfit < GAIN * parent.misfit:
+        if parent.residual > PERFECT and len(parent.sites) <= MOST_ATOMS and "X" not in parent.sites.species:
+            best = min(_with_an_orbit(parent, peaks, elements), key=lambda p: p.residual, default=parent)
+            if best.residual < GAIN * parent.residual:
                 found.append(best)
     return found
 
@@ -45,14 +45,14 @@ def _with_an_orbit(parent: Proposal, peaks: Peaks, elements: Sequence[str]) -> I
     sites = parent.sites
     names, groups = np.unique(sites.species, return_inverse=True)
     screen = lines_screen(parent.cell, sites.lattice, peaks)
-    namings = [[*names.tolist(), element] for element in elements if element != "H"]  # no pattern shows where it is
+    decorations = [[*names.tolist(), element] for element in elements if element != "H"]  # no pattern shows where it is
     for orbit in _orbits(sites):
         if len(sites) + len(orbit) > MAX_ATOMS:
             continue
         x = np.vstack([sites.frac_coords, orbit])
         number = np.append(groups, np.full(len(orbit), len(names)))
-        for crystal, misfit in screen.crystals(x, number, namings, MIN_CONTACT):
-            yield Proposal(crystal, parent.source, misfit, parent.cell, parent.origin)
+        for crystal, residual in screen.crystals(x, number, decorations, MIN_CONTACT):
+            yield Proposal(crystal, parent.source, residual, parent.cell, parent.origin)
 
 
 def _orbits(sites: AtomSites) -> Iterator[np.ndarray]:

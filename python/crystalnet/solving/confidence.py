@@ -23,16 +23,16 @@ VOLUME_RANGE = (0.65, 1.75)  # of the expected volume: 98% of 1,100 crystals; be
 BINS = 6  # of the reliability diagram: a few hundred answers fill no more
 CONTRADICTED = 0.45  # most that a candidate is believed whose volume says that wavelength or elements are wrong
 MANY_TIMES = 3.0  # a rival's score this many times the candidate's says no more
-PLAINLY_SEEN = 5.0  # an orbit without which the misfit is this many times as large; beyond, no more is said
+PLAINLY_SEEN = 5.0  # an orbit without which the residual is this many times as large; beyond, no more is said
 FEATURES = {
     "log_excess": "ln of the profile Rwp without the share of noise",
-    "log_misfit": "ln of the misfit of line intensities after refinement",
+    "log_misfit": "ln of the residual of line intensities after refinement",
     "lead": "ln(score of the best other candidate / own score), at most ln 3",
     "log_merit": "ln of the cell's figure of merit (de Wolff M)",
     "explained": "share of the intensity that lies on lines of the cell",
     "lines_per_atom": "ln(lines indexed / independent atoms)",
-    "exchange": "ln(misfit / misfit with one element exchanged for whichever suits best)",
-    "seen": "ln(misfit without the orbit that the lines miss least / misfit), at most ln 5",
+    "exchange": "ln(residual / residual with one element exchanged for whichever suits best)",
+    "seen": "ln(residual without the orbit that the lines miss least / residual), at most ln 5",
     "log_noise": "ln of the profile Rwp that noise alone gives",
     "agreed": "network and catalogue both propose the crystal",
     "balanced": "charges balance where they should",
@@ -48,7 +48,7 @@ WEIGHED = tuple(name for name in FEATURES if name != "contradicted")  # by the r
 def evidence(
     *,
     excess: float,
-    misfit: float,
+    residual: float,
     score: float,
     rival: float | None,
     sites: AtomSites,
@@ -65,8 +65,8 @@ def evidence(
 ) -> dict[str, float]:
     """FEATURES of one candidate.
 
-    excess, misfit: after refinement; exchanged: the misfit with one element exchanged (`candidates.exchanged_misfit`).
-    faintest: the misfit without one orbit (`candidates.faintest_misfit`). noise: `Fit.r_expected`.
+    excess, residual: after refinement; exchanged: the residual with one element exchanged (`exchanged_residual`).
+    faintest: the residual without one orbit (`faintest_residual`). noise: `Fit.r_expected`.
     score, rival: of the candidate and of the best other one (None: there is none). wavelength_lead: as in FEATURES.
     orbits: independent atoms. sources: which of "network" and "catalogue" propose the crystal.
     """
@@ -75,13 +75,13 @@ def evidence(
     merit = cell.figure_of_merit if math.isfinite(cell.figure_of_merit) else 20.0  # a cell that the user gave
     values = (
         math.log(max(excess, 0.01)),
-        math.log(max(misfit, 0.01)),
+        math.log(max(residual, 0.01)),
         min(max(lead, -most), most),
         math.log(min(max(merit, 1.0), 1000.0)),
         explained_share(cell, peaks),
         math.log(max(cell.n_indexed, 1) / max(orbits, 1)),
-        math.log(max(misfit, 0.01) / max(min(exchanged, misfit), 0.01)),
-        math.log(min(max(faintest, 0.01) / max(misfit, 0.01), PLAINLY_SEEN)),
+        math.log(max(residual, 0.01) / max(min(exchanged, residual), 0.01)),
+        math.log(min(max(faintest, 0.01) / max(residual, 0.01), PLAINLY_SEEN)),
         math.log(max(noise, 0.01)),
         float(len(sources) > 1),
         float(charge_balances(Counter(sites.species))),

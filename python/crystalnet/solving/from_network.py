@@ -58,8 +58,8 @@ def ask_network(
     with clock("atoms"):
         proposals = network_proposals(maps, cell, peaks, given.symbols, given.amounts, mapped)
         for number in range(len(maps)):
-            own = min((p for p in proposals if p.origin == number), key=lambda p: p.misfit, default=None)
-            if own is not None and own.misfit < WELL_EXPLAINED:
+            own = min((p for p in proposals if p.origin == number), key=lambda p: p.residual, default=None)
+            if own is not None and own.residual < WELL_EXPLAINED:
                 maps[number] = in_canonical_setting(maps[number], own.sites)
     return maps, proposals
 
@@ -80,7 +80,7 @@ def network_proposals(
         densities = densities[:1]
     task = partial(_read_off, cell=cell, peaks=peaks, elements=tuple(elements), formula=formula)
     found = [p for own in mapped(task, densities, range(len(densities))) for p in own]
-    return sorted(found, key=lambda p: p.misfit)
+    return sorted(found, key=lambda p: p.residual)
 
 
 def _read_off(
@@ -104,13 +104,13 @@ def _read_off(
             Proposal(sites, "network", value, cell, number)
             for taken in ways
             if len(taken.sites)
-            for x, orbits, namings in _geometries(taken, cell, elements, formula, named)
-            for sites, value in screen.crystals(x, orbits, namings, MIN_CONTACT_DECODED)
+            for x, orbits, decorations in _geometries(taken, cell, elements, formula, named)
+            for sites, value in screen.crystals(x, orbits, decorations, MIN_CONTACT_DECODED)
         ]
 
     own = crystals_of([decompose(density, elements, most)])
     # Orbits take longer, where any element may be there much longer.
-    if named and min((p.misfit for p in own), default=1.0) > WELL_EXPLAINED:
+    if named and min((p.residual for p in own), default=1.0) > WELL_EXPLAINED:
         symmetries = symmetries_of(density)
         own += crystals_of([w for s in symmetries for w in decompose_orbits(density, elements, s, most)])
     return distinct(own)
@@ -119,7 +119,7 @@ def _read_off(
 def _geometries(
     taken: Decomposition, cell: Cell, elements: Sequence[str], formula: Mapping[str, float] | None, named: bool
 ) -> Iterator[tuple[np.ndarray, np.ndarray, list[list[str]]]]:
-    """Symmetric coordinates (N, 3) of a decomposition, orbits (N,), and the namings of them that its density allows."""
+    """Symmetric coordinates (N, 3) of a decomposition, orbits (N,), and the decorations that its density allows."""
     seen: set[tuple[int, ...]] = set()
     ratios = None if formula is None else np.array([formula[e] for e in elements])
     # One misnamed atom hides a symmetry that the positions have: try them without names too.
@@ -132,15 +132,15 @@ def _geometries(
         if key in seen:
             continue
         seen.add(key)
-        namings = _namings(crystal.orbits, taken.cost, named, ratios)
-        yield crystal.frac_coords, crystal.orbits, [[elements[i] for i in naming] for naming in namings]
+        decorations = _decorations(crystal.orbits, taken.cost, named, ratios)
+        yield crystal.frac_coords, crystal.orbits, [[elements[i] for i in decoration] for decoration in decorations]
 
 
 def _fits_system(space_group: int, cell: Cell) -> bool:
     return space_group >= 195 if cell.system == "cubic" else 143 <= space_group <= 194
 
 
-def _namings(
+def _decorations(
     orbits: np.ndarray, cost: np.ndarray, all_used: bool, ratios: np.ndarray | None = None
 ) -> list[tuple[int, ...]]:
     """Element index of each orbit, the assignments that the density likes best first.
@@ -151,7 +151,7 @@ def _namings(
     price = np.array([cost[orbits == orbit].sum(0) for orbit in range(n_orbits)])  # (orbits, elements)
     if n_elements**n_orbits <= 50_000:
         names = np.array(list(product(range(n_elements), repeat=n_orbits)))
-    else:  # too many: the density's own naming and every change of one or two orbits to their likeliest elements
+    else:  # too many: the density's own decoration and every change of one or two orbits to their likeliest elements
         own = price.argmin(1)
         likely = np.argsort(price, axis=1)[:, :LIKELY_ELEMENTS]
         changed = [own]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from crystalnet.records import AtomSites, Cell
 
-WELL_EXPLAINED = 0.15  # intensity misfit up to which nobody asks for another way of reading atoms, or another cell
+WELL_EXPLAINED = 0.15  # intensity residual up to which nobody asks for another way of reading atoms, or another cell
 
 
 # Where nothing is known of the elements a noble gas may be named, and pymatgen remarks on each of them.
@@ -25,7 +25,7 @@ class Proposal:
 
     sites: AtomSites
     source: str
-    misfit: float
+    residual: float
     cell: Cell
     origin: int | str
 
@@ -44,7 +44,7 @@ def has_formula(species: Iterable[str], formula: Mapping[str, float]) -> bool:
 def distinct(proposals: Iterable[Proposal], keep: int = 40) -> list[Proposal]:
     """Best first, without those that are the same crystal as a better one; of equals the first stays."""
     best: list[Proposal] = []
-    for proposal in sorted(proposals, key=lambda p: round(p.misfit, 4)):
+    for proposal in sorted(proposals, key=lambda p: round(p.residual, 4)):
         if not any(same_crystal(proposal, other) for other in best):
             best.append(proposal)
             if len(best) == keep:
@@ -53,5 +53,5 @@ def distinct(proposals: Iterable[Proposal], keep: int = 40) -> list[Proposal]:
 
 
 def same_crystal(one: Proposal, other: Proposal) -> bool:
-    """Equal composition and misfit: two different crystals hardly ever agree with all lines to four digits alike."""
-    return abs(one.misfit - other.misfit) < 1e-4 and Counter(one.sites.species) == Counter(other.sites.species)
+    """Equal composition and residual: two different crystals hardly ever agree with all lines to four digits alike."""
+    return abs(one.residual - other.residual) < 1e-4 and Counter(one.sites.species) == Counter(other.sites.species)

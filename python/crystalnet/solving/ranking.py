@@ -19,17 +19,17 @@ from crystalnet.crystal.symmetry import SYMPREC_ON_SITES, conventional_sites, fr
 from crystalnet.records import AtomSites, Fit, Pattern, Peaks
 from crystalnet.runtime.pool import Map
 from crystalnet.solving.proposals import WELL_EXPLAINED, Proposal, distinct, same_crystal
-from crystalnet.solving.screen import misfit
+from crystalnet.solving.screen import residual
 from crystalnet.xrd.rietveld import MAX_SHIFT, refine
 
 REFINED = 8  # proposals of the two sources that go on to profile refinement; a quarter as many more with X
 AT_ONCE = 2  # of them refined together: a laptop has two cores; the same with one, so that answers are the same
-WORTH_REFINING = 0.35  # above the best misfit: intensities this much worse do not win by refinement
+WORTH_REFINING = 0.35  # above the best residual: intensities this much worse do not win by refinement
 ALIKE = 1.05  # fits that differ by less say nothing of two crystals whose cells have one metric
 SAME_RWP = 0.01  # refinements that ended in one crystal differ less in Rwp
 COMPLEXITY = 0.03  # of Rwp for each e-fold of atoms in the primitive cell: more atoms have more freedom to fit
 FREEDOM = 0.02  # of Rwp for each coordinate that symmetry leaves free: a subgroup always fits a little better
-# Rwp is ruled by the strongest lines, and with them by texture and line shape; the misfit of the intensities' square
+# Rwp is ruled by the strongest lines, and with them by texture and line shape; the residual of the intensities' square
 # roots is a second opinion, and the volume a third: of 30 simulated patterns with a right candidate 27 rank it first,
 # 24 without the two (exponents of 0.2 to 0.5 and 0.05 to 0.2 do alike; they were chosen on these patterns).
 SECOND_OPINION, VOLUME = 0.3, 0.15
@@ -42,13 +42,13 @@ REFINEMENT_SECONDS = 8.0  # of processor time in all; at least the three most pr
 class Ranked:
     """A proposal fitted to the profile.
 
-    misfit: of the line intensities, refined; volume_ratio: over the expected one; score: lower is better; sources:
+    residual: of the line intensities, refined; volume_ratio: over the expected one; score: lower is better; sources:
     which of the two proposed this crystal.
     """
 
     proposal: Proposal
     fit: Fit
-    misfit: float
+    residual: float
     volume_ratio: float | None
     score: float
     sources: frozenset[str]
@@ -95,7 +95,7 @@ def _cubic_first(ordered: list[Ranked]) -> list[Ranked]:
         if entry.proposal.cell.system == "cubic":
             continue
         for j, other in enumerate(ordered):
-            alike = other.fit.excess < ALIKE * entry.fit.excess and other.misfit < ALIKE * max(entry.misfit, 0.01)
+            alike = other.fit.excess < ALIKE * entry.fit.excess and other.residual < ALIKE * max(entry.residual, 0.01)
             if j > i and alike and same_metric(entry.proposal.cell, other.proposal.cell):
                 order.remove(j)
                 order.insert(order.index(i), j)
@@ -103,17 +103,17 @@ def _cubic_first(ordered: list[Ranked]) -> list[Ranked]:
 
 
 def _promising(proposals: Sequence[Proposal]) -> Iterator[Proposal]:
-    """Those worth refining, by the misfit of their intensities: of both sources, and some with an unknown element."""
+    """Those worth refining, by the residual of their intensities: of both sources, and some with an unknown element."""
     known = distinct(p for p in proposals if "X" not in p.sites.species)
     unknown = distinct(p for p in proposals if "X" in p.sites.species)
     half = REFINED // 2
     network = [p for p in known if p.source == "network"]
     types = [p for p in known if p.source == "catalogue"]
     chosen = network[:half] + types[:half]
-    chosen += sorted(network[half:] + types[half:], key=lambda p: p.misfit)[: REFINED - len(chosen)]
-    chosen = [*sorted(chosen, key=lambda p: p.misfit), *unknown[: REFINED // 4]]
-    limit = min((p.misfit for p in chosen), default=0.0) + WORTH_REFINING
-    return (p for p in chosen if p.misfit <= limit)
+    chosen += sorted(network[half:] + types[half:], key=lambda p: p.residual)[: REFINED - len(chosen)]
+    chosen = [*sorted(chosen, key=lambda p: p.residual), *unknown[: REFINED // 4]]
+    limit = min((p.residual for p in chosen), default=0.0) + WORTH_REFINING
+    return (p for p in chosen if p.residual <= limit)
 
 
 _Waiting = list[tuple[Proposal, AtomSites]]  # with its conventional cell
@@ -138,14 +138,14 @@ def _fitted(proposal: Proposal, conventional: AtomSites, pattern: Pattern, peaks
     """A proposal refined, its sources not yet filled in, and the processor time that it took."""
     started = time.thread_time()
     fit = refine(pattern, peaks, conventional, zero_shift=proposal.cell.zero_shift)
-    left = misfit(fit.sites, peaks, replace(proposal.cell, zero_shift=fit.zero_shift))
+    left = residual(fit.sites, peaks, replace(proposal.cell, zero_shift=fit.zero_shift))
     ratio = volume_ratio(fit.sites)
     score = _score(fit, left, ratio, proposal.sites)
     return Ranked(proposal, fit, left, ratio, score, frozenset()), time.thread_time() - started
 
 
 def _score(fit: Fit, left: float, volume_ratio: float | None, sites: AtomSites) -> float:
-    """Rwp beyond noise, tempered by the misfit `left` of the line intensities, with penalties for complexity, charges
+    """Rwp beyond noise, tempered by the residual `left` of the line intensities, with penalties for complexity, charges
     that cannot balance and an unlikely volume; lower is better.
     """
     penalty = COMPLEXITY * math.log(len(sites)) + FREEDOM * free_coordinates(fit.sites)
@@ -173,7 +173,7 @@ def _would_end_in(sites: AtomSites, refined: Ranked) -> bool:
     """
     from pymatgen.analysis.structure_matcher import StructureMatcher
 
-    if refined.misfit > WELL_EXPLAINED or Counter(sites.species) != Counter(refined.fit.sites.species):
+    if refined.residual > WELL_EXPLAINED or Counter(sites.species) != Counter(refined.fit.sites.species):
         return False
     if space_group_of(sites, SYMPREC_ON_SITES) != space_group_of(refined.fit.sites, SYMPREC_ON_SITES):
         return False

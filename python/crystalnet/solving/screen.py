@@ -16,34 +16,34 @@ from crystalnet.xrd.residual import D_MIN, LineMatch
 
 PROBE_NUMBERS = (8, 22, 46, 78)  # atomic numbers tried for an element that was not given
 EXCHANGE_NUMBERS = (1, 3, 5, 8, 11, 14, 18, 22, 27, 32, 38, 45, 52, 60, 70, 80, 90)  # a step is 15 to 20% of the power
-BATCH = 16  # namings compared at a time: enough to hide Python, few enough for the cache
+BATCH = 16  # decorations compared at a time: enough to hide Python, few enough for the cache
 _SYMBOLS = {number: symbol for symbol, number in ATOMIC_NUMBER.items()}
 
 
-def misfit(sites: AtomSites, peaks: Peaks, cell: Cell) -> float:
+def residual(sites: AtomSites, peaks: Peaks, cell: Cell) -> float:
     """Line intensities of atoms in the indexed cell against the measured ones; "X" scatters as what suits it best."""
     names, groups = np.unique(sites.species, return_inverse=True)
     screen = Screen(sites.lattice, cell.zero_shift, peaks)
-    return float(screen.misfits(sites.frac_coords, groups, [names.tolist()])[0])
+    return float(screen.residuals(sites.frac_coords, groups, [names.tolist()])[0])
 
 
-def exchanged_misfit(sites: AtomSites, peaks: Peaks, cell: Cell) -> float:
-    """The least misfit with one of the elements exchanged for another, its atoms staying where they are.
+def exchanged_residual(sites: AtomSites, peaks: Peaks, cell: Cell) -> float:
+    """The least residual with one of the elements exchanged for another, its atoms staying where they are.
 
     Far below the crystal's own where the user gave a wrong element, or the formula of another compound of the type.
     """
     names, groups = np.unique(sites.species, return_inverse=True)
     screen = Screen(sites.lattice, cell.zero_shift, peaks)
-    namings = []
+    decorations = []
     for place, probe in product(range(len(names)), EXCHANGE_NUMBERS):
-        naming = names.tolist()
-        naming[place] = _SYMBOLS[probe]
-        namings.append(naming)
-    return float(screen.misfits(sites.frac_coords, groups, namings).min())
+        decoration = names.tolist()
+        decoration[place] = _SYMBOLS[probe]
+        decorations.append(decoration)
+    return float(screen.residuals(sites.frac_coords, groups, decorations).min())
 
 
-def faintest_misfit(sites: AtomSites, orbits: np.ndarray, peaks: Peaks, cell: Cell) -> float:
-    """The least misfit without the atoms of one orbit; inf where there is but one.
+def faintest_residual(sites: AtomSites, orbits: np.ndarray, peaks: Peaks, cell: Cell) -> float:
+    """The least residual without the atoms of one orbit; inf where there is but one.
 
     orbits (N,): atoms that share a label are equivalent by symmetry. Hardly above the crystal's own where the pattern
     hardly shows an orbit, light atoms beside heavy ones, and could as well have another number of such atoms.
@@ -54,7 +54,7 @@ def faintest_misfit(sites: AtomSites, orbits: np.ndarray, peaks: Peaks, cell: Ce
         left = orbits != orbit
         if left.any():
             names, groups = np.unique(np.asarray(sites.species)[left], return_inverse=True)
-            found.append(float(screen.misfits(sites.frac_coords[left], groups, [names.tolist()])[0]))
+            found.append(float(screen.residuals(sites.frac_coords[left], groups, [names.tolist()])[0]))
     return min(found)
 
 
@@ -66,7 +66,7 @@ def lines_screen(cell: Cell, lattice: np.ndarray, peaks: Peaks) -> Screen:
 class Screen:
     """A lattice (3, 3) Å held against a pattern, ready for any atoms in it.
 
-    groups (N,) of 0 to G − 1: atoms that share a name; a naming is an element for each group.
+    groups (N,) of 0 to G − 1: atoms that share a name; a decoration is an element for each group.
     """
 
     def __init__(self, lattice: np.ndarray, zero_shift: float, peaks: Peaks) -> None:
@@ -77,24 +77,32 @@ class Screen:
         self.match = LineMatch(peaks, self.lines.two_theta, self.lines.d_spacing, zero_shift)
 
     def crystals(
-        self, frac_coords: np.ndarray, groups: np.ndarray, namings: Sequence[Sequence[str]], min_contact: float
+        self, frac_coords: np.ndarray, groups: np.ndarray, decorations: Sequence[Sequence[str]], min_contact: float
     ) -> Iterator[tuple[AtomSites, float]]:
-        """Atoms at frac_coords (N, 3) under every naming that leaves them room, and their misfits."""
-        contacts = closest_contacts(self.lattice, frac_coords, groups, namings)
-        namings = [naming for naming, contact in zip(namings, contacts, strict=True) if contact > min_contact]
-        if namings:
-            for naming, value in zip(namings, self.misfits(frac_coords, groups, namings).tolist(), strict=True):
-                yield AtomSites(self.lattice, tuple(naming[group] for group in groups), frac_coords), value
+        """Atoms at frac_coords (N, 3) under every decoration that leaves them room, and their residuals."""
+        contacts = closest_contacts(self.lattice, frac_coords, groups, decorations)
+        decorations = [
+            decoration for decoration, contact in zip(decorations, contacts, strict=True) if contact > min_contact
+        ]
+        if decorations:
+            for decoration, value in zip(
+                decorations, self.residuals(frac_coords, groups, decorations).tolist(), strict=True
+            ):
+                yield AtomSites(self.lattice, tuple(decoration[group] for group in groups), frac_coords), value
 
-    def misfits(self, frac_coords: np.ndarray, groups: np.ndarray, namings: Sequence[Sequence[str]]) -> np.ndarray:
-        """(K,) of K namings."""
+    def residuals(
+        self, frac_coords: np.ndarray, groups: np.ndarray, decorations: Sequence[Sequence[str]]
+    ) -> np.ndarray:
+        """(K,) of K decorations."""
         products = self.lines.products(frac_coords, groups)
-        batches = (namings[i : i + BATCH] for i in range(0, len(namings), BATCH))
-        return np.concatenate([self._misfits(products, batch) for batch in batches])
+        batches = (decorations[i : i + BATCH] for i in range(0, len(decorations), BATCH))
+        return np.concatenate([self._residuals(products, batch) for batch in batches])
 
-    def _misfits(self, products: np.ndarray, namings: Sequence[Sequence[str]]) -> np.ndarray:
+    def _residuals(self, products: np.ndarray, decorations: Sequence[Sequence[str]]) -> np.ndarray:
         values = []
-        for probe in PROBE_NUMBERS if any("X" in naming for naming in namings) else (0,):
-            numbers = np.array([[probe if s == "X" else ATOMIC_NUMBER[s] for s in naming] for naming in namings])
+        for probe in PROBE_NUMBERS if any("X" in names for names in decorations) else (0,):
+            numbers = np.array(
+                [[probe if s == "X" else ATOMIC_NUMBER[s] for s in names] for names in decorations]
+            )
             values.append(self.match.residuals(self.lines.intensities(products, numbers)))
         return np.asarray(np.min(values, axis=0))

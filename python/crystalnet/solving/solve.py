@@ -252,20 +252,20 @@ class _Stages:
             with self.clock("catalogue"):
                 found += self._types_in(tried, peaks)
             proposals += found
-            least = min((p.misfit for p in proposals), default=1.0)
+            least = min((p.residual for p in proposals), default=1.0)
             explains = explains or (tried if least < WELL_EXPLAINED else None)
         if explains and least > SEEN and given.cell is None:  # who gives the cell knows its size
             with self.clock("catalogue"):
                 proposals += [p for larger in hidden_lattices(explains) for p in self._types_in(larger, peaks)]
-                least = min(p.misfit for p in proposals)
+                least = min(p.residual for p in proposals)
         if cells and given.symbols and given.amounts is None:
             with self.clock("completion"):
                 proposals += completed(distinct(proposals), peaks, given.symbols)
-                least = min((p.misfit for p in proposals), default=1.0)
+                least = min((p.residual for p in proposals), default=1.0)
             with self.clock("catalogue"):
                 further = self._types_in(explains or cells[0], peaks, "X")
                 # Where the given elements explain the lines, one more must do so better from the start.
-                proposals += [p for p in further if p.misfit < least or explains is None]
+                proposals += [p for p in further if p.residual < least or explains is None]
         return Proposals(cells, densities, tuple(proposals))
 
     def refined(self, lines: Lines, proposals: Proposals) -> list[Ranked]:

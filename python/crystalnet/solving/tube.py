@@ -21,7 +21,7 @@ from crystalnet.xrd.peaks import find_peaks
 from crystalnet.xrd.radiation import doublet
 
 REFINED = 3  # crystals a tube; the best of the right one is among them where anything is
-HOPELESS = 0.25  # above the best misfit: lines explained this much worse are not refined
+HOPELESS = 0.25  # above the best residual: lines explained this much worse are not refined
 #: sd of ln(volume / expected volume): of 1,100 crystals 95% lie between 0.76 and 1.4.
 VOLUME_SD = 0.2
 #: Of ln score, for copper: most diffractometers have it.
@@ -69,13 +69,13 @@ def likeliest_tube(
     for propose in sources:
         for (_, _, peaks), own, listed in zip(readings, cells, proposals, strict=True):
             listed += [p for cell in own for p in propose(cell, peaks)]
-            listed.sort(key=lambda p: p.misfit)
-        least = min((listed[0].misfit for listed in proposals if listed), default=1.0)
+            listed.sort(key=lambda p: p.residual)
+        least = min((listed[0].residual for listed in proposals if listed), default=1.0)
         if least < WELL_EXPLAINED:
             break
     found: list[tuple[float, str, float | None]] = []
     for (anode, pattern, peaks), listed in zip(readings, proposals, strict=True):
-        hopeful = [p for p in listed[:REFINED] if p.misfit < least + HOPELESS]
+        hopeful = [p for p in listed[:REFINED] if p.residual < least + HOPELESS]
         for entry in ranked(hopeful, pattern, peaks, mapped)[:1]:
             ratio = entry.volume_ratio
             cost = math.log(entry.score) + (0.5 * (math.log(ratio) / VOLUME_SD) ** 2 if ratio else 0.0)

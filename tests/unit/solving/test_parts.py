@@ -9,7 +9,7 @@ from pymatgen.core import Lattice, Structure
 from crystalnet.model.checkpoint import shipped_model
 from crystalnet.model.choice import model_for
 from crystalnet.records import AtomSites, Cell, Fit, InputError
-from crystalnet.solving.answer import _own_cell
+from crystalnet.solving.answer import own_cell
 from crystalnet.solving.proposals import Proposal
 from crystalnet.solving.ranking import SECOND_OPINION, VOLUME, Ranked, _cubic_first, _score, _would_end_in
 from crystalnet.solving.solve import _rivals
@@ -27,9 +27,9 @@ def test_a_crystal_found_in_a_multiple_cell_is_reported_with_its_own():
     small, double = Cell("cubic", "P", 2.827, 2.827), Cell("cubic", "F", 5.655, 5.655)
     selenium = AtomSites(double.primitive_lattice, ("Se", "Se"), np.array([[0.0, 0, 0], [0.5, 0.5, 0.5]]))
     salt = AtomSites(double.primitive_lattice, ("Na", "Cl"), selenium.frac_coords)
-    assert _own_cell(refined(selenium, double), [double, small]) is small
-    assert _own_cell(refined(salt, double), [double, small]) is double
-    assert _own_cell(refined(selenium, double), [double]) is double
+    assert own_cell(refined(selenium, double), [double, small]) is small
+    assert own_cell(refined(salt, double), [double, small]) is double
+    assert own_cell(refined(selenium, double), [double]) is double
 
 
 def test_the_score_asks_profile_lines_and_volume():
@@ -57,7 +57,7 @@ def test_atoms_within_reach_of_a_good_refinement_are_not_refined_again():
     assert _would_end_in(pyrite(0.60), good)  # the same, seen from another side
     assert not _would_end_in(pyrite(0.45), good)  # 0.6 Å off
     assert not _would_end_in(pyrite(0.40, ("S", "Fe")), good)
-    assert not _would_end_in(pyrite(0.40), replace(good, misfit=0.3))  # no good refinement
+    assert not _would_end_in(pyrite(0.40), replace(good, residual=0.3))  # no good refinement
     broken = replace(pyrite(0.40), frac_coords=pyrite(0.40).frac_coords + 0.002 * np.eye(12, 3))
     assert not _would_end_in(broken, good)  # lower symmetry may fit better
 

@@ -21,7 +21,7 @@ from crystalnet.data.structure_types import embedded_types
 from crystalnet.ops.reflections import reflections
 from crystalnet.records import AtomSites, Cell, InputError, Peaks, Radiation
 from crystalnet.solving.from_catalogue import Catalogue, catalogue
-from crystalnet.solving.screen import Screen, exchanged_misfit, misfit
+from crystalnet.solving.screen import Screen, exchanged_residual, residual
 from crystalnet.xrd.peaks import find_peaks
 from crystalnet.xrd.profile import simulate_profile
 from crystalnet.xrd.radiation import parse_wavelength
@@ -48,7 +48,7 @@ def observed(structure: Structure) -> Peaks:
 
 
 def one_at_a_time(sites: AtomSites, peaks: Peaks, cell: Cell) -> float:
-    """The misfit of a crystal from its own lines."""
+    """The residual of a crystal from its own lines."""
     numbers = np.array([ATOMIC_NUMBER[s] for s in sites.species])
     lines = reflections(sites.lattice, sites.frac_coords, numbers, CU.wavelength, TOP + 0.5)
     return intensity_residual(peaks, lines, zero_shift=cell.zero_shift)
@@ -63,20 +63,20 @@ CELLS = [
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: f"{cell.system}-{cell.centring}")
-def test_namings_together_are_as_one_by_one(cell: Cell) -> None:
+def test_decorations_together_are_as_one_by_one(cell: Cell) -> None:
     peaks = observed(QUARTZ)
     screen = Screen(cell.primitive_lattice, cell.zero_shift, peaks)
     kinds = [k for k in catalogue(cell.system) if k.centring == cell.centring and len(k.sites) <= 30]
     for kind in kinds[:: len(kinds) // 8]:
         places, groups = np.unique(kind.sites.species, return_inverse=True)
-        namings = list(permutations(("Zr", "Sb", "O", "Ca", "C", "H")[: len(places)]))[:30]
-        values = screen.misfits(kind.sites.frac_coords, groups, namings)
-        contacts = closest_contacts(screen.lattice, kind.sites.frac_coords, groups, namings)
-        for naming, value, contact in list(zip(namings, values, contacts, strict=True))[::5]:
-            sites = AtomSites(screen.lattice, tuple(naming[g] for g in groups), kind.sites.frac_coords)
+        decorations = list(permutations(("Zr", "Sb", "O", "Ca", "C", "H")[: len(places)]))[:30]
+        values = screen.residuals(kind.sites.frac_coords, groups, decorations)
+        contacts = closest_contacts(screen.lattice, kind.sites.frac_coords, groups, decorations)
+        for decoration, value, contact in list(zip(decorations, values, contacts, strict=True))[::5]:
+            sites = AtomSites(screen.lattice, tuple(decoration[g] for g in groups), kind.sites.frac_coords)
             assert value == pytest.approx(one_at_a_time(sites, peaks, cell), abs=1e-9)
             assert contact == pytest.approx(closest(sites), abs=1e-9)
-            assert misfit(sites, peaks, cell) == pytest.approx(value, abs=1e-9)
+            assert residual(sites, peaks, cell) == pytest.approx(value, abs=1e-9)
 
 
 def closest(sites: AtomSites) -> float:
@@ -92,7 +92,7 @@ def test_an_unknown_element_scatters_as_what_suits_best() -> None:
     peaks, cell = observed(WURTZITE), Cell("trigonal", "P", 3.25, 5.207)
     sites = AtomSites(cell.primitive_lattice, ("X", "X", "O", "O"), WURTZITE.frac_coords)
     known = AtomSites(cell.primitive_lattice, ("Zn", "Zn", "O", "O"), WURTZITE.frac_coords)
-    assert misfit(known, peaks, cell) < misfit(sites, peaks, cell) < 0.2
+    assert residual(known, peaks, cell) < residual(sites, peaks, cell) < 0.2
 
 
 def test_a_hexagonal_metric_is_answered_from_both_families() -> None:
@@ -100,10 +100,10 @@ def test_a_hexagonal_metric_is_answered_from_both_families() -> None:
     both = Catalogue().proposals(cell, peaks, ("O", "Zn"))
     trigonal = Catalogue().proposals(cell, peaks, ("O", "Zn"), hexagonal=False)
     labels = {kind.label for kind in catalogue("hexagonal")}
-    assert both[0].origin in labels and both[0].misfit < 0.05 < trigonal[0].misfit
+    assert both[0].origin in labels and both[0].residual < 0.05 < trigonal[0].residual
     assert both[0].sites.structure().get_space_group_info(0.05)[1] == 186
     assert not labels & {p.origin for p in trigonal}
-    assert Catalogue().proposals(Cell("trigonal", "P", 4.913, 5.405), observed(QUARTZ), ("O", "Si"))[0].misfit < 0.1
+    assert Catalogue().proposals(Cell("trigonal", "P", 4.913, 5.405), observed(QUARTZ), ("O", "Si"))[0].residual < 0.1
 
 
 def test_hexagonal_types_are_primitive_and_train_nothing() -> None:
@@ -130,11 +130,11 @@ def test_types_of_the_users_own_data_set_are_tried(tmp_path: Path, monkeypatch: 
     peaks = observed(borate(10.3, *elements))
     found = Catalogue().proposals(cell, peaks, elements)
     best = found[0]
-    assert best.origin == "1-zinc.cif" and best.misfit < 0.01
+    assert best.origin == "1-zinc.cif" and best.residual < 0.01
     assert best.sites.structure().composition.reduced_formula == "Cd4Ga6S13"
     assert not {p.origin for p in found} & {"0-reserved.cif", "2-the-same-again.cif"}
     without = Catalogue(own=False).proposals(cell, peaks, elements)
-    assert all(p.misfit > 0.1 for p in without)
+    assert all(p.residual > 0.1 for p in without)
 
     shutil.copytree(tmp_path / "cubic", tmp_path / "damaged" / "cubic")
     types = tmp_path / "damaged" / "cubic" / "types.jsonl.gz"
@@ -167,5 +167,5 @@ def test_a_wrong_element_is_seen_by_what_would_suit_better(given: str, true: str
     pattern = simulate_profile(crystal, parse_wavelength("MoKa"), np.arange(5, 60, 0.01))
     peaks = find_peaks(pattern)
     wrong = replace(crystal, species=("Mg", "Mg", given))
-    assert misfit(wrong, peaks, cell) > 2.5 * exchanged_misfit(wrong, peaks, cell)
-    assert misfit(crystal, peaks, cell) < 1.3 * max(exchanged_misfit(crystal, peaks, cell), 0.01)
+    assert residual(wrong, peaks, cell) > 2.5 * exchanged_residual(wrong, peaks, cell)
+    assert residual(crystal, peaks, cell) < 1.3 * max(exchanged_residual(crystal, peaks, cell), 0.01)

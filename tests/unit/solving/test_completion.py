@@ -11,7 +11,7 @@ from crystalnet.evaluation.metrics import matches
 from crystalnet.records import AtomSites, Cell, Peaks
 from crystalnet.solving.completion import _orbits, completed
 from crystalnet.solving.proposals import Proposal
-from crystalnet.solving.screen import misfit
+from crystalnet.solving.screen import residual
 from crystalnet.xrd.peaks import find_peaks
 from crystalnet.xrd.profile import simulate_profile
 from crystalnet.xrd.radiation import parse_wavelength
@@ -43,17 +43,17 @@ def test_an_orbit_that_is_missing_is_found(crystal: AtomSites, cell: Cell, lost:
     peaks = seen(crystal)
     kept = [i for i in range(len(crystal)) if i not in lost]
     poor = AtomSites(crystal.lattice, tuple(crystal.species[i] for i in kept), crystal.frac_coords[kept])
-    parent = Proposal(poor, "catalogue", misfit(poor, peaks, cell), cell, "type")
+    parent = Proposal(poor, "catalogue", residual(poor, peaks, cell), cell, "type")
     (answer,) = completed([parent], peaks, sorted(set(crystal.species)))
     assert matches(crystal.structure(), answer.sites.structure())
-    assert answer.misfit < 0.6 * parent.misfit and answer.source == "catalogue"
+    assert answer.residual < 0.6 * parent.residual and answer.source == "catalogue"
 
 
 def test_a_whole_crystal_is_left_alone() -> None:
     peaks = seen(LI3LAP2)
-    whole = Proposal(LI3LAP2, "network", misfit(LI3LAP2, peaks, TRIGONAL), TRIGONAL, 0)
+    whole = Proposal(LI3LAP2, "network", residual(LI3LAP2, peaks, TRIGONAL), TRIGONAL, 0)
     assert completed([whole], peaks, ("La", "Li", "P")) == []
-    unknown = replace(whole, sites=replace(LI3LAP2, species=("X",) + LI3LAP2.species[1:]), misfit=0.3)
+    unknown = replace(whole, sites=replace(LI3LAP2, species=("X",) + LI3LAP2.species[1:]), residual=0.3)
     assert completed([unknown], peaks, ("La", "Li", "P")) == []
 
 

@@ -21,13 +21,13 @@ from crystalnet.solving.from_catalogue import MIN_CONTACT, Catalogue, CatalogueT
 from crystalnet.solving.from_network import (
     LIKELY_ELEMENTS,
     MAX_ASSIGNMENTS,
+    _decorations,
     _fits_system,
     _geometries,
-    _namings,
     network_proposals,
 )
 from crystalnet.solving.proposals import WELL_EXPLAINED, Proposal, distinct, has_formula, same_crystal
-from crystalnet.solving.screen import Screen, misfit
+from crystalnet.solving.screen import Screen, residual
 from crystalnet.xrd.residual import D_MIN
 
 SOURCE = Radiation(((1.5406, 1.0),))
@@ -53,40 +53,40 @@ def proposal(value: float, species: tuple[str, ...] = FLUORITE.species, source: 
     return Proposal(replace(FLUORITE, species=species), source, value, CELL, 0)
 
 
-# --- namings ------------------------------------------------------------------------------------------------------
+# --- decorations ------------------------------------------------------------------------------------------------------
 
 
-def test_namings_come_as_the_density_likes_them() -> None:
-    """Two orbits of one and two atoms: what naming them costs is the sum over their atoms."""
+def test_decorations_come_as_the_density_likes_them() -> None:
+    """Two orbits of one and two atoms: what decoration them costs is the sum over their atoms."""
     orbits, cost = np.array([0, 1, 1]), np.array([[0.0, 1.0], [0.5, 0.0], [0.4, 0.0]])
-    assert _namings(orbits, cost, all_used=False) == [(0, 1), (0, 0), (1, 1), (1, 0)]  # 0, 0.9, 1, 1.9
-    assert _namings(orbits, cost, all_used=True) == [(0, 1), (1, 0)]
+    assert _decorations(orbits, cost, all_used=False) == [(0, 1), (0, 0), (1, 1), (1, 0)]  # 0, 0.9, 1, 1.9
+    assert _decorations(orbits, cost, all_used=True) == [(0, 1), (1, 0)]
 
 
-def test_namings_keep_to_the_formula() -> None:
+def test_decorations_keep_to_the_formula() -> None:
     orbits, cost = np.array([0, 1, 1, 2]), np.zeros((4, 2))
-    assert set(_namings(orbits, cost, True, np.array([1.0, 1.0]))) == {(0, 1, 0), (1, 0, 1)}
-    assert set(_namings(orbits, cost, True, np.array([2.0, 6.0]))) == {(1, 1, 0), (0, 1, 1)}
-    assert _namings(orbits, cost, True, np.array([1.0, 2.0])) == []
+    assert set(_decorations(orbits, cost, True, np.array([1.0, 1.0]))) == {(0, 1, 0), (1, 0, 1)}
+    assert set(_decorations(orbits, cost, True, np.array([2.0, 6.0]))) == {(1, 1, 0), (0, 1, 1)}
+    assert _decorations(orbits, cost, True, np.array([1.0, 2.0])) == []
     # In proportion, and nearly in proportion.
-    assert set(_namings(orbits, cost, True, np.array([0.5, 1.5]))) == {(1, 1, 0), (0, 1, 1)}
-    assert _namings(orbits, cost, True, np.array([1.0, 3.001])) == []
+    assert set(_decorations(orbits, cost, True, np.array([0.5, 1.5]))) == {(1, 1, 0), (0, 1, 1)}
+    assert _decorations(orbits, cost, True, np.array([1.0, 3.001])) == []
 
 
-def test_so_many_namings_are_tried() -> None:
+def test_so_many_decorations_are_tried() -> None:
     orbits = np.arange(7)
     cost = np.random.default_rng(0).random((7, 3))
-    names = _namings(orbits, cost, all_used=True)
+    names = _decorations(orbits, cost, all_used=True)
     price = [cost[orbits, list(name)].sum() for name in names]
     assert len(names) == len(set(names)) == MAX_ASSIGNMENTS and price == sorted(price)
     assert all(set(name) == {0, 1, 2} for name in names)
 
 
-def test_where_all_namings_are_too_many_two_orbits_change_at_a_time() -> None:
+def test_where_all_decorations_are_too_many_two_orbits_change_at_a_time() -> None:
     orbits, n_elements = np.arange(4), 80
     cost = np.random.default_rng(1).random((4, n_elements))
     own = cost.argmin(1)
-    names = np.array(_namings(orbits, cost, all_used=False))
+    names = np.array(_decorations(orbits, cost, all_used=False))
     assert tuple(names[0]) == tuple(own) and len(names) == 1 + 4 * 5 + 6 * 5**2
     assert ((names != own).sum(1) <= 2).all() and ((names != own).sum(1) == 2).any()
     likely = np.argsort(cost, axis=1)[:, :LIKELY_ELEMENTS]
@@ -132,13 +132,13 @@ def test_the_same_crystal_is_kept_once() -> None:
     )
     kept = distinct([other, again, first, named_otherwise, worse])
     assert kept == [again, named_otherwise, worse, other]  # of equals the first stays
-    assert [p.misfit for p in distinct([proposal(m) for m in (0.3, 0.1, 0.2)])] == [0.1, 0.2, 0.3]
+    assert [p.residual for p in distinct([proposal(m) for m in (0.3, 0.1, 0.2)])] == [0.1, 0.2, 0.3]
 
 
 def test_the_best_are_kept() -> None:
     many = [proposal(0.01 * i) for i in range(1, 60)][::-1]
-    assert [p.misfit for p in distinct(many)] == pytest.approx([0.01 * i for i in range(1, 41)])
-    assert len(distinct(many, keep=7)) == 7 and distinct(many, keep=1)[0].misfit == 0.01
+    assert [p.residual for p in distinct(many)] == pytest.approx([0.01 * i for i in range(1, 41)])
+    assert len(distinct(many, keep=7)) == 7 and distinct(many, keep=1)[0].residual == 0.01
     assert distinct([]) == []
 
 
@@ -157,7 +157,7 @@ def only_fluorite(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_type_is_decorated_in_every_way() -> None:
     found = Catalogue().proposals(CELL, PEAKS, ("F", "Ca"))
     assert [Counter(p.sites.species) for p in found] == [{"Ca": 1, "F": 2}, {"Ca": 2, "F": 1}]
-    assert found[0].misfit < 1e-6 < found[1].misfit and found[0].origin == "fluorite" and found[0].cell == CELL
+    assert found[0].residual < 1e-6 < found[1].residual and found[0].origin == "fluorite" and found[0].cell == CELL
     assert found[0].source == "catalogue" and np.array_equal(found[0].sites.lattice, CELL.primitive_lattice)
     (right,) = Catalogue().proposals(CELL, PEAKS, ("F", "Ca"), {"Ca": 1.0, "F": 2.0})
     assert right.sites.species == FLUORITE.species
@@ -182,7 +182,7 @@ def test_what_the_catalogue_leaves_out() -> None:
 @pytest.mark.parametrize("symbol", ["O", "Ti", "Pd", "Pt"])
 def test_an_unknown_element_is_probed_with_a_light_to_a_heavy_one(symbol: str) -> None:
     peaks = lines_of(replace(FLUORITE, species=(symbol, "F", "F")))
-    assert misfit(replace(FLUORITE, species=("X", "F", "F")), peaks, CELL) == pytest.approx(0, abs=1e-6)
+    assert residual(replace(FLUORITE, species=("X", "F", "F")), peaks, CELL) == pytest.approx(0, abs=1e-6)
 
 
 # --- the network --------------------------------------------------------------------------------------------------
@@ -195,9 +195,9 @@ def density(sites: AtomSites = FLUORITE) -> np.ndarray:
 def test_crystals_are_read_off_every_density() -> None:
     swapped = replace(FLUORITE, species=("F", "Ca", "Ca"))
     found = network_proposals(np.stack([density(swapped), density()]), CELL, PEAKS, ("Ca", "F"), None)
-    assert found[0].misfit < 0.02 and Counter(found[0].sites.species) == {"Ca": 1, "F": 2}
+    assert found[0].residual < 0.02 and Counter(found[0].sites.species) == {"Ca": 1, "F": 2}
     assert {p.origin for p in found} == {0, 1} and {p.source for p in found} == {"network"}
-    assert [p.misfit for p in found] == sorted(p.misfit for p in found)
+    assert [p.residual for p in found] == sorted(p.residual for p in found)
     formula = {"Ca": 1.0, "F": 2.0}
     named = network_proposals(density()[None], CELL, PEAKS, ("Ca", "F"), formula)
     assert named and all(Counter(p.sites.species) == {"Ca": 1, "F": 2} for p in named)
@@ -214,7 +214,7 @@ def test_orbits_are_read_only_where_maxima_do_not_explain_the_lines(monkeypatch:
     network_proposals(density()[None], CELL, PEAKS, ("Ca", "F"), None)
     assert asked == []
     foreign = replace(PEAKS, area=PEAKS.area[::-1])
-    assert network_proposals(density()[None], CELL, foreign, ("Ca", "F"), None)[0].misfit > WELL_EXPLAINED
+    assert network_proposals(density()[None], CELL, foreign, ("Ca", "F"), None)[0].residual > WELL_EXPLAINED
     assert asked and set(asked) == {("Ca", "F")}
 
 
@@ -230,7 +230,7 @@ def test_where_no_element_is_known_one_density_is_read(monkeypatch: pytest.Monke
     assert len(network_proposals(maps, CELL, PEAKS, (), None)) == 1 and read == [(0, ())]
     best = network_proposals(maps, CELL, PEAKS, ["Ca", "F"], None)
     assert (
-        [p.misfit for p in best] == pytest.approx([0.08, 0.09, 0.1]) and len(read) == 4 and read[-1][1] == ("Ca", "F")
+        [p.residual for p in best] == pytest.approx([0.08, 0.09, 0.1]) and len(read) == 4 and read[-1][1] == ("Ca", "F")
     )
 
 
@@ -258,7 +258,7 @@ def test_geometries_come_once_with_and_without_names(monkeypatch: pytest.MonkeyP
         ("named", [0, 1, 2]),
         ("nameless", [1, 1, 0]),
     ]
-    assert [namings[0] for _, _, namings in ways][:2] == [["Ca", "F"], ["Ca", "F", "F"]]
+    assert [decorations[0] for _, _, decorations in ways][:2] == [["Ca", "F"], ["Ca", "F", "F"]]
     assert [tolerance for _, tolerance in searched] == [0.5, 0.35, 0.2, 0.1] * 2
     assert {species for species, _ in searched} == {("Ca", "F", "F"), ("Ca", "Ca", "Ca")}
     (stoichiometric, *_) = _geometries(taken, CELL, ("Ca", "F"), {"Ca": 2.0, "F": 1.0}, True)

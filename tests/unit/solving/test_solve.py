@@ -61,8 +61,8 @@ def fit(rwp: float = 0.1, sites: AtomSites = SALT, **more: Any) -> Fit:
     return Fit(sites, rwp, NOTHING, NOTHING, NOTHING, **more)
 
 
-def found_at(misfit: float, source: str = "network", cell: Cell = CELL, origin: int | str = 0) -> Proposal:
-    return Proposal(PRIMITIVE, source, misfit, cell, origin)
+def found_at(residual: float, source: str = "network", cell: Cell = CELL, origin: int | str = 0) -> Proposal:
+    return Proposal(PRIMITIVE, source, residual, cell, origin)
 
 
 def refined(proposal: Proposal, score: float = 0.1, volume_ratio: float | None = 1.1) -> Ranked:
@@ -310,7 +310,7 @@ class Stages:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.cells: list[Cell] = [CELL, OTHER, TRIGONAL]
-        self.misfits: dict[Cell, float] = {}  # of the crystal that the network has in a cell, else 0.5
+        self.residuals: dict[Cell, float] = {}  # of the crystal that the network has in a cell, else 0.5
         self.unknown: list[Proposal] = []  # of the catalogue with an element that was not given
         self.confidence = 0.6
         self.asked: list[tuple[Cell, int]] = []
@@ -330,7 +330,7 @@ class Stages:
     ) -> tuple[np.ndarray, list[Proposal]]:
         self.asked.append((cell, count))
         self.told = (given.symbols, given.amounts, given.seed)
-        return np.stack([DENSITY] * count), [found_at(self.misfits.get(cell, 0.5), cell=cell)]
+        return np.stack([DENSITY] * count), [found_at(self.residuals.get(cell, 0.5), cell=cell)]
 
     def do_types(self, known: Catalogue, cell: Cell, peaks: Peaks, symbols: Any, *rest: Any) -> list[Proposal]:
         self.types.append((cell, tuple(symbols), *rest))
@@ -343,7 +343,7 @@ class Stages:
 
     def do_ranked(self, proposals: list[Proposal], *rest: Any) -> list[Ranked]:
         self.ranked = list(proposals)
-        return [refined(p, p.misfit) for p in sorted(proposals, key=lambda p: p.misfit)]
+        return [refined(p, p.residual) for p in sorted(proposals, key=lambda p: p.residual)]
 
     def do_own_cell(self, best: Ranked, cells: Sequence[Cell]) -> Cell:
         return best.proposal.cell
@@ -379,7 +379,7 @@ def test_every_cell_is_tried_until_one_explains_the_lines(stages: Stages) -> Non
 
 
 def test_a_cell_that_explains_the_lines_is_the_last(stages: Stages) -> None:
-    stages.misfits = {CELL: WELL_EXPLAINED - 0.01}
+    stages.residuals = {CELL: WELL_EXPLAINED - 0.01}
     solved()
     assert [cell for cell, _ in stages.asked] == [CELL]
     # Larger lattices, whose further lines may be faint, by the catalogue alone; then one more element, in its own.
@@ -391,28 +391,28 @@ def test_a_cell_that_explains_the_lines_is_the_last(stages: Stages) -> None:
     assert [cell.centring for cell, *_ in stages.types] == ["F", "P", "F"]
 
 
-@pytest.mark.parametrize(("misfit", "options"), [(SEEN / 2, {}), (SEEN * 2, {"cell": "5.64", "system": "cubic"})])
+@pytest.mark.parametrize(("residual", "options"), [(SEEN / 2, {}), (SEEN * 2, {"cell": "5.64", "system": "cubic"})])
 def test_no_larger_lattice_of_a_cell_that_is_given_or_explains_all(
-    misfit: float, options: dict[str, Any], stages: Stages
+    residual: float, options: dict[str, Any], stages: Stages
 ) -> None:
-    stages.misfits = {CELL: misfit}
+    stages.residuals = {CELL: residual}
     solved(**options)
     assert {cell.centring for cell, *_ in stages.types} == {"F"}
 
 
 def test_a_cell_of_the_same_metric_is_tried_still(stages: Stages) -> None:
     same = Cell("trigonal", "R", 5.64 / 8**0.5, 5.64 * 3**0.5)
-    stages.cells, stages.misfits = [same, CELL, OTHER], {same: WELL_EXPLAINED - 0.01}
+    stages.cells, stages.residuals = [same, CELL, OTHER], {same: WELL_EXPLAINED - 0.01}
     solved()
     assert [cell for cell, _ in stages.asked] == [same, CELL]
 
 
 def test_one_more_element_must_do_better_where_those_given_explain_the_lines(stages: Stages) -> None:
     worse, better = (found_at(m, "catalogue", origin="X") for m in (0.12, 0.08))
-    stages.misfits, stages.unknown = {CELL: 0.1}, [better, worse]
+    stages.residuals, stages.unknown = {CELL: 0.1}, [better, worse]
     solved()
     assert better in stages.ranked and worse not in stages.ranked and stages.completed == 1
-    stages.misfits, stages.unknown = {}, [found_at(0.7, "catalogue", origin="X")]
+    stages.residuals, stages.unknown = {}, [found_at(0.7, "catalogue", origin="X")]
     solved()
     assert stages.unknown[0] in stages.ranked  # nothing explains them
 
@@ -490,7 +490,7 @@ def test_no_tube_is_sought_without_elements_or_for_known_lines(
 
 @pytest.mark.parametrize(("confidence", "cell"), [(SURE, OTHER), (SURE - 0.01, CELL)])
 def test_only_a_sure_crystal_moves_the_guesses_to_its_cell(confidence: float, cell: Cell, stages: Stages) -> None:
-    stages.misfits, stages.confidence = {OTHER: 0.2}, confidence
+    stages.residuals, stages.confidence = {OTHER: 0.2}, confidence
     solution = solved(guesses=2)
     assert solution.cell == cell and len(solution.guesses) == 2
     assert stages.asked == [(CELL, 2), (OTHER, 1), (TRIGONAL, 1)] + ([(OTHER, 2)] if cell == OTHER else [])

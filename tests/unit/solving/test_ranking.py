@@ -66,8 +66,8 @@ LOOSE = AtomSites(
 )
 
 
-def proposal(misfit: float, source: str = "network", sites: AtomSites | None = None) -> Proposal:
-    return Proposal(salt() if sites is None else sites, source, misfit, CELL, 0)
+def proposal(residual: float, source: str = "network", sites: AtomSites | None = None) -> Proposal:
+    return Proposal(salt() if sites is None else sites, source, residual, CELL, 0)
 
 
 def fit(sites: AtomSites, rwp: float = 0.1) -> Fit:
@@ -77,8 +77,8 @@ def fit(sites: AtomSites, rwp: float = 0.1) -> Fit:
 # --- which are refined --------------------------------------------------------------------------------------------
 
 
-def misfits(chosen: list[Proposal], source: str) -> list[float]:
-    return [p.misfit for p in chosen if p.source == source]
+def residuals(chosen: list[Proposal], source: str) -> list[float]:
+    return [p.residual for p in chosen if p.source == source]
 
 
 def test_both_sources_are_refined_half_and_half() -> None:
@@ -86,17 +86,17 @@ def test_both_sources_are_refined_half_and_half() -> None:
     many += [proposal(0.2 + 0.01 * i, "catalogue") for i in range(10)]
     chosen = list(_promising(many))
     assert len(chosen) == REFINED
-    assert misfits(chosen, "network") == pytest.approx([0.01, 0.02, 0.03, 0.04])
-    assert misfits(chosen, "catalogue") == pytest.approx([0.2, 0.21, 0.22, 0.23])
-    assert [p.misfit for p in chosen] == sorted(p.misfit for p in chosen)
+    assert residuals(chosen, "network") == pytest.approx([0.01, 0.02, 0.03, 0.04])
+    assert residuals(chosen, "catalogue") == pytest.approx([0.2, 0.21, 0.22, 0.23])
+    assert [p.residual for p in chosen] == sorted(p.residual for p in chosen)
 
 
 def test_where_one_source_has_little_the_other_fills_up() -> None:
     few = [proposal(0.05, "network"), proposal(0.3, "network")]
     few += [proposal(0.1 + 0.01 * i, "catalogue") for i in range(10)]
     chosen = list(_promising(few))
-    assert misfits(chosen, "network") == [0.05, 0.3]
-    assert misfits(chosen, "catalogue") == pytest.approx([0.1, 0.11, 0.12, 0.13, 0.14, 0.15])
+    assert residuals(chosen, "network") == [0.05, 0.3]
+    assert residuals(chosen, "catalogue") == pytest.approx([0.1, 0.11, 0.12, 0.13, 0.14, 0.15])
 
 
 def test_lines_much_worse_than_the_best_are_not_refined() -> None:
@@ -110,7 +110,7 @@ def test_a_missing_element_is_tried_last_and_seldom() -> None:
     unknown = [proposal(0.01 * i, sites=replace(salt(), species=("X",) * 4 + ("Cl",) * 4)) for i in range(1, 6)]
     known = [proposal(0.1 + 0.01 * i, "catalogue") for i in range(3)]
     chosen = list(_promising(unknown + known))
-    assert [p.misfit for p in chosen] == pytest.approx([0.1, 0.11, 0.12, 0.01, 0.02])
+    assert [p.residual for p in chosen] == pytest.approx([0.1, 0.11, 0.12, 0.01, 0.02])
     assert len(chosen) == 3 + REFINED // 4
 
 
@@ -124,13 +124,13 @@ def test_twins_wait_and_two_are_refined_at_once() -> None:
 
 @pytest.fixture
 def refinements(monkeypatch: pytest.MonkeyPatch) -> list[Proposal]:
-    """Every proposal that is refined; its fit changes no atom, its score is its misfit, and it takes 0.1 s."""
+    """Every proposal that is refined; its fit changes no atom, its score is its residual, and it takes 0.1 s."""
     done: list[Proposal] = []
 
     def fitted(p: Proposal, conventional: AtomSites, pattern: Pattern, peaks: Peaks) -> tuple[Ranked, float]:
         done.append(p)
         seconds = REFINEMENT_SECONDS if p.origin == "slow" else 0.1
-        return Ranked(p, fit(conventional, p.misfit), p.misfit, 1.0, p.misfit, frozenset()), seconds
+        return Ranked(p, fit(conventional, p.residual), p.residual, 1.0, p.residual, frozenset()), seconds
 
     monkeypatch.setattr(ranking, "_fitted", fitted)
     return done
@@ -150,7 +150,7 @@ def test_when_time_is_spent_only_the_most_promising_are_refined(refinements: lis
     slow = [replace(proposal(0.1 + 0.01 * i, sites=salt(m)), origin="slow") for i, m in enumerate(METALS)]
     order = ranked(slow, PATTERN, PEAKS)
     # Two at once, and at least three in all: four.
-    assert [p.misfit for p in refinements] == pytest.approx([0.1, 0.11, 0.12, 0.13]) and len(order) == 4
+    assert [p.residual for p in refinements] == pytest.approx([0.1, 0.11, 0.12, 0.13]) and len(order) == 4
     refinements.clear()
     quick = [replace(p, origin=0) for p in slow]
     assert len(ranked(quick, PATTERN, PEAKS)) == len(refinements) == len(METALS)
@@ -165,7 +165,7 @@ def test_a_crystal_that_both_sources_propose_is_refined_once(refinements: list[P
 
 
 def test_fits_that_end_in_one_crystal_are_merged(refinements: list[Proposal]) -> None:
-    """With lines too poor for anything to be spared (misfit above 0.15), both are refined and found to be one."""
+    """With lines too poor for anything to be spared (residual above 0.15), both are refined and found to be one."""
     (only,) = ranked([proposal(0.2), proposal(0.205, "catalogue")], PATTERN, PEAKS)
     assert len(refinements) == 2 and only.sources == {"network", "catalogue"} and only.score == 0.2
 
@@ -184,16 +184,16 @@ def test_a_refined_proposal_is_scored_by_its_fit(monkeypatch: pytest.MonkeyPatch
         assert zero_shift == 0.03
         return replace(fit(salt(a=5.65), 0.2), zero_shift=0.05)
 
-    def misfit(sites: AtomSites, peaks: Peaks, cell: Cell) -> float:
+    def residual(sites: AtomSites, peaks: Peaks, cell: Cell) -> float:
         held.append((sites, cell))
         return 0.08
 
     monkeypatch.setattr(ranking, "refine", refine)
-    monkeypatch.setattr(ranking, "misfit", misfit)
+    monkeypatch.setattr(ranking, "residual", residual)
     primitive = AtomSites(CELL.primitive_lattice, ("Na", "Cl"), np.array([[0, 0, 0], [0.5, 0.5, 0.5]]))
     asked = Proposal(primitive, "network", 0.1, replace(CELL, zero_shift=0.03), 0)
     (only,) = ranked([asked], PATTERN, PEAKS)
-    assert only.misfit == 0.08 and held[0][0].lattice[0, 0] == 5.65
+    assert only.residual == 0.08 and held[0][0].lattice[0, 0] == 5.65
     assert held[0][1] == replace(CELL, zero_shift=0.05)
     assert only.volume_ratio == pytest.approx(volume_ratio(salt(a=5.65)))
     assert only.score == pytest.approx(_score(only.fit, 0.08, only.volume_ratio, primitive))
@@ -285,18 +285,18 @@ def _nearest(atoms: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("rwp", "misfit", "first"),
+    ("rwp", "residual", "first"),
     [(0.1, 0.1, True), (0.104, 0.1, True), (0.106, 0.1, False), (0.1, 0.104, True), (0.1, 0.106, False)],
 )
-def test_the_cubic_crystal_goes_first_where_it_fits_no_worse(rwp: float, misfit: float, first: bool) -> None:
+def test_the_cubic_crystal_goes_first_where_it_fits_no_worse(rwp: float, residual: float, first: bool) -> None:
     """Than one on hexagonal axes of the same metric, c/a = √24."""
     layers, cubic = Cell("trigonal", "R", 3.5, 3.5 * 24**0.5), Cell("cubic", "F", 3.5 * 8**0.5, 3.5 * 8**0.5)
 
-    def of(cell: Cell, rwp: float, misfit: float) -> Ranked:
-        return Ranked(replace(proposal(0.1), cell=cell), fit(SALT, rwp), misfit, 1.0, 0.1, frozenset())
+    def of(cell: Cell, rwp: float, residual: float) -> Ranked:
+        return Ranked(replace(proposal(0.1), cell=cell), fit(SALT, rwp), residual, 1.0, 0.1, frozenset())
 
-    one, other, between = of(layers, 0.1, 0.1), of(cubic, rwp, misfit), of(replace(cubic, a=9.0, c=9.0), 0.1, 0.1)
+    one, other, between = of(layers, 0.1, 0.1), of(cubic, rwp, residual), of(replace(cubic, a=9.0, c=9.0), 0.1, 0.1)
     assert _cubic_first([one, between, other]) == ([other, one, between] if first else [one, between, other])
     assert _cubic_first([other, one]) == [other, one]
-    noise = of(layers, 0.1, 0.001), of(cubic, 0.1, 0.0104)  # misfits below 0.01 are all as good
+    noise = of(layers, 0.1, 0.001), of(cubic, 0.1, 0.0104)  # residuals below 0.01 are all as good
     assert _cubic_first(list(noise))[0] is noise[1]

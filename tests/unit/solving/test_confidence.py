@@ -38,7 +38,7 @@ CELL = Cell("cubic", "F", 5.64, 5.64, figure_of_merit=100.0, n_indexed=8, n_line
 SALT = AtomSites(CELL.primitive_lattice, ("Na", "Cl"), np.array([[0, 0, 0], [0.5, 0.5, 0.5]]))
 SOUND = {
     "excess": 0.1,
-    "misfit": 0.05,
+    "residual": 0.05,
     "score": 0.02,
     "rival": 0.04,
     "exchanged": 0.05,
@@ -90,7 +90,7 @@ def test_evidence_of_a_candidate():
 
 @pytest.mark.parametrize(("ratio", "contradicted"), [(0.6, 1.0), (0.7, 0.0), (1.7, 0.0), (1.8, 1.0)])
 def test_a_volume_that_no_such_atoms_have_is_not_believed(ratio: float, contradicted: float):
-    evident = found(volume_ratio=ratio, excess=0.02, misfit=0.01, formula_given=True)
+    evident = found(volume_ratio=ratio, excess=0.02, residual=0.01, formula_given=True)
     assert evident["contradicted"] == contradicted
     assert probability(evident) <= CONTRADICTED < THRESHOLD or not contradicted
 
@@ -119,8 +119,8 @@ def test_what_speaks_for_a_candidate_raises_its_probability(better, worse):
 
 
 def test_a_good_fit_is_believed_and_a_poor_one_is_not():
-    assert probability(found(sources=("network", "catalogue"), excess=0.04, misfit=0.02)) > 0.9
-    assert probability(found(excess=0.6, misfit=0.4, exchanged=0.2, rival=0.021, volume_ratio=1.6)) < 0.1
+    assert probability(found(sources=("network", "catalogue"), excess=0.04, residual=0.02)) > 0.9
+    assert probability(found(excess=0.6, residual=0.4, exchanged=0.2, rival=0.021, volume_ratio=1.6)) < 0.1
 
 
 def test_the_reliability_diagram_has_six_bins_and_the_sure_are_in_the_last():
@@ -134,6 +134,6 @@ def test_evidence_is_bounded():
         assert found(cell=replace(CELL, figure_of_merit=merit))["log_merit"] == pytest.approx(value)
     assert found(cell=replace(CELL, n_indexed=0))["lines_per_atom"] == pytest.approx(np.log(1 / 2))
     assert found(orbits=0)["lines_per_atom"] == pytest.approx(np.log(8))
-    assert found(excess=1e-4)["log_excess"] == found(misfit=1e-4, exchanged=1.0)["log_misfit"] == np.log(0.01)
-    assert found(misfit=0.02, exchanged=1e-4)["exchange"] == pytest.approx(np.log(2))
+    assert found(excess=1e-4)["log_excess"] == found(residual=1e-4, exchanged=1.0)["log_misfit"] == np.log(0.01)
+    assert found(residual=0.02, exchanged=1e-4)["exchange"] == pytest.approx(np.log(2))
     assert found(rival=1e-9, score=1e-9)["lead"] == 0.0
