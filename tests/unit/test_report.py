@@ -10,20 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from crystalnet.crystal.lattice import Cell
 from crystalnet.density.grid import resample
 from crystalnet.density.placement import in_cell_of
-from crystalnet.records import (
-    AtomSites,
-    Candidate,
-    Cell,
-    DensityGrid,
-    Fit,
-    InputError,
-    Pattern,
-    Peaks,
-    Radiation,
-    Solution,
-)
+from crystalnet.records import AtomSites, Candidate, DensityGrid, Fit, InputError, Pattern, Peaks, Radiation, Solution
 from crystalnet.report import files as report_files
 from crystalnet.report import solution_json, structure_files, summary_row, write_density, write_solution, write_summary
 from crystalnet.report.page import BELIEVED, WHY, _verdict

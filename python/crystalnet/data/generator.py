@@ -35,6 +35,7 @@ from crystalnet.crystal.chemistry import (
 from crystalnet.crystal.record_file import Record, read_records, structure_of
 from crystalnet.crystal.setting import canonical_coordinates, canonical_sites
 from crystalnet.crystal.symmetry import SYMPREC, SYMPREC_RELAXED, one_hand, space_group_of, symmetry_operations
+from crystalnet.crystal.systems import system_of
 from crystalnet.crystal.types import types_table
 from crystalnet.data.random_crystals import random_structure
 from crystalnet.data.splits import may_train
@@ -203,7 +204,7 @@ def decorate(
             "id": f"{kind.label}-{seed}-{number}",
             "formula": formula,
             "space_group": kind.space_group,
-            "system": _system(kind.space_group),
+            "system": system_of(kind.space_group).name,
             "type": kind.label,
             "source": "prototypes",
             "lattice": sites.lattice,
@@ -213,17 +214,13 @@ def decorate(
     return None
 
 
-def _system(space_group: int) -> str:
-    return "cubic" if space_group >= 195 else "hexagonal" if space_group >= 168 else "trigonal"
-
-
 def original_crystal(kind: StructureType) -> Record:
     """The real crystal a type was taken from."""
     return {
         "id": kind.label,
         "formula": kind.formula,
         "space_group": kind.space_group,
-        "system": _system(kind.space_group),
+        "system": system_of(kind.space_group).name,
         "type": kind.label,
         "source": "types",
         "lattice": kind.sites.lattice,
@@ -300,7 +297,7 @@ def _decorations(
     rng = np.random.default_rng(seed)
     picks = rng.choice(len(types), size=3 * limit, p=weight / weight.sum())
     random = rng.random(len(picks)) < random_share
-    system = _system(types[0].space_group)
+    system = system_of(types[0].space_group).name
     tasks = (
         (system if at_random else types[pick], number, seed)
         for number, (pick, at_random) in enumerate(zip(picks.tolist(), random, strict=True))

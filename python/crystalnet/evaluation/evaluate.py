@@ -18,7 +18,7 @@ import numpy as np
 
 from crystalnet import __version__
 from crystalnet.bragg import N_BINS
-from crystalnet.crystal.lattice import holohedry
+from crystalnet.crystal.lattice import Cell, holohedry
 from crystalnet.crystal.record_file import Record
 from crystalnet.crystal.setting import standard_primitive
 from crystalnet.crystal.symmetry import SYMPREC_FOREIGN, foreign_space_group
@@ -40,7 +40,7 @@ from crystalnet.evaluation.targets import SPLITS, NothingToEvaluate, read_target
 from crystalnet.model.checkpoint import load_model, shipped_model
 from crystalnet.model.choice import model_for
 from crystalnet.model.guesses import guess_densities
-from crystalnet.records import AtomSites, Cell, InputError, Peaks, Solution
+from crystalnet.records import AtomSites, InputError, Peaks, Solution
 from crystalnet.runtime.journal import Journal
 from crystalnet.runtime.pool import Map, workers
 from crystalnet.solving.from_network import ask_network

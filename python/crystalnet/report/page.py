@@ -436,7 +436,9 @@ def _given(solution: Solution, content: Mapping[str, Any]) -> str:
     ]
     cell = solution.cell
     if cell is not None:
-        size = f"a = {cell.a:.4f} Å" + ("" if cell.system == "cubic" else f", c = {cell.c:.4f} Å")
+        size = ", ".join(
+            f"{x} = {getattr(cell, x):.4f} Å" if x in "abc" else f"{x} = {getattr(cell, x):.3f}°" for x in cell.free
+        )
         merit = f", de Wolff M = {cell.figure_of_merit:.0f}" if np.isfinite(cell.figure_of_merit) else ""
         lines = f", {cell.n_indexed} of {cell.n_lines} lines explained" if cell.n_lines else ""
         rows.append(("indexed cell", f"{escape(cell.system)} {escape(cell.centring)}, {size}{merit}{lines}"))

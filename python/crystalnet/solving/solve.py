@@ -10,12 +10,13 @@ import numpy as np
 
 from crystalnet.crystal.elements import ATOMIC_NUMBER
 from crystalnet.crystal.formula import parse_elements, parse_formula
+from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.metric import same_metric
 from crystalnet.crystal.systems import SYSTEMS
 from crystalnet.density.promolecule import GRID, element_table
 from crystalnet.model.choice import Models, _loaded_file, _model_entry, _of_the_model, model_for
 from crystalnet.ops.reflections import form_factor_table
-from crystalnet.records import Cell, InputError, Pattern, Peaks, Radiation, Solution
+from crystalnet.records import InputError, Pattern, Peaks, Radiation, Solution
 from crystalnet.runtime.clock import Progress, Stage, _Clock, _unclocked
 from crystalnet.runtime.pool import Map
 from crystalnet.runtime.settings import settings
@@ -246,4 +247,4 @@ def _cells(peaks: Peaks, system: str, option: str | None, mapped: Map) -> list[C
 def _rivals(tried: Cell, explains: Cell) -> bool:
     """Whether a cell is worth trying beside one that explains the lines: cubic, or smaller, and of the same metric."""
     smaller = tried.primitive_volume < (1 - SAME_VOLUME) * explains.primitive_volume
-    return same_metric(tried, explains) and (smaller or tried.system == "cubic")
+    return same_metric(tried, explains) and (smaller or len(tried.free) < len(explains.free))

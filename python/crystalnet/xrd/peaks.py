@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from crystalnet.bragg import d_of_two_theta, two_theta_of_d
 from crystalnet.records import InputError, Pattern, Peaks, Radiation
 from crystalnet.xrd.line_fit import _FIELDS, _LN2, _blocks, _fit_block, _Lines, _split, _sum_of
 from crystalnet.xrd.radiation import with_kalpha2
@@ -62,7 +63,7 @@ def find_peaks(pattern: Pattern) -> Peaks:
         raise _too_few(pattern, len(lines))
     return Peaks(
         two_theta=lines.position,
-        d_spacing=radiation.wavelength / (2 * np.sin(np.radians(lines.position / 2))),
+        d_spacing=d_of_two_theta(lines.position, radiation.wavelength),
         area=lines.area,
         fwhm=lines.fwhm,
         background=background,
@@ -107,8 +108,7 @@ class _Search:
     """Detection and fit on the net intensity of one pattern."""
 
     def __init__(self, pattern: Pattern, background: np.ndarray):
-        sine = min(pattern.radiation.wavelength / (2 * MAX_D_SPACING), 1.0)
-        keep = pattern.two_theta > 2 * np.degrees(np.arcsin(sine))
+        keep = pattern.two_theta > two_theta_of_d(MAX_D_SPACING, pattern.radiation.wavelength, largest_sine=1.0)
         self.two_theta = pattern.two_theta[keep]
         self.net = (pattern.intensity - background)[keep]
         self.sigma = pattern.sigma[keep]

@@ -7,6 +7,7 @@ import re
 import unicodedata
 from dataclasses import replace
 
+from crystalnet.bragg import reflection_angle, sine_of_d
 from crystalnet.records import InputError, Radiation
 
 # Kα1, Kα2 in Å. Hölzer et al., Phys. Rev. A 56, 4554 (1997) for Cr to Cu (Cu rounded as in NIST certificates);
@@ -303,10 +304,9 @@ def behind_monochromator(radiation: Radiation, monochromator: str | float) -> Ra
     perfect = crystal is not None and MONOCHROMATORS[crystal][1]
     if crystal is not None:
         spacing = MONOCHROMATORS[crystal][0]
-        sine = radiation.wavelength / (2 * spacing)
-        if sine >= 1:
+        if sine_of_d(spacing, radiation.wavelength) >= 1:
             raise InputError(f"a {crystal} monochromator (d = {spacing:g} Å) cannot reflect {radiation.wavelength:g} Å")
-        angle = 2 * math.degrees(math.asin(sine))
+        angle = reflection_angle(spacing, radiation.wavelength)
     else:
         number, unit = _number_and_unit(plain)
         if number is None or unit is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from crystalnet.bragg import polarisation_ratio
+from crystalnet.bragg import polarisation_ratio, two_theta_of_d
 from crystalnet.ops.reflections import Reflections
 from crystalnet.records import Peaks, Radiation
 
@@ -77,7 +77,7 @@ class LineMatch:
 
 def _two_theta(d_spacing: float, radiation: Radiation) -> float:
     """2θ of a spacing, degrees; 180 where it is out of reach."""
-    return float(np.degrees(2 * np.arcsin(min(1.0, radiation.wavelength / (2 * d_spacing)))))
+    return float(two_theta_of_d(d_spacing, radiation.wavelength, largest_sine=1.0))
 
 
 def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:

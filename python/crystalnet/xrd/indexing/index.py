@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.metric import cubic_lattice, same_metric
-from crystalnet.records import Cell, Peaks
+from crystalnet.crystal.systems import SYSTEMS
+from crystalnet.records import Peaks
 from crystalnet.runtime.pool import Map
 from crystalnet.xrd.indexing.given import _refined
 from crystalnet.xrd.indexing.lattices import LATTICES, _state
@@ -20,9 +22,7 @@ from crystalnet.xrd.indexing.superlattices import MANY_LINES, _behind_simple_cub
 MIN_SCORE, MIN_MERIT = 5.0, 5.0
 
 
-def index_peaks(
-    peaks: Peaks, systems: tuple[str, ...] = ("cubic", "trigonal"), limit: int = 10, mapped: Map = map
-) -> list[Cell]:
+def index_peaks(peaks: Peaks, systems: tuple[str, ...] = SYSTEMS, limit: int = 10, mapped: Map = map) -> list[Cell]:
     """Cells that explain the lines, best first; empty where no lattice of these systems does.
 
     systems: of "cubic" and "trigonal" (any lattice on hexagonal axes). limit: most cells returned.
@@ -46,10 +46,9 @@ def _ranked(peaks: Peaks, systems: Sequence[str], limit: int, mapped: Map = map)
     found = mapped(_searched, [lines] * len(lattices), *zip(*lattices, strict=True))
     rated = [rate for rates in found for rate in rates]
     rated = _without_repeats(rated, 2 * limit)
-    if "cubic" in systems:
-        cubic = [larger for _, cell in rated[:HOLOHEDRIES] if (larger := cubic_lattice(cell))]
-        rated += [_refined(lines, cell) for cell in cubic]
-        rated.sort(key=lambda item: -item[0])
+    cubic = [larger for _, cell in rated[:HOLOHEDRIES] if (larger := cubic_lattice(cell)) and larger.system in systems]
+    rated += [_refined(lines, cell) for cell in cubic]
+    rated.sort(key=lambda item: -item[0])
     # Where lines are dense, index assignments have several optima close by, and the search of the right centring may
     # have missed its own: look around the best cells once more, with every centring.
     best = [cell for _, cell in rated[:2]]
@@ -72,9 +71,8 @@ def _cubic_first(ranked: list[tuple[float, Cell]]) -> list[tuple[float, Cell]]:
     order = list(ranked)
     for item in ranked:
         cell = item[1]
-        if cell.system == "cubic":
-            continue
-        cubic = next((o for o in order if o[1].system == "cubic" and same_metric(cell, o[1])), None)
+        higher = (other for other in order if len(other[1].free) < len(cell.free))
+        cubic = next((other for other in higher if same_metric(cell, other[1])), None)
         if cubic and cubic[1].n_indexed >= cell.n_indexed and order.index(cubic) > order.index(item):
             order.remove(cubic)
             order.insert(order.index(item), (max(item[0], cubic[0]), cubic[1]))

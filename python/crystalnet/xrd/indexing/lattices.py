@@ -8,7 +8,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from crystalnet.records import Cell, Peaks
+from crystalnet.bragg import inverse_d_squared, two_theta_of_inverse_d
+from crystalnet.crystal.lattice import Cell
+from crystalnet.crystal.systems import SYSTEMS, system_named
+from crystalnet.records import Peaks
 
 #: Cell edges searched, Å. The lower end leaves room for halved pseudo-cells (KCl, NaF seen as primitive).
 A_RANGE = (2.2, 26.0)
@@ -16,8 +19,8 @@ C_RANGE = (2.2, 50.0)
 #: Indices guessed for the base lines: h²+k²+l² (cubic); h²+hk+k² and l on hexagonal axes.
 MAX_N, MAX_M, MAX_L = 60, 13, {"P": 10, "R": 18}
 #: Zones in which a c glide may extinguish odd l: too common to charge the lattice with the missing lines.
-GLIDES = {"P": ("", "h0l", "hhl"), "R": ("", "h0l")}
-LATTICES: dict[str, tuple[str, ...]] = {"cubic": ("P", "I", "F"), "trigonal": ("P", "R")}
+GLIDES = {("trigonal", "P"): ("", "h0l", "hhl"), ("trigonal", "R"): ("", "h0l")}
+LATTICES = {system: system_named(system).centrings for system in SYSTEMS}
 
 
 # --------------------------------------------------------------------------------------------------
@@ -209,7 +212,8 @@ def _state(cell: Cell) -> np.ndarray:
 
 def line_positions(cell: Cell, peaks: Peaks) -> np.ndarray:
     """2θ in degrees, ascending, of all lines of a cell in the observed range (no extinctions but the centring's)."""
-    sine = math.sin(math.radians(peaks.two_theta_max / 2))
-    q = _calculated(cell.system, cell.centring, "", _state(cell)[0, :2], (2 / peaks.radiation.wavelength * sine) ** 2)
-    positions: np.ndarray = 2 * np.degrees(np.arcsin(peaks.radiation.wavelength * np.sqrt(q) / 2)) + cell.zero_shift
+    wavelength = peaks.radiation.wavelength
+    q_max = inverse_d_squared(peaks.two_theta_max, wavelength)
+    q = _calculated(cell.system, cell.centring, "", _state(cell)[0, :2], q_max)
+    positions: np.ndarray = two_theta_of_inverse_d(np.sqrt(q), wavelength) + cell.zero_shift
     return positions[positions > peaks.two_theta_min]

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from crystalnet.records import Cell
+from crystalnet.bragg import inverse_d_squared, two_theta_of_inverse_d
+from crystalnet.crystal.lattice import Cell
 from crystalnet.xrd.indexing.lattices import GLIDES, _calculated, _cell
 from crystalnet.xrd.indexing.lines import LEAN_ESD, ZERO_ESD, _Lines
 from crystalnet.xrd.indexing.search import _search
@@ -29,7 +30,7 @@ def _log_choose(n: int, k: int) -> float:
 
 def _rated(lines: _Lines, system: str, centring: str, state: np.ndarray) -> tuple[float, Cell]:
     """Score in nats (module docstring) and the cell with de Wolff's M, for the likeliest extinctions."""
-    glides = GLIDES[centring] if system == "trigonal" else ("",)
+    glides = GLIDES.get((system, centring), ("",))
     rates = [_rate(lines, system, centring, glide, state) for glide in glides]
     score, cell = max(rates, key=lambda item: item[0])
     return score - math.log(len(glides)), cell
@@ -47,9 +48,9 @@ def _rate(lines: _Lines, system: str, centring: str, glide: str, state: np.ndarr
     n = len(lines)
     observed = lines.two_theta - zero - lean * lines.lean
     first, last = lines.two_theta_min - zero, observed[-1] + lines.tolerance[-1]
-    q_max = (2 / lines.wavelength * math.sin(math.radians(last / 2))) ** 2
+    q_max = inverse_d_squared(last, lines.wavelength)
     q_calc = _calculated(system, centring, glide, state[:2], q_max)
-    calc = 2 * np.degrees(np.arcsin(lines.wavelength * np.sqrt(q_calc) / 2))
+    calc = two_theta_of_inverse_d(np.sqrt(q_calc), lines.wavelength)
     calc = calc[calc > first]
     if not len(calc):
         return -math.inf, cell
@@ -88,7 +89,7 @@ def _rate(lines: _Lines, system: str, centring: str, glide: str, state: np.ndarr
         - _log_choose(possible, found)
         - math.lgamma(n + 1)
         + math.lgamma(n - found + 1)
-        - (PARAMETER_COST if system == "cubic" else 2 * PARAMETER_COST)
+        - len(cell.free) * PARAMETER_COST
         - max(0.0, math.log(cell.primitive_volume / 200))
         - zero**2 / (2 * ZERO_ESD**2)
         - lean**2 / (2 * LEAN_ESD**2)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from crystalnet.records import Cell
+from crystalnet.crystal.lattice import Cell
 from crystalnet.xrd.indexing.lattices import _calculated, _state
 from crystalnet.xrd.indexing.lines import _Lines
 from crystalnet.xrd.indexing.rating import _same
@@ -29,7 +29,7 @@ def hidden_lattices(cell: Cell) -> list[Cell]:
     KCl (rock salt) looks primitive with half the edge; CsI (CsCl type), body-centred; an ordered fcc alloy,
     face-centred; calcite and corundum types look as if c were half.
     """
-    if cell.system == "trigonal":
+    if "c" in cell.free:
         doubled = replace(cell, c=2 * cell.c)
         return [doubled, replace(cell, centring="P")] if cell.centring == "R" else [doubled]
     if cell.centring == "P":
@@ -91,7 +91,7 @@ def _behind_simple_cubic(lines: _Lines, ranked: list[tuple[float, Cell]]) -> lis
     body-centred metal (√2 times the edge, I: the same lines up to N = 7, the first gap of the primitive set).
     """
     for score, cell in ranked[:3]:
-        if score < ranked[0][0] - 1 or cell.system + cell.centring != "cubicP" or cell.a > SIMPLE_CUBIC_EDGE:
+        if score < ranked[0][0] - 1 or cell.free != ("a",) or cell.centring != "P" or cell.a > SIMPLE_CUBIC_EDGE:
             continue
         first, second, third = (_strength_at(lines, cell, number) for number in (1, 2, 3))
         if first > LEADING and first > second > 0:
