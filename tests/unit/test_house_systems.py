@@ -11,7 +11,7 @@ from crystalnet.crystal.systems import CRYSTAL_SYSTEMS
 PACKAGE = Path(crystalnet.__file__).parent
 NAMES = "|".join(system.name for system in CRYSTAL_SYSTEMS)
 ASKED_BY_NAME = re.compile(rf"""[!=]= ?["'](?:{NAMES})|["'](?:{NAMES})["'] (?:[!=]=|in\b|not in\b)""")
-SYSTEM_COMPARED = re.compile(r"\bsystem [!=]=")
+SYSTEM_COMPARED = re.compile(r"\bsystem [!=]= (?![\"']auto)")  # "auto": the user left it open
 BRAGGS_LAW = re.compile(
     r"(?:np|math)\.(?:arc|a)sin\(|/ \(2 \* (?:np|math|torch)\.sin|sin\((?:np|math)\.(?:radians|deg2rad)\([^()]*/ 2\)"
     r"|4(?:\.0)? \* (?:np|math)\.pi"

@@ -436,9 +436,8 @@ def _given(solution: Solution, content: Mapping[str, Any]) -> str:
     ]
     cell = solution.cell
     if cell is not None:
-        size = ", ".join(
-            f"{x} = {getattr(cell, x):.4f} Å" if x in "abc" else f"{x} = {getattr(cell, x):.3f}°" for x in cell.free
-        )
+        shown = [(name, getattr(cell, name)) for name in cell.free]
+        size = ", ".join(f"{name} = {x:.4f} Å" if name in "abc" else f"{name} = {x:.3f}°" for name, x in shown)
         merit = f", de Wolff M = {cell.figure_of_merit:.0f}" if np.isfinite(cell.figure_of_merit) else ""
         lines = f", {cell.n_indexed} of {cell.n_lines} lines explained" if cell.n_lines else ""
         rows.append(("indexed cell", f"{escape(cell.system)} {escape(cell.centring)}, {size}{merit}{lines}"))

@@ -18,7 +18,11 @@ CELLS = [
 ]
 
 
-@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: f"{cell.system} {cell.centring}")
+def named(cell: Cell) -> str:
+    return f"{cell.system} {cell.centring}"
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=named)
 def test_metric_is_that_of_the_six_parameters(cell: Cell) -> None:
     lattice = Lattice(cell.conventional_lattice)
     assert lattice.parameters == pytest.approx((cell.a, cell.b, cell.c, cell.alpha, cell.beta, cell.gamma))
