@@ -47,7 +47,7 @@ def cell_from_option(text: str, system: str = "auto") -> Cell:
     if system not in ("auto", found):
         raise InputError(f'--cell "{text}" is {found} but --system is {system}: {form}')
     if "alpha" not in values:
-        return Cell(found, "P", **values)
+        return Cell(found, "P", values["a"], values.get("c", values["a"]))
     if not 0 < values["alpha"] < 120:
         raise InputError(f'--cell "{text}": alpha lies between 0 and 120 degrees')
     alpha = math.radians(values["alpha"])
