@@ -15,6 +15,8 @@ import numpy as np
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
+    from crystalnet.crystal.lattice import Cell
+
 
 class InputError(ValueError):
     """Something the user gave cannot be used. The message is one line: what is wrong and what to do."""
@@ -88,62 +90,6 @@ class Peaks:
 
     def __len__(self) -> int:
         return len(self.two_theta)
-
-
-@dataclass(frozen=True)
-class Cell:
-    """An indexed cell. Conventional axes: a for cubic; a, c on hexagonal axes for hexagonal and rhombohedral lattices.
-
-    system: "cubic" or "trigonal"; centring: P, I, F (cubic), P, R (trigonal, obverse).
-    zero_shift: degrees, added to calculated 2θ to meet the measured one.
-    figure_of_merit: de Wolff M_N over the indexed lines; n_indexed of n_lines lines were explained.
-    """
-
-    system: str
-    centring: str
-    a: float
-    c: float
-    zero_shift: float = 0.0
-    figure_of_merit: float = float("nan")
-    n_indexed: int = 0
-    n_lines: int = 0
-
-    @property
-    def conventional_lattice(self) -> np.ndarray:
-        """(3, 3) rows in Å, in pymatgen's conventional setting."""
-        if self.system == "cubic":
-            return np.diag([self.a, self.a, self.a])
-        a, c = self.a, self.c
-        return np.array([[a / 2, -a * np.sqrt(3) / 2, 0], [a / 2, a * np.sqrt(3) / 2, 0], [0, 0, c]])
-
-    @property
-    def primitive_lattice(self) -> np.ndarray:
-        """(3, 3) rows in Å: pymatgen's standard primitive axes of the centring."""
-        a, c = self.a, self.c
-        if self.system == "cubic":
-            if self.centring == "P":
-                return np.diag([a, a, a])
-            if self.centring == "I":
-                return a / 2 * np.array([[-1.0, 1, 1], [1, -1, 1], [1, 1, -1]])
-            return a / 2 * np.array([[0.0, 1, 1], [1, 0, 1], [1, 1, 0]])
-        if self.centring == "P":
-            return self.conventional_lattice
-        edge = np.sqrt(a * a / 3 + c * c / 9)
-        alpha = 2 * np.arcsin(3 / (2 * np.sqrt(3 + (c / a) ** 2)))
-        half = alpha / 2
-        last = edge * np.cos(alpha) / np.cos(half)
-        return np.array(
-            [
-                [edge * np.cos(half), -edge * np.sin(half), 0],
-                [edge * np.cos(half), edge * np.sin(half), 0],
-                [last, 0, edge * np.sqrt(1 - (np.cos(alpha) / np.cos(half)) ** 2)],
-            ]
-        )
-
-    @property
-    def primitive_volume(self) -> float:
-        """Å³."""
-        return float(abs(np.linalg.det(self.primitive_lattice)))
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from crystalnet.bragg import N_BINS
+from crystalnet.crystal.lattice import Cell
 from crystalnet.evaluation import evaluate as module
 from crystalnet.evaluation.evaluate import (
     MO_FULL_RANGE,
@@ -39,7 +40,7 @@ from crystalnet.evaluation.summary import (
     statistics,
     summary,
 )
-from crystalnet.records import AtomSites, Cell, Fit, InputError
+from crystalnet.records import AtomSites, Fit, InputError
 from crystalnet.solving.confidence import THRESHOLD
 
 SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])

@@ -1,13 +1,145 @@
-"""Lattices: nearest images, holohedry."""
+"""Cells and lattices: nearest images, metric, holohedry."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 
 import numpy as np
 
+from crystalnet.crystal.systems import system_named
+
 METRIC_STEPS = 1e9  # of a metric tensor, relative to its largest length: fine enough for the edges of a tall cell
+
+
+#: Rows: primitive axes in units of the conventional ones, pymatgen's standard settings.
+PRIMITIVE_AXES = {
+    "I": np.array([[-1.0, 1, 1], [1, -1, 1], [1, 1, -1]]) / 2,
+    "F": np.array([[0.0, 1, 1], [1, 0, 1], [1, 1, 0]]) / 2,
+    "A": np.array([[2.0, 0, 0], [0, 1, -1], [0, 1, 1]]) / 2,
+    "C": np.array([[1.0, 1, 0], [-1, 1, 0], [0, 0, 2]]) / 2,
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell on conventional axes (hexagonal ones for trigonal and hexagonal lattices), with how well it was indexed.
+
+    The system's free parameters are given; the others follow from them whatever is given for them, so that
+    `dataclasses.replace(cell, a=...)` of a cubic cell moves b and c along.
+
+    Attributes
+    ----------
+    system : str
+        A name of `crystalnet.crystal.systems`; "trigonal" as indexed is any lattice on hexagonal axes.
+    centring : str
+        P, I, F, A, C, or R (obverse setting).
+    a, b, c : float
+        Edges, Å.
+    alpha, beta, gamma : float
+        Angles, degrees.
+    zero_shift : float
+        Degrees, added to calculated 2θ to meet the measured one.
+    figure_of_merit : float
+        de Wolff's M over the indexed lines.
+    n_indexed, n_lines : int
+        So many of so many lines were explained.
+
+    Raises
+    ------
+    ValueError
+        If a free parameter is missing.
+
+    Examples
+    --------
+    >>> Cell("trigonal", "R", a=4.759, c=12.993).gamma
+    120.0
+    """
+
+    system: str
+    centring: str
+    a: float
+    c: float = None  # type: ignore[assignment]  # None where it is not free: filled in
+    zero_shift: float = 0.0
+    figure_of_merit: float = float("nan")
+    n_indexed: int = 0
+    n_lines: int = 0
+    b: float = None  # type: ignore[assignment]
+    alpha: float = None  # type: ignore[assignment]
+    beta: float = None  # type: ignore[assignment]
+    gamma: float = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        given = {name: getattr(self, name) for name in ("a", "b", "c", "alpha", "beta", "gamma")}
+        for name, value in system_named(self.system).parameters(given).items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def free(self) -> tuple[str, ...]:
+        """Names of the parameters that the system leaves free: the fewer, the higher the symmetry of the metric."""
+        return system_named(self.system).free
+
+    @property
+    def metric_tensor(self) -> np.ndarray:
+        """(3, 3) scalar products of the conventional axes, Å²."""
+        lattice = self.conventional_lattice
+        return np.asarray(lattice @ lattice.T)
+
+    def d_spacing(self, hkl: np.ndarray) -> np.ndarray:
+        """(...) spacings in Å of planes hkl (..., 3), indexed on the conventional axes."""
+        reciprocal = np.linalg.inv(self.metric_tensor)
+        return np.asarray(1 / np.sqrt(np.einsum("...i,ij,...j->...", hkl, reciprocal, hkl)))
+
+    @property
+    def conventional_lattice(self) -> np.ndarray:
+        """(3, 3) rows in Å, in pymatgen's conventional setting."""
+        a, b, c = self.a, self.b, self.c
+        if system_named(self.system).gamma == 120:
+            return np.array([[a / 2, -a * np.sqrt(3) / 2, 0], [a / 2, a * np.sqrt(3) / 2, 0], [0, 0, c]])
+        if self.alpha == self.beta == self.gamma == 90:
+            return np.diag([a, b, c])
+        # c along z, a in the xz plane: for a monoclinic cell b is along y.
+        cos_alpha, cos_beta, cos_gamma = np.cos(np.radians([self.alpha, self.beta, self.gamma]))
+        sin_beta = np.sin(np.radians(self.beta))
+        across = (cos_gamma - cos_alpha * cos_beta) / sin_beta
+        upright = np.sqrt(1 - cos_alpha**2 - across**2)
+        return np.array(
+            [
+                [a * sin_beta, 0, a * cos_beta],
+                [b * across, b * upright, b * cos_alpha],
+                [0, 0, c],
+            ]
+        )
+
+    @property
+    def primitive_lattice(self) -> np.ndarray:
+        """(3, 3) rows in Å: pymatgen's standard primitive axes of the centring."""
+        if self.centring == "R":
+            return _rhombohedral_axes(self.a, self.c)
+        if self.centring == "P":
+            return self.conventional_lattice
+        return np.asarray(PRIMITIVE_AXES[self.centring] @ self.conventional_lattice)
+
+    @property
+    def primitive_volume(self) -> float:
+        """Å³."""
+        return float(abs(np.linalg.det(self.primitive_lattice)))
+
+
+def _rhombohedral_axes(a: float, c: float) -> np.ndarray:
+    """(3, 3) primitive axes of an R lattice with a, c on hexagonal axes, Å."""
+    edge = np.sqrt(a * a / 3 + c * c / 9)
+    alpha = 2 * np.arcsin(3 / (2 * np.sqrt(3 + (c / a) ** 2)))
+    half = alpha / 2
+    last = edge * np.cos(alpha) / np.cos(half)
+    return np.array(
+        [
+            [edge * np.cos(half), -edge * np.sin(half), 0],
+            [edge * np.cos(half), edge * np.sin(half), 0],
+            [last, 0, edge * np.sqrt(1 - (np.cos(alpha) / np.cos(half)) ** 2)],
+        ]
+    )
 
 
 def nearest_image(difference: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import math
 from dataclasses import replace
 from fractions import Fraction
 
-from crystalnet.records import Cell
+from crystalnet.crystal.lattice import Cell
 
 #: Relative, of c/a: an indexed metric is good to a few 1e-4, twice as bad where lines are few.
 METRIC_TOLERANCE = 1.5e-3

@@ -24,6 +24,7 @@ from crystalnet.crystal.chemistry import (
 )
 from crystalnet.crystal.record_file import Record
 from crystalnet.crystal.setting import canonical_coordinates
+from crystalnet.crystal.systems import system_of
 from crystalnet.data.splits import may_train
 from crystalnet.data.structure_types import StructureType
 from crystalnet.density.promolecule import element_table
@@ -142,7 +143,7 @@ def decorate(
             "id": f"{kind.label}-{seed}-{number}",
             "formula": formula,
             "space_group": kind.space_group,
-            "system": system_of(kind.space_group),
+            "system": system_of(kind.space_group).name,
             "type": kind.label,
             "source": "prototypes",
             "lattice": sites.lattice,
@@ -158,15 +159,10 @@ def original_crystal(kind: StructureType) -> Record:
         "id": kind.label,
         "formula": kind.formula,
         "space_group": kind.space_group,
-        "system": system_of(kind.space_group),
+        "system": system_of(kind.space_group).name,
         "type": kind.label,
         "source": "types",
         "lattice": kind.sites.lattice,
         "species": list(kind.sites.species),
         "frac_coords": kind.sites.frac_coords,
     }
-
-
-def system_of(space_group: int) -> str:
-    """The crystal system of a space group, of those that the package knows types of."""
-    return "cubic" if space_group >= 195 else "hexagonal" if space_group >= 168 else "trigonal"

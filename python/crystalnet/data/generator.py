@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from crystalnet.crystal.record_file import Record, dump_json
-from crystalnet.data.decoration import decorate, original_crystal, system_of
+from crystalnet.crystal.systems import system_of
+from crystalnet.data.decoration import decorate, original_crystal
 from crystalnet.data.random_crystals import random_crystal
 from crystalnet.data.splits import may_train
 from crystalnet.data.structure_types import StructureType
@@ -85,7 +86,7 @@ def _decorations(
     rng = np.random.default_rng(seed)
     picks = rng.choice(len(types), size=3 * limit, p=weight / weight.sum())
     random = rng.random(len(picks)) < random_share
-    system = system_of(types[0].space_group)
+    system = system_of(types[0].space_group).name
     tasks = (
         (system if at_random else types[pick], number, seed)
         for number, (pick, at_random) in enumerate(zip(picks.tolist(), random, strict=True))

@@ -16,6 +16,7 @@ import numpy as np
 from crystalnet.crystal.lattice import nearest_image
 from crystalnet.crystal.record_file import Record, structure_of
 from crystalnet.crystal.symmetry import ENANTIOMORPHS, space_group_of
+from crystalnet.crystal.systems import system_named
 from crystalnet.data.decoration import ATTEMPTS, decorate
 from crystalnet.data.structure_types import MAX_SITES, make_type
 from crystalnet.records import InputError
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 
-GROUPS = {"trigonal": range(143, 168), "cubic": range(195, 231)}
 ORBITS = (0.15, 0.35, 0.3, 0.15, 0.05)  # probability of 1 to 5 orbits, as in the structure types of the package
 REACH = (0.0, 0.15, 0.3, 0.5)  # of the cell edge: how far an atom is drawn onto a special position
 EDGE, CLOSEST = 8.0, 1.0  # Å: a of the cell in which atoms are thrown, and the distance that they keep there
@@ -98,12 +98,15 @@ def random_structure(system: str, rng: np.random.Generator) -> tuple[Structure, 
     """
     from pymatgen.core import Lattice, Structure
 
-    space_group = int(rng.choice([g for g in GROUPS[system] if g not in ENANTIOMORPHS]))
+    row = system_named(system)
+    space_group = int(rng.choice([g for g in row.space_groups if g not in ENANTIOMORPHS]))
     rotations, translations = _operations(space_group)
     median, spread = AXIAL_RATIO
-    lattice = (
-        Lattice.cubic(8.0) if system == "cubic" else Lattice.hexagonal(8.0, 8.0 * median * rng.lognormal(0, spread))
-    )
+    if "c" in row.free:
+        c = 8.0 * median * rng.lognormal(0, spread)
+        lattice = Lattice.from_parameters(8.0, 8.0, c, 90.0, 90.0, row.gamma)
+    else:
+        lattice = Lattice.cubic(8.0)
     count = 1 + int(rng.choice(len(ORBITS), p=ORBITS))
     species: list[str] = []
     points: list[np.ndarray] = []

@@ -18,7 +18,7 @@ import numpy as np
 
 from crystalnet import __version__
 from crystalnet.bragg import N_BINS
-from crystalnet.crystal.lattice import holohedry
+from crystalnet.crystal.lattice import Cell, holohedry
 from crystalnet.crystal.record_file import Record
 from crystalnet.crystal.setting import standard_primitive
 from crystalnet.crystal.symmetry import SYMPREC_RELAXED, space_group_of
@@ -39,7 +39,7 @@ from crystalnet.evaluation.summary import (
 from crystalnet.evaluation.targets import SPLITS, NothingToEvaluate, read_targets, type_of
 from crystalnet.model.checkpoint import load_model, shipped_model
 from crystalnet.model.guesses import guess_densities
-from crystalnet.records import AtomSites, Cell, InputError, Peaks, Solution
+from crystalnet.records import AtomSites, InputError, Peaks, Solution
 from crystalnet.runtime.journal import Journal
 from crystalnet.runtime.pool import Map, workers
 from crystalnet.solving.from_catalogue import Catalogue

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from crystalnet.crystal.lattice import holohedry
+from crystalnet.crystal.lattice import Cell, holohedry
 from crystalnet.evaluation.evaluate import GIVEN, Evaluation, Progress, Question
 from crystalnet.evaluation.metrics import aligned, map_scores
 from crystalnet.evaluation.paper_tables import ROW_NAMES
-from crystalnet.records import AtomSites, Cell, DensityGrid
+from crystalnet.records import AtomSites, DensityGrid
 from crystalnet.report.render import camera, render
 from crystalnet.report.view import INK, MUTED, SURFACE, cell_edges, level_holding, redrawn
 from crystalnet.runtime.whole_file import PICTURE
@@ -64,9 +64,12 @@ def write_figures(
     return [path for path, *_ in drawings]
 
 
+SUCCESSES = {"cubic": 3, "trigonal": 4}  # the paper's figure of successes and failures
+
+
 def figure_paths(out: Path, system: str) -> list[Path]:
     """Where the figures of a crystal system go: variations, successes and failures, ablations."""
-    return [out / f"figure-{number}-{system}.png" for number in (2, 3 if system == "cubic" else 4, 5)]
+    return [out / f"figure-{number}-{system}.png" for number in (2, SUCCESSES[system], 5)]
 
 
 def variations(evaluation: Evaluation, rows: Sequence[Row]) -> Figure:

@@ -7,8 +7,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from crystalnet.crystal.lattice import Cell
 from crystalnet.model.checkpoint import Model, load_model, shipped_model
-from crystalnet.records import Cell, InputError
+from crystalnet.records import InputError
 
 Models = str | Path | Mapping[str, str | Path] | None  # one file, files by crystal system, or the package's
 

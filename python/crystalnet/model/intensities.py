@@ -16,14 +16,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from crystalnet.bragg import MO_KA, N_BINS, lorentz_polarisation
+from crystalnet.bragg import MO_KA, N_BINS, lorentz_polarisation, sine_of_inverse_d
+from crystalnet.crystal.systems import SYSTEMS, system_named
 
 # Classes told to the network: N up to 256 is d = 0.6 Å at a = 10 Å; M up to 37, l up to 30 alike for long axes.
 CUBIC_TOLD, HEXAGONAL_TOLD = 256, (37, 30)
 # Classes counted as sharing a bin: all that Mo Kα reaches in cells of 11 Å (cubic), 7 Å × 28 Å (hexagonal).
 CUBIC_COUNTED, HEXAGONAL_COUNTED = 1000, (300, 80)
 EDGE = 0.2  # bins; a measured line this near its bin's edge may have fallen into the next one
-CENTRINGS = {"cubic": ("P", "I", "F"), "trigonal": ("P", "R")}
+CENTRINGS = {system: system_named(system).centrings for system in SYSTEMS}
+
+
+def on_cubic_axes(system: str) -> bool:
+    """Whether one edge is all the cell's shape; else a and c on hexagonal axes are."""
+    return system_named(system).free == ("a",)
 
 
 @lru_cache
@@ -32,7 +38,7 @@ def reflection_classes(system: str) -> tuple[np.ndarray, np.ndarray, int]:
 
     Those told come first.
     """
-    if system == "cubic":
+    if on_cubic_axes(system):
         i = np.arange(-math.isqrt(CUBIC_COUNTED), math.isqrt(CUBIC_COUNTED) + 1)
         h, k, m = (x.ravel() for x in np.meshgrid(i, i, i, indexing="ij"))
         kind = np.column_stack([h * h + k * k + m * m, 0 * h])
@@ -104,9 +110,9 @@ class Intensities(nn.Module):
 
     def _bins(self, a: Tensor, c: Tensor) -> Tensor:
         """(B, K): position of each class on the pattern vector's axis, in bins."""
-        first, second = (1 / a**2, 0 * c) if self.system == "cubic" else (4 / 3 / a**2, 1 / c**2)
+        first, second = (1 / a**2, 0 * c) if on_cubic_axes(self.system) else (4 / 3 / a**2, 1 / c**2)
         q = first[:, None] * self.classes[:, 0] + second[:, None] * self.classes[:, 1] ** 2  # 1/d²
-        sine = MO_KA / 2 * q.sqrt()
+        sine = sine_of_inverse_d(q.sqrt(), MO_KA)
         two_theta = 2 * torch.rad2deg(torch.asin(sine.clamp(max=1)))
         return torch.where(sine < 1, two_theta * (N_BINS / 180), float(N_BINS)).clamp(max=N_BINS)
 
@@ -116,7 +122,7 @@ def conventional_axes(lattice: Tensor, system: str) -> tuple[Tensor, Tensor, Ten
     a, b, c = lattice.unbind(1)
     edge = a.norm(dim=1)
     cosine = (a * b).sum(1) / (edge * b.norm(dim=1))
-    if system == "cubic":  # P 90°, I 109.5°, F 60° between primitive vectors
+    if on_cubic_axes(system):  # P 90°, I 109.5°, F 60° between primitive vectors
         centring = torch.where(cosine.abs() < 0.1, 0, torch.where(cosine < 0, 1, 2))
         per_cell = torch.tensor([1.0, 2.0, 4.0], device=lattice.device)[centring]
         cube = (torch.linalg.det(lattice).abs() * per_cell) ** (1 / 3)

@@ -16,7 +16,13 @@ from importlib.resources import files
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crystalnet.bragg import lorentz_polarisation
+from crystalnet.bragg import (
+    bragg_angle,
+    inverse_d_of_two_theta,
+    lorentz_polarisation,
+    sine_of_inverse_d,
+    two_theta_of_inverse_d,
+)
 from crystalnet.ops._native import native
 
 FORM_FACTOR_SCALE = 41.78214
@@ -151,9 +157,9 @@ def reference_lines(
     b_iso: float = 0.0,
 ) -> Reflections:
     """All lines of one crystal, uncut, in plain numpy: the oracle of the kernel. See `reflections`."""
-    radius = 2 * np.sin(np.radians(two_theta_max / 2)) / wavelength + SPHERE_TOLERANCE
+    radius = inverse_d_of_two_theta(two_theta_max, wavelength) + SPHERE_TOLERANCE
     hkl, length = _half_sphere(lattice, min(radius, 2 * BACKSCATTERING / wavelength))
-    theta = np.arcsin(wavelength * length / 2)
+    theta = bragg_angle(sine_of_inverse_d(length, wavelength))
     two_theta = np.degrees(2 * theta)
     s_squared = (length / 2) ** 2
 
@@ -189,9 +195,9 @@ class LatticeLines:
     """
 
     def __init__(self, lattice: NDArray[np.float64], wavelength: float, two_theta_max: float) -> None:
-        radius = 2 * np.sin(np.radians(two_theta_max / 2)) / wavelength + SPHERE_TOLERANCE
+        radius = inverse_d_of_two_theta(two_theta_max, wavelength) + SPHERE_TOLERANCE
         self._hkl, length = _half_sphere(lattice, min(radius, 2 * BACKSCATTERING / wavelength))
-        two_theta = np.degrees(2 * np.arcsin(wavelength * length / 2))
+        two_theta = two_theta_of_inverse_d(length, wavelength)
         self._starts = _line_starts(two_theta)
         self.two_theta, self.d_spacing = two_theta[self._starts], 1 / length[self._starts]
         theta = np.radians(self.two_theta / 2)

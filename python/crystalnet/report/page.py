@@ -331,7 +331,8 @@ def _given(solution: Solution, content: Mapping[str, Any]) -> str:
     ]
     cell = solution.cell
     if cell is not None:
-        size = f"a = {cell.a:.4f} Å" + ("" if cell.system == "cubic" else f", c = {cell.c:.4f} Å")
+        shown = [(name, getattr(cell, name)) for name in cell.free]
+        size = ", ".join(f"{name} = {x:.4f} Å" if name in "abc" else f"{name} = {x:.3f}°" for name, x in shown)
         merit = f", de Wolff M = {cell.figure_of_merit:.0f}" if np.isfinite(cell.figure_of_merit) else ""
         lines = f", {cell.n_indexed} of {cell.n_lines} lines explained" if cell.n_lines else ""
         rows.append(("indexed cell", f"{escape(cell.system)} {escape(cell.centring)}, {size}{merit}{lines}"))

@@ -9,11 +9,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.symmetry import SYMPREC_ON_SITES, Symmetry, wyckoff_rows
 from crystalnet.density.placement import placement
 from crystalnet.density.promolecule import promolecule_density
 from crystalnet.density.setting import in_setting_of
-from crystalnet.records import AtomSites, Candidate, Cell, DensityGrid, Peaks
+from crystalnet.records import AtomSites, Candidate, DensityGrid, Peaks
 from crystalnet.solving.confidence import evidence, probability
 from crystalnet.solving.proposals import Proposal
 from crystalnet.solving.ranking import Ranked

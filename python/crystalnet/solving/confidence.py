@@ -15,7 +15,8 @@ from importlib.resources import files
 import numpy as np
 
 from crystalnet.crystal.chemistry import charge_balances
-from crystalnet.records import AtomSites, Cell, Peaks
+from crystalnet.crystal.lattice import Cell
+from crystalnet.records import AtomSites, Peaks
 from crystalnet.xrd.indexing.lattices import line_positions
 
 THRESHOLD = 0.5  # below, "no confident match"

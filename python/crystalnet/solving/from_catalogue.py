@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from crystalnet.crystal.chemistry import VOLUME_PER_ATOM
+from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.record_file import Record
 from crystalnet.crystal.symmetry import centring_of
+from crystalnet.crystal.systems import system_named
 from crystalnet.crystal.types import types_table
 from crystalnet.data.store import read_types
-from crystalnet.records import AtomSites, Cell, Peaks
+from crystalnet.records import AtomSites, Peaks
 from crystalnet.runtime.settings import default_directory
 from crystalnet.solving.proposals import Proposal, distinct, has_formula
 from crystalnet.solving.screen import Screen
@@ -112,7 +114,7 @@ class Catalogue:
         return distinct(found)
 
     def _types(self, cell: Cell, hexagonal: bool) -> list[CatalogueType]:
-        systems = [cell.system, "hexagonal"] if hexagonal and cell.system == "trigonal" else [cell.system]
+        systems = [cell.system, *(system_named(cell.system).with_lattices_of if hexagonal else ())]
         kinds = [kind for system in systems for kind in catalogue(system)]
         if self.own:  # after the package's: of equal proposals the first stays
             kinds += [kind for system in systems for kind in own_catalogue(system)]

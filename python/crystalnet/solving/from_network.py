@@ -11,14 +11,16 @@ import numpy as np
 
 from crystalnet.crystal.chemistry import VOLUME_PER_ATOM
 from crystalnet.crystal.elements import ATOMIC_NUMBER
+from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.symmetry import orbits_of
+from crystalnet.crystal.systems import system_named
 from crystalnet.density.atoms import MAX_ATOMS, Decomposition, decompose
 from crystalnet.density.orbits import decompose_orbits, symmetries_of
 from crystalnet.density.promolecule import element_table
 from crystalnet.density.setting import in_canonical_setting
 from crystalnet.model.choice import model_for
 from crystalnet.model.guesses import guess_densities
-from crystalnet.records import Cell, DensityGrid, Peaks
+from crystalnet.records import DensityGrid, Peaks
 from crystalnet.runtime.clock import Stage, unclocked
 from crystalnet.runtime.pool import Map
 from crystalnet.solving.given import Given
@@ -137,7 +139,7 @@ def _geometries(
 
 
 def _fits_system(space_group: int, cell: Cell) -> bool:
-    return space_group >= 195 if cell.system == "cubic" else 143 <= space_group <= 194
+    return system_named(cell.system).may_have(space_group)
 
 
 def _decorations(

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from crystalnet.records import AtomSites, Cell
+from crystalnet.crystal.lattice import Cell
+from crystalnet.records import AtomSites
 
 WELL_EXPLAINED = 0.15  # intensity residual up to which nobody asks for another way of reading atoms, or another cell
 

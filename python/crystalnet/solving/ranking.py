@@ -92,7 +92,7 @@ def _cubic_first(ordered: list[Ranked]) -> list[Ranked]:
     """
     order = list(range(len(ordered)))
     for i, entry in enumerate(ordered):
-        if entry.proposal.cell.system == "cubic":
+        if entry.proposal.cell.free == ("a",):  # none is higher
             continue
         for j, other in enumerate(ordered):
             alike = other.fit.excess < ALIKE * entry.fit.excess and other.residual < ALIKE * max(entry.residual, 0.01)

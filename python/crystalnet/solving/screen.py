@@ -8,10 +8,12 @@ from itertools import product
 
 import numpy as np
 
+from crystalnet.bragg import two_theta_of_d
 from crystalnet.crystal.chemistry import closest_contacts
 from crystalnet.crystal.elements import ATOMIC_NUMBER
+from crystalnet.crystal.lattice import Cell
 from crystalnet.ops.reflections import LatticeLines
-from crystalnet.records import AtomSites, Cell, Peaks
+from crystalnet.records import AtomSites, Peaks
 from crystalnet.xrd.residual import D_MIN, LineMatch
 
 PROBE_NUMBERS = (8, 22, 46, 78)  # atomic numbers tried for an element that was not given
@@ -71,7 +73,7 @@ class Screen:
 
     def __init__(self, lattice: np.ndarray, zero_shift: float, peaks: Peaks) -> None:
         wavelength = peaks.radiation.wavelength  # lines below D_MIN tell nothing that the others have not told
-        end = min(peaks.two_theta_max + 0.5, 2 * np.rad2deg(np.arcsin(min(wavelength / (2 * D_MIN), 0.999))))
+        end = min(peaks.two_theta_max + 0.5, two_theta_of_d(D_MIN, wavelength, largest_sine=0.999))
         self.lattice = lattice
         self.lines = LatticeLines(lattice, wavelength, end)
         self.match = LineMatch(peaks, self.lines.two_theta, self.lines.d_spacing, zero_shift)
@@ -101,8 +103,6 @@ class Screen:
     def _residuals(self, products: np.ndarray, decorations: Sequence[Sequence[str]]) -> np.ndarray:
         values = []
         for probe in PROBE_NUMBERS if any("X" in names for names in decorations) else (0,):
-            numbers = np.array(
-                [[probe if s == "X" else ATOMIC_NUMBER[s] for s in names] for names in decorations]
-            )
+            numbers = np.array([[probe if s == "X" else ATOMIC_NUMBER[s] for s in names] for names in decorations])
             values.append(self.match.residuals(self.lines.intensities(products, numbers)))
         return np.asarray(np.min(values, axis=0))

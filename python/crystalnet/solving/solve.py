@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.metric import same_metric
 from crystalnet.density.promolecule import GRID
 from crystalnet.model.choice import Models, model_entry, model_for, with_a_model
-from crystalnet.records import Candidate, Cell, InputError, Pattern, Peaks, Solution
+from crystalnet.records import Candidate, InputError, Pattern, Peaks, Solution
 from crystalnet.runtime.clock import Clock, Progress, Stage, unclocked
 from crystalnet.runtime.pool import Map
 from crystalnet.runtime.settings import settings
@@ -337,4 +338,4 @@ def cells_of(peaks: Peaks, given: Given, mapped: Map = map) -> list[Cell]:
 def _rivals(tried: Cell, explains: Cell) -> bool:
     """Whether a cell is worth trying beside one that explains the lines: cubic, or smaller, and of the same metric."""
     smaller = tried.primitive_volume < (1 - SAME_VOLUME) * explains.primitive_volume
-    return same_metric(tried, explains) and (smaller or tried.system == "cubic")
+    return same_metric(tried, explains) and (smaller or len(tried.free) < len(explains.free))

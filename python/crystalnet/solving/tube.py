@@ -12,7 +12,8 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from crystalnet.records import Cell, InputError, Pattern, Peaks, Radiation
+from crystalnet.crystal.lattice import Cell
+from crystalnet.records import InputError, Pattern, Peaks, Radiation
 from crystalnet.runtime.pool import Map
 from crystalnet.solving.proposals import WELL_EXPLAINED, Proposal
 from crystalnet.solving.ranking import ranked

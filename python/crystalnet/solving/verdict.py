@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from crystalnet.crystal.chemistry import volume_ratio
-from crystalnet.records import Candidate, Cell, Pattern, Peaks, Solution
+from crystalnet.crystal.lattice import Cell
+from crystalnet.records import Candidate, Pattern, Peaks, Solution
 from crystalnet.solving.confidence import THRESHOLD, VOLUME_RANGE
 from crystalnet.solving.tube import Tube
 

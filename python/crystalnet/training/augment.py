@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from crystalnet.bragg import MO_KA, N_BINS
+from crystalnet.bragg import MO_KA, N_BINS, d_of_sine
 from crystalnet.model.inputs import LEVELS
 
 BIN = 180 / N_BINS  # degrees
@@ -39,11 +39,11 @@ def measured_view(pattern: Tensor, fraction: float, generator: torch.Generator) 
     """
     n, bins = pattern.shape
     wavelength = torch.tensor(SOURCES)[torch.randint(len(SOURCES), (n, 1), generator=generator)]
-    shortest = torch.tensor(SOURCES[0]) / (2 * torch.sin(torch.deg2rad(uniform((n, 1), 30, 70, generator))))
+    shortest = d_of_sine(torch.sin(torch.deg2rad(uniform((n, 1), 30, 70, generator))), torch.tensor(SOURCES[0]))
     shortest = shortest * torch.where(wavelength < 1, uniform((n, 1), 0.5, 1.0, generator), torch.ones(n, 1))
-    longest = torch.tensor(SOURCES[0]) / (2 * torch.sin(torch.deg2rad(uniform((n, 1), 2.5, 10, generator))))
+    longest = d_of_sine(torch.sin(torch.deg2rad(uniform((n, 1), 2.5, 10, generator))), torch.tensor(SOURCES[0]))
     centre = torch.deg2rad((torch.arange(bins) + 0.5) * BIN)
-    d = MO_KA / (2 * torch.sin(centre / 2))
+    d = d_of_sine(torch.sin(centre / 2), MO_KA)
     mask = ((d > shortest) & (d < longest)).float()
 
     spread = uniform((n, 1), 0.03, 0.2, generator)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from crystalnet.bragg import d_of_q, q_of_d, two_theta_of_d, wavelength_of_q
 from crystalnet.records import InputError, Radiation
 from crystalnet.xrd.emission_lines import WAVELENGTH_RANGE
 from crystalnet.xrd.radiation import assumed_cu
@@ -61,10 +62,10 @@ def radiation_for_spacings(scan: Scan) -> Radiation:
     x = scan.x[np.isfinite(scan.x) & (scan.x > 0)] * scan.axis.factor
     if not len(x):
         return assumed_cu()
-    largest = x.max() if scan.axis.quantity == "q" else 2 * np.pi / x.min()
+    largest = x.max() if scan.axis.quantity == "q" else q_of_d(x.min())
     if largest > Q_END:  # no beamline measures it: the axis is something else
         return assumed_cu()
-    wavelength = float(4 * np.pi * np.sin(np.radians(Q_ANGLE / 2)) / largest)
+    wavelength = wavelength_of_q(largest, Q_ANGLE)
     low, high = WAVELENGTH_RANGE
     return Radiation(((float(np.clip(wavelength, low, high)), 1.0),), polarisation=0.0)
 
@@ -111,6 +112,5 @@ def two_theta_of(name: str, x: np.ndarray, axis: Axis, wavelength: float) -> np.
     if axis.quantity not in ("q", "d"):
         raise InputError(f"{name}: its abscissa is {axis.quantity}; give an X-ray pattern on a 2θ, d or q axis")
     with np.errstate(divide="ignore", invalid="ignore"):
-        d = x if axis.quantity == "d" else 2 * np.pi / x
-        sine = wavelength / (2 * d)
-        return np.where((d > 0) & (sine <= 1), 2 * np.degrees(np.arcsin(sine)), np.nan)
+        d = x if axis.quantity == "d" else d_of_q(x)
+        return np.where(d > 0, two_theta_of_d(d, wavelength), np.nan)

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from crystalnet.bragg import at_other_wavelength
 from crystalnet.records import Radiation
 
 PROFILE_ERROR = 0.02  # of the intensity, added to the esd in fits: strong lines must not outvote the weak
@@ -67,16 +68,11 @@ class FittedLines:
         return self.position, self.area, self.fwhm, self.eta, self.significance
 
 
-def _line_position(position: np.ndarray, ratio: float) -> np.ndarray:
-    """2θ of the same planes at `ratio` times the wavelength (nearly 180° where out of reach)."""
-    return 2 * np.degrees(np.arcsin(np.minimum(ratio * np.sin(np.radians(position / 2)), 1.0)))
-
-
 def kalpha2_split(position: np.ndarray, radiation: Radiation) -> np.ndarray:
     """Kα2 − Kα1 in degrees 2θ, 0 for a single line."""
     if len(radiation.lines) < 2:
         return np.zeros_like(position)
-    return np.asarray(_line_position(position, radiation.lines[1][0] / radiation.wavelength) - position)
+    return np.asarray(at_other_wavelength(position, radiation.lines[1][0] / radiation.wavelength) - position)
 
 
 def _profiles(
@@ -89,7 +85,7 @@ def _profiles(
     profile, by_position, by_width, by_eta = np.zeros((4, len(position), len(x)))
     tangent = np.tan(np.radians(position / 2))
     for wavelength, weight in radiation.lines:
-        centre = _line_position(position, wavelength / radiation.wavelength)
+        centre = at_other_wavelength(position, wavelength / radiation.wavelength)
         moves = np.tan(np.radians(centre / 2)) / tangent  # Bragg's law: dθ ∝ tan θ for all lines of the same planes
         scale = (weight / weights * 2 / fwhm)[:, None]
         u = (x - centre[:, None]) / (fwhm / 2)[:, None]

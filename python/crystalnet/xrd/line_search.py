@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from crystalnet.bragg import two_theta_of_d
 from crystalnet.records import Pattern, Radiation
 from crystalnet.xrd.line_fit import LN2, FittedLines, fit_block, kalpha2_split, overlapping_blocks, sum_of_profiles
 
@@ -33,8 +34,7 @@ class LineSearch:
     """
 
     def __init__(self, pattern: Pattern, background: np.ndarray):
-        sine = min(pattern.radiation.wavelength / (2 * MAX_D_SPACING), 1.0)
-        keep = pattern.two_theta > 2 * np.degrees(np.arcsin(sine))
+        keep = pattern.two_theta > two_theta_of_d(MAX_D_SPACING, pattern.radiation.wavelength, largest_sine=1.0)
         self.two_theta = pattern.two_theta[keep]
         self.net = (pattern.intensity - background)[keep]
         self.sigma = pattern.sigma[keep]

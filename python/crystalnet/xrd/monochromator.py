@@ -6,6 +6,7 @@ import math
 import unicodedata
 from dataclasses import replace
 
+from crystalnet.bragg import reflection_angle, sine_of_d
 from crystalnet.records import InputError, Radiation
 from crystalnet.xrd.units import in_angstrom, number_and_unit
 
@@ -61,10 +62,9 @@ def behind_monochromator(radiation: Radiation, monochromator: str | float) -> Ra
     perfect = crystal is not None and MONOCHROMATORS[crystal][1]
     if crystal is not None:
         spacing = MONOCHROMATORS[crystal][0]
-        sine = radiation.wavelength / (2 * spacing)
-        if sine >= 1:
+        if sine_of_d(spacing, radiation.wavelength) >= 1:
             raise InputError(f"a {crystal} monochromator (d = {spacing:g} Å) cannot reflect {radiation.wavelength:g} Å")
-        angle = 2 * math.degrees(math.asin(sine))
+        angle = reflection_angle(spacing, radiation.wavelength)
     else:
         number, unit = number_and_unit(plain)
         if number is None or unit is not None:

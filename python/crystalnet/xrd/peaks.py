@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
+from crystalnet.bragg import d_of_two_theta
 from crystalnet.records import InputError, Pattern, Peaks
 from crystalnet.xrd.background import background_under
 from crystalnet.xrd.kalpha2 import decided_kalpha2
@@ -53,7 +52,7 @@ def find_peaks(pattern: Pattern) -> Peaks:
         raise _too_few(pattern, len(lines))
     return Peaks(
         two_theta=lines.position,
-        d_spacing=radiation.wavelength / (2 * np.sin(np.radians(lines.position / 2))),
+        d_spacing=d_of_two_theta(lines.position, radiation.wavelength),
         area=lines.area,
         fwhm=lines.fwhm,
         background=background,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from crystalnet.bragg import polarisation_ratio
+from crystalnet.bragg import at_other_wavelength, inverse_d_of_two_theta, polarisation_ratio
 from crystalnet.crystal.elements import atomic_numbers
 from crystalnet.crystal.symmetry import bare_symmetry
 from crystalnet.ops.reflections import reflections
@@ -133,8 +133,7 @@ def _width(two_theta: np.ndarray, fwhm: float) -> np.ndarray:
 
 def default_range(radiation: Radiation) -> np.ndarray:
     """2θ in degrees, 0.02° apart: the d-spacings that Cu Kα reaches from 10 to 90°, up to LARGEST_ANGLE."""
-    sine = np.sin(np.radians(np.array(CU_RANGE) / 2)) * radiation.wavelength / CU_KALPHA
-    low, high = np.degrees(2 * np.arcsin(np.minimum(sine, 1.0)))
+    low, high = at_other_wavelength(np.array(CU_RANGE), radiation.wavelength / CU_KALPHA)
     first, last = round(low / STEP), round(min(high, LARGEST_ANGLE) / STEP)
     return np.arange(first, last + 1) * STEP
 
@@ -195,6 +194,6 @@ def _background(x: np.ndarray, radiation: Radiation, rng: np.random.Generator) -
     """Level, low-angle rise and one amorphous hump, as a share of the highest point."""
     level, rise, hump = (rng.uniform(*limits) for limits in (LEVEL_RANGE, RISE_RANGE, HUMP_RANGE))
     spacing = rng.uniform(*HUMP_D_RANGE)
-    inverse_d = 2 * np.sin(np.radians(x / 2)) / radiation.wavelength
+    inverse_d = inverse_d_of_two_theta(x, radiation.wavelength)
     glass = np.exp(-0.5 * ((inverse_d * spacing - 1) / HUMP_WIDTH) ** 2)
     return np.asarray(level + rise * np.exp(-(x - x[0]) / RISE_WIDTH) + hump * glass)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from crystalnet.bragg import polarisation_ratio
+from crystalnet.bragg import polarisation_ratio, two_theta_of_d
 from crystalnet.ops.reflections import Reflections
 from crystalnet.records import Peaks, Radiation
 
@@ -52,7 +52,7 @@ class LineMatch:
 
     def __init__(self, peaks: Peaks, two_theta: np.ndarray, d_spacing: np.ndarray, zero_shift: float) -> None:
         two_theta = two_theta + zero_shift
-        end = min(peaks.two_theta_max, _two_theta(D_MIN, peaks.radiation))
+        end = min(peaks.two_theta_max, end_of_lines(D_MIN, peaks.radiation))
         inside = np.flatnonzero((two_theta >= peaks.two_theta_min) & (two_theta <= end))
         used = peaks.two_theta <= end
         self.comparable = bool(used.any() and len(inside))
@@ -103,9 +103,9 @@ class LineMatch:
         return np.asarray(np.sqrt(squares.min(axis=-1) / (self.observed @ self.observed)))
 
 
-def _two_theta(d_spacing: float, radiation: Radiation) -> float:
+def end_of_lines(d_spacing: float, radiation: Radiation) -> float:
     """2θ of a spacing, degrees; 180 where it is out of reach."""
-    return float(np.degrees(2 * np.arcsin(min(1.0, radiation.wavelength / (2 * d_spacing)))))
+    return float(two_theta_of_d(d_spacing, radiation.wavelength, largest_sine=1.0))
 
 
 def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:

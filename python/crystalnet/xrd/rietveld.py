@@ -16,7 +16,7 @@ from crystalnet.crystal.lattice import nearest_image
 from crystalnet.crystal.symmetry import SYMPREC, bare_symmetry
 from crystalnet.ops.reflections import reflections
 from crystalnet.records import AtomSites, Fit, Pattern, Peaks, short_reason
-from crystalnet.xrd.residual import D_MIN, _two_theta
+from crystalnet.xrd.residual import D_MIN, end_of_lines
 from crystalnet.xrd.rietx_model import dispersion, instrument, phase
 
 POINTS_PER_FWHM = 6  # five are enough to refine a line; more only cost time
@@ -289,7 +289,7 @@ class _Rietveld:
 
 def _thinned(pattern: Pattern, peaks: Peaks) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """2θ, intensity, σ, background: averaged to POINTS_PER_FWHM of a narrow line, spacings from D_MIN."""
-    used = pattern.two_theta <= _two_theta(D_MIN, peaks.radiation)
+    used = pattern.two_theta <= end_of_lines(D_MIN, peaks.radiation)
     columns = (pattern.two_theta, pattern.intensity, pattern.sigma, peaks.background)
     x, y, sigma, background = (column[used] for column in columns)
     width = float(np.percentile(peaks.fwhm, 20)) / POINTS_PER_FWHM

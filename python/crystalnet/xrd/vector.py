@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crystalnet.bragg import MO_KA, N_BINS, lorentz_polarisation, polarisation_ratio
+from crystalnet.bragg import (
+    MO_KA,
+    N_BINS,
+    bragg_angle,
+    d_of_two_theta,
+    lorentz_polarisation,
+    polarisation_ratio,
+    sine_of_d,
+)
 from crystalnet.crystal.elements import ATOMIC_NUMBER
 from crystalnet.records import Peaks
 
@@ -61,10 +69,10 @@ def observed_vector(peaks: Peaks, zero_shift: float = 0.0) -> tuple[np.ndarray, 
     """
     wavelength = peaks.radiation.wavelength
     two_theta = peaks.two_theta - zero_shift
-    d = wavelength / (2 * np.sin(np.deg2rad(two_theta) / 2))
+    d = d_of_two_theta(two_theta, wavelength)
     reachable = (d > MO_KA / 2 * 1.0001) & (two_theta > 0)
     d, two_theta, area = d[reachable], two_theta[reachable], peaks.area[reachable]
-    theta, theta_mo = np.deg2rad(two_theta) / 2, np.arcsin(MO_KA / (2 * d))
+    theta, theta_mo = np.deg2rad(two_theta) / 2, bragg_angle(sine_of_d(d, MO_KA))
     at_source = lorentz_polarisation(np.sin(theta), np.cos(theta)) * polarisation_ratio(two_theta, peaks.radiation)
     factor = lorentz_polarisation(np.sin(theta_mo), np.cos(theta_mo)) / at_source
     vector = np.zeros(N_BINS, dtype=np.float32)
@@ -73,9 +81,8 @@ def observed_vector(peaks: Peaks, zero_shift: float = 0.0) -> tuple[np.ndarray, 
     if vector.max() > 0:
         vector /= vector.max()
 
-    centre = np.deg2rad((np.arange(N_BINS) + 0.5) * 180 / N_BINS)
-    bin_d = MO_KA / (2 * np.sin(centre / 2))
-    shortest = wavelength / (2 * np.sin(np.deg2rad(min(peaks.two_theta_max, 179.9)) / 2))
-    longest = wavelength / (2 * np.sin(np.deg2rad(max(peaks.two_theta_min, 0.05)) / 2))
+    bin_d = d_of_two_theta((np.arange(N_BINS) + 0.5) * 180 / N_BINS, MO_KA)
+    shortest = d_of_two_theta(min(peaks.two_theta_max, 179.9), wavelength)
+    longest = d_of_two_theta(max(peaks.two_theta_min, 0.05), wavelength)
     mask = ((bin_d >= shortest) & (bin_d <= longest)).astype(np.float32)
     return vector, np.maximum(mask, vector > 0).astype(np.float32)

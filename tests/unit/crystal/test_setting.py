@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from crystalnet.crystal.lattice import holohedry
+from crystalnet.crystal.lattice import Cell, holohedry
 from crystalnet.crystal.record_file import structure_of
 from crystalnet.crystal.setting import standard_primitive
 from crystalnet.crystal.types import types_table
 from crystalnet.density import promolecule
-from crystalnet.records import Cell, InputError
+from crystalnet.records import InputError
 
 CUBIC = Lattice.cubic
 

@@ -7,10 +7,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.symmetry import orbits_of
 from crystalnet.density.atoms import SHAPES, _basis, decompose
 from crystalnet.density.promolecule import atom_factors, element_table, promolecule_density
-from crystalnet.records import AtomSites, Cell, DensityGrid
+from crystalnet.records import AtomSites, DensityGrid
 
 CELL = Cell("cubic", "F", 5.5, 5.5)
 

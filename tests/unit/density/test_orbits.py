@@ -9,10 +9,10 @@ import pytest
 from pymatgen.core import Lattice, Structure
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
-from crystalnet.crystal.lattice import holohedry
+from crystalnet.crystal.lattice import Cell, holohedry
 from crystalnet.density.orbits import decompose_orbits, symmetries_of
 from crystalnet.density.promolecule import promolecule_density
-from crystalnet.records import AtomSites, Cell, DensityGrid
+from crystalnet.records import AtomSites, DensityGrid
 
 FACE_CENTRED = Cell("cubic", "F", 6.11, 6.11)
 RHOMBOHEDRAL = Cell("trigonal", "R", 2.97, 15.97)

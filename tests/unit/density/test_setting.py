@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.setting import standard_primitive
 from crystalnet.density.promolecule import promolecule_density
 from crystalnet.density.setting import canonical_operation, in_canonical_setting, in_setting_of
-from crystalnet.records import AtomSites, Cell
+from crystalnet.records import AtomSites
 
 LATTICE = Cell("cubic", "F", 6.0, 6.0).primitive_lattice
 ORIGINS = [[0.0, 0, 0], [0.5, 0.5, 0.5], [0.25, 0.25, 0.25], [0.75, 0.75, 0.75]]

@@ -7,9 +7,9 @@ import pytest
 import torch
 from pymatgen.core import Lattice, Structure
 
+from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.setting import standard_primitive
 from crystalnet.model.intensities import EDGE, Intensities, conventional_axes, reflection_classes
-from crystalnet.records import Cell
 from crystalnet.xrd.vector import pattern_vector
 
 SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from crystalnet.crystal.lattice import Cell
 from crystalnet.density.placement import placement
 from crystalnet.records import (
     AtomSites,
     Candidate,
-    Cell,
     DensityGrid,
     Fit,
     InputError,

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from crystalnet.crystal.lattice import Cell
 from crystalnet.evaluation.metrics import matches
-from crystalnet.records import AtomSites, Cell, Peaks
+from crystalnet.records import AtomSites, Peaks
 from crystalnet.solving.completion import _orbits, completed
 from crystalnet.solving.proposals import Proposal
 from crystalnet.solving.screen import residual

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from crystalnet.records import AtomSites, Cell, Peaks, Radiation
+from crystalnet.crystal.lattice import Cell
+from crystalnet.records import AtomSites, Peaks, Radiation
 from crystalnet.solving.confidence import (
     CONTRADICTED,
     FEATURES,

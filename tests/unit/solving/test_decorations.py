@@ -12,10 +12,11 @@ import pytest
 from crystalnet.bragg import polarisation_ratio
 from crystalnet.crystal.chemistry import VOLUME_PER_ATOM
 from crystalnet.crystal.elements import ATOMIC_NUMBER
+from crystalnet.crystal.lattice import Cell
 from crystalnet.density.atoms import Decomposition
 from crystalnet.density.promolecule import promolecule_density
 from crystalnet.ops.reflections import reflections
-from crystalnet.records import AtomSites, Cell, DensityGrid, Peaks, Radiation
+from crystalnet.records import AtomSites, DensityGrid, Peaks, Radiation
 from crystalnet.solving import from_catalogue, from_network
 from crystalnet.solving.from_catalogue import MIN_CONTACT, Catalogue, CatalogueType
 from crystalnet.solving.from_network import (

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
+from crystalnet.crystal.lattice import Cell
 from crystalnet.model.checkpoint import shipped_model
 from crystalnet.model.choice import model_for
-from crystalnet.records import AtomSites, Cell, Fit, InputError
+from crystalnet.records import AtomSites, Fit, InputError
 from crystalnet.solving.answer import own_cell
 from crystalnet.solving.proposals import Proposal
 from crystalnet.solving.ranking import SECOND_OPINION, VOLUME, Ranked, _cubic_first, _score, _would_end_in

@@ -15,11 +15,12 @@ from pymatgen.core import Lattice, Structure
 from crystalnet.bragg import polarisation_ratio
 from crystalnet.crystal.chemistry import closest_contacts, covalent_radius
 from crystalnet.crystal.elements import ATOMIC_NUMBER
+from crystalnet.crystal.lattice import Cell
 from crystalnet.data.files import fetch_files
 from crystalnet.data.splits import Splits
 from crystalnet.data.structure_types import embedded_types
 from crystalnet.ops.reflections import reflections
-from crystalnet.records import AtomSites, Cell, InputError, Peaks, Radiation
+from crystalnet.records import AtomSites, InputError, Peaks, Radiation
 from crystalnet.solving.from_catalogue import Catalogue, catalogue
 from crystalnet.solving.screen import Screen, exchanged_residual, residual
 from crystalnet.xrd.peaks import find_peaks

@@ -10,8 +10,9 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from crystalnet.crystal.chemistry import VOLUME_BOUNDS, volume_ratio
+from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.symmetry import conventional_sites, free_coordinates
-from crystalnet.records import AtomSites, Cell, Fit, Pattern, Peaks, Radiation
+from crystalnet.records import AtomSites, Fit, Pattern, Peaks, Radiation
 from crystalnet.solving import ranking
 from crystalnet.solving.proposals import Proposal
 from crystalnet.solving.ranking import (

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import torch
 
+from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.symmetry import wyckoff_rows
 from crystalnet.density.promolecule import GRID, promolecule_density
 from crystalnet.model.checkpoint import Model
 from crystalnet.model.config import SMALL
 from crystalnet.model.guesses import guess_densities
 from crystalnet.model.inputs import LEVELS
-from crystalnet.records import AtomSites, Candidate, Cell, DensityGrid, Fit, InputError, Pattern, Peaks, Radiation
+from crystalnet.records import AtomSites, Candidate, DensityGrid, Fit, InputError, Pattern, Peaks, Radiation
 from crystalnet.solving import from_network
 from crystalnet.solving import solve as solver
 from crystalnet.solving.answer import REPORTED, candidate, guess_rank, spread

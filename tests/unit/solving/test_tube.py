@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from crystalnet.records import AtomSites, Cell, Pattern, Peaks
+from crystalnet.crystal.lattice import Cell
+from crystalnet.records import AtomSites, Pattern, Peaks
 from crystalnet.solving.from_catalogue import Catalogue
 from crystalnet.solving.proposals import Proposal
 from crystalnet.solving.tube import MOST_LEAD, Tube, likeliest_tube

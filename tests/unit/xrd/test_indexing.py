@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.metric import cubic_lattice, same_metric
-from crystalnet.records import Cell, InputError, Peaks, Radiation
+from crystalnet.records import InputError, Peaks, Radiation
 from crystalnet.xrd.indexing.given import cell_from_option, centrings, refine_cell
 from crystalnet.xrd.indexing.index import index_peaks
 from crystalnet.xrd.indexing.lines import MAX_LINES

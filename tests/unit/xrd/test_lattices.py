@@ -7,7 +7,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from crystalnet.records import Cell, Peaks, Radiation
+from crystalnet.crystal.lattice import Cell
+from crystalnet.records import Peaks, Radiation
 from crystalnet.xrd.indexing.comparison import Comparison
 from crystalnet.xrd.indexing.lattices import CENTRINGS, Lattice, lattice_of, state_of
 from crystalnet.xrd.indexing.least_squares import refine

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from crystalnet.records import Cell, InputError, Peaks
+from crystalnet.crystal.lattice import Cell
+from crystalnet.crystal.systems import SYSTEMS, system_named
+from crystalnet.records import InputError, Peaks
 from crystalnet.xrd.indexing.lattices import CENTRINGS
 from crystalnet.xrd.indexing.least_squares import refine_near
 from crystalnet.xrd.indexing.lines import Lines
@@ -34,18 +36,17 @@ def cell_from_option(text: str, system: str = "auto") -> Cell:
         raise InputError(f'--cell "{text}" is not understood: {form}')
     if any(not 1 <= values[edge] <= 200 for edge in ("a", "c") if edge in values):
         raise InputError(f'--cell "{text}": edges are in Å, between 1 and 200')
-    found = "cubic" if set(values) == {"a"} else "trigonal"
+    free = {"a", "c"} if "alpha" in values else set(values)
+    found = next(name for name in SYSTEMS if set(system_named(name).free) == free)
     if system not in ("auto", found):
         raise InputError(f'--cell "{text}" is {found} but --system is {system}: {form}')
-    if found == "cubic":
-        return Cell("cubic", "P", values["a"], values["a"])
-    if "c" in values:
-        return Cell("trigonal", "P", values["a"], values["c"])
+    if "alpha" not in values:
+        return Cell(found, "P", values["a"], values.get("c", values["a"]))
     if not 0 < values["alpha"] < 120:
         raise InputError(f'--cell "{text}": alpha lies between 0 and 120 degrees')
     alpha = math.radians(values["alpha"])
     edge = values["a"]
-    return Cell("trigonal", "R", 2 * edge * math.sin(alpha / 2), edge * math.sqrt(3 + 6 * math.cos(alpha)))
+    return Cell(found, "R", 2 * edge * math.sin(alpha / 2), edge * math.sqrt(3 + 6 * math.cos(alpha)))
 
 
 def refine_cell(peaks: Peaks, cell: Cell) -> Cell:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.metric import cubic_lattice, same_metric
-from crystalnet.records import Cell, Peaks
+from crystalnet.crystal.systems import SYSTEMS
+from crystalnet.records import Peaks
 from crystalnet.runtime.pool import Map
 from crystalnet.xrd.indexing.lattices import CENTRINGS, Lattice, lattice_of, state_of
 from crystalnet.xrd.indexing.least_squares import refine, refine_near
@@ -22,9 +24,7 @@ MIN_SCORE, MIN_MERIT = 5.0, 5.0
 TRIED_AS_CUBIC = 6
 
 
-def index_peaks(
-    peaks: Peaks, systems: tuple[str, ...] = ("cubic", "trigonal"), limit: int = 10, mapped: Map = map
-) -> list[Cell]:
+def index_peaks(peaks: Peaks, systems: tuple[str, ...] = SYSTEMS, limit: int = 10, mapped: Map = map) -> list[Cell]:
     """Cells that explain the lines, best first; none where no lattice of these systems does.
 
     Larger lattices whose extra lines may be too weak to be seen (see `hidden_lattices`) follow in the list.
@@ -55,10 +55,9 @@ def _rated_cells(peaks: Peaks, systems: Sequence[str], limit: int, mapped: Map) 
     lattices = [Lattice(system, centring) for system in systems for centring in CENTRINGS[system]]
     rated = [one for found in mapped(rated_search, [lines] * len(lattices), lattices) for one in found]
     rated = without_repeats(rated, 2 * limit)
-    if "cubic" in systems:
-        cubic = [larger for one in rated[:TRIED_AS_CUBIC] if (larger := cubic_lattice(one.cell))]
-        rated += [refine_near(lines, cell) for cell in cubic]
-        rated.sort(key=lambda one: -one.score)
+    cubic = [larger for one in rated[:TRIED_AS_CUBIC] if (larger := cubic_lattice(one.cell))]
+    rated += [refine_near(lines, cell) for cell in cubic if cell.system in systems]
+    rated.sort(key=lambda one: -one.score)
     # Where lines are dense, index assignments have several optima close by, and the search of the right centring may
     # have missed its own: look around the best cells once more, with every centring.
     best = [one.cell for one in rated[:2]]
@@ -86,9 +85,8 @@ def _cubic_first(ranked: list[Rated]) -> list[Rated]:
     order = list(ranked)
     for item in ranked:
         cell = item.cell
-        if cell.system == "cubic":
-            continue
-        cubic = next((o for o in order if o.cell.system == "cubic" and same_metric(cell, o.cell)), None)
+        higher = (other for other in order if len(other.cell.free) < len(cell.free))
+        cubic = next((other for other in higher if same_metric(cell, other.cell)), None)
         if cubic and cubic.cell.n_indexed >= cell.n_indexed and order.index(cubic) > order.index(item):
             order.remove(cubic)
             order.insert(order.index(item), Rated(max(item.score, cubic.score), cubic.cell))

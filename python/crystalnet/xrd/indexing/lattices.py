@@ -9,7 +9,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from crystalnet.records import Cell, Peaks
+from crystalnet.bragg import inverse_d_squared, two_theta_of_inverse_d
+from crystalnet.crystal.lattice import Cell
+from crystalnet.crystal.systems import SYSTEMS, system_named
+from crystalnet.records import Peaks
 
 #: Cell edges searched, Å. The lower end leaves room for halved pseudo-cells (KCl, NaF seen as primitive).
 A_RANGE = (2.2, 26.0)
@@ -18,9 +21,9 @@ C_RANGE = (2.2, 50.0)
 MAX_N, MAX_M, MAX_L = 60, 13, {"P": 10, "R": 18}
 #: Zones in which a c glide may extinguish odd l. Such glides are common, and the lines that they extinguish must not
 #: count against the lattice.
-GLIDES = {"P": ("", "h0l", "hhl"), "R": ("", "h0l")}
+GLIDES = {("trigonal", "P"): ("", "h0l", "hhl"), ("trigonal", "R"): ("", "h0l")}
 #: Centrings searched in each system.
-CENTRINGS: dict[str, tuple[str, ...]] = {"cubic": ("P", "I", "F"), "trigonal": ("P", "R")}
+CENTRINGS = {system: system_named(system).centrings for system in SYSTEMS}
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,12 @@ class Lattice:
     @property
     def free_parameters(self) -> int:
         """Number of edges that the lattice leaves free."""
-        return 1 if self.system == "cubic" else 2
+        return len(system_named(self.system).free)
 
     @property
     def glides(self) -> tuple[str, ...]:
         """Sets of further extinctions to be tried, "" for none; see `GLIDES`."""
-        return GLIDES[self.centring] if self.system == "trigonal" else ("",)
+        return GLIDES.get((self.system, self.centring), ("",))
 
     def calculated(self, metric: np.ndarray, q_max: float, glide: str = "") -> np.ndarray:
         """Ascending Q of all distinct lines, 1/Å².
@@ -194,9 +197,9 @@ def line_positions(cell: Cell, peaks: Peaks) -> np.ndarray:
     ndarray, shape (n,)
         2θ in degrees, ascending.
     """
-    sine = math.sin(math.radians(peaks.two_theta_max / 2))
-    q = lattice_of(cell).calculated(state_of(cell)[0, :2], (2 / peaks.radiation.wavelength * sine) ** 2)
-    positions: np.ndarray = 2 * np.degrees(np.arcsin(peaks.radiation.wavelength * np.sqrt(q) / 2)) + cell.zero_shift
+    wavelength = peaks.radiation.wavelength
+    q = lattice_of(cell).calculated(state_of(cell)[0, :2], inverse_d_squared(peaks.two_theta_max, wavelength))
+    positions: np.ndarray = two_theta_of_inverse_d(np.sqrt(q), wavelength) + cell.zero_shift
     return positions[positions > peaks.two_theta_min]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from crystalnet.records import Cell
+from crystalnet.crystal.lattice import Cell
 from crystalnet.xrd.indexing.lattices import Lattice, lattice_of, state_of
 from crystalnet.xrd.indexing.lines import DISPLACEMENT_ESD, ZERO_ESD, ZERO_STEPS, Lines
 from crystalnet.xrd.indexing.rating import Rated, rate

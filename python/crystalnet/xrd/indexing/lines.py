@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from crystalnet.bragg import inverse_d_squared, inverse_d_squared_slope
 from crystalnet.records import Peaks
 
 #: Most lines used, lowest angles first: further up, lines overlap and every large cell fits them.
@@ -87,7 +88,7 @@ class Lines:
     @cached_property
     def slope(self) -> np.ndarray:
         """(n,) dQ/d2θ at each line, 1/Å² per degree."""
-        slope: np.ndarray = 2 / self.wavelength**2 * np.sin(np.radians(self.two_theta)) * np.pi / 180
+        slope: np.ndarray = inverse_d_squared_slope(self.two_theta, self.wavelength)
         return slope
 
     @cached_property
@@ -121,7 +122,7 @@ class Lines:
             1/Å².
         """
         shift = np.asarray(zero)[..., None] + np.asarray(displacement)[..., None] * self.displacement_shift
-        q: np.ndarray = (2 / self.wavelength * np.sin(np.radians(self.two_theta - shift) / 2)) ** 2
+        q: np.ndarray = inverse_d_squared(self.two_theta - shift, self.wavelength)
         return q
 
     def window(self, times: float, slack: float) -> np.ndarray:

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from crystalnet.records import Cell
+from crystalnet.bragg import inverse_d_squared, two_theta_of_inverse_d
+from crystalnet.crystal.lattice import Cell
 from crystalnet.xrd.indexing.lattices import Lattice
 from crystalnet.xrd.indexing.lines import DISPLACEMENT_ESD, ZERO_ESD, Lines
 
@@ -56,9 +57,9 @@ def _rate_with(lines: Lines, lattice: Lattice, glide: str, state: np.ndarray) ->
     n = len(lines)
     observed = lines.two_theta - zero - displacement * lines.displacement_shift
     first, last = lines.two_theta_min - zero, observed[-1] + lines.tolerance[-1]
-    q_max = (2 / lines.wavelength * math.sin(math.radians(last / 2))) ** 2
+    q_max = inverse_d_squared(last, lines.wavelength)
     q_calc = lattice.calculated(state[:2], q_max, glide)
-    calc = 2 * np.degrees(np.arcsin(lines.wavelength * np.sqrt(q_calc) / 2))
+    calc = two_theta_of_inverse_d(np.sqrt(q_calc), lines.wavelength)
     calc = calc[calc > first]
     if not len(calc):
         return Rated(-math.inf, cell)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from crystalnet.records import Cell
+from crystalnet.crystal.lattice import Cell
 from crystalnet.xrd.indexing.comparison import MAX_CHANCE, Comparison
 from crystalnet.xrd.indexing.lattices import lattice_of, state_of
 from crystalnet.xrd.indexing.least_squares import refine
@@ -31,7 +31,7 @@ def hidden_lattices(cell: Cell) -> list[Cell]:
     KCl (rock salt) looks primitive with half the edge, CsI (CsCl type) body-centred, and an ordered fcc alloy
     face-centred. Calcite and corundum types look as if c were half as long.
     """
-    if cell.system == "trigonal":
+    if "c" in cell.free:
         doubled = replace(cell, c=2 * cell.c)
         return [doubled, replace(cell, centring="P")] if cell.centring == "R" else [doubled]
     if cell.centring == "P":
@@ -97,7 +97,7 @@ def behind_simple_cubic(lines: Lines, ranked: list[Rated]) -> list[Rated]:
     set.
     """
     for score, cell in ranked[:3]:
-        if score < ranked[0].score - 1 or cell.system + cell.centring != "cubicP" or cell.a > SIMPLE_CUBIC_EDGE:
+        if score < ranked[0].score - 1 or cell.free != ("a",) or cell.centring != "P" or cell.a > SIMPLE_CUBIC_EDGE:
             continue
         first, second, third = (_strength_at(lines, cell, number) for number in (1, 2, 3))
         if first > LEADING and first > second > 0:

@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 
+from crystalnet.bragg import Q_OF_STOL
 from crystalnet.xrd.scans import TWO_THETA, Axis
 
 LONGEST_LABEL = 60  # characters; a longer text names no column
@@ -28,7 +29,7 @@ _AXES: tuple[tuple[re.Pattern[str], Axis], ...] = (
     (re.compile(_Q + _INVERSE_NM), Axis("q", 0.1)),
     (re.compile(_Q + _INVERSE_A), Axis("q")),
     (re.compile(r"(?:1/d|dstar|d\*)" + _INVERSE_A), Axis("q", 2 * np.pi)),
-    (re.compile(r"(?:sinthet?a?/lambda|sinth/lambda|stol)" + _INVERSE_A), Axis("q", 4 * np.pi)),
+    (re.compile(r"(?:sinthet?a?/lambda|sinth/lambda|stol)" + _INVERSE_A), Axis("q", Q_OF_STOL)),
     (re.compile(_D + r"/?(?:in)?nm"), Axis("d", 10.0)),
     (re.compile(_D + r"(?:/?(?:in)?(?:a|angstroms?))?"), Axis("d")),
     (re.compile(r"(?:r|radius|radial|radialdistance)/?mm"), Axis("radius")),
