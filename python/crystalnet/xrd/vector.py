@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crystalnet.bragg import MO_KA, N_BINS, lorentz_polarisation, polarisation_ratio
-from crystalnet.crystal.elements import ATOMIC_NUMBER
+from crystalnet.crystal.elements import atomic_numbers
 from crystalnet.records import Peaks
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def pattern_vector(structure: Structure) -> np.ndarray:
 
     from crystalnet.ops.powder_pattern import powder_pattern
 
-    numbers = [ATOMIC_NUMBER[site.specie.symbol] for site in structure]
+    numbers = atomic_numbers([site.specie.symbol for site in structure])
     vectors = powder_pattern(
         torch.tensor(structure.lattice.matrix)[None],
         torch.tensor([0, len(numbers)]),
