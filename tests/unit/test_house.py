@@ -8,18 +8,29 @@ from pathlib import Path
 import crystalnet
 
 PACKAGE = Path(crystalnet.__file__).parent
+REPOSITORY = Path(__file__).parents[2]
+SYMMETRY_SEARCH = r"SpacegroupAnalyzer|\b(import|from) spglib|spglib\.\w+\("
 
 
-def where(pattern: str) -> set[str]:
-    """Modules of the package that hold what a regular expression finds."""
+def where(pattern: str, folder: Path = PACKAGE) -> set[str]:
+    """Modules of a folder, by default the package, that hold what a regular expression finds."""
     return {
-        str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py") if re.search(pattern, path.read_text("utf-8"))
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*.py")
+        if re.search(pattern, path.read_text("utf-8"))
     }
 
 
 def test_symmetry_is_searched_in_one_place() -> None:
-    assert where(r"SpacegroupAnalyzer|import spglib|spglib\.\w+\(") == {"crystal/symmetry.py"}
+    assert where(SYMMETRY_SEARCH) == {"crystal/symmetry.py"}
+    assert not where(SYMMETRY_SEARCH, REPOSITORY / "tools") | where(SYMMETRY_SEARCH, REPOSITORY / "cli")
 
 
 def test_nearest_images_are_found_in_one_place() -> None:
-    assert where(r"(\w+) - np\.round\(\1\)|(\w+) -= np\.round\(\2\)") == {"crystal/lattice.py"}
+    assert where(r"\b(\w+) -=? np\.r(ound|int)\(\1\b") == {"crystal/lattice.py"}
+
+
+def test_elements_are_numbered_in_one_place() -> None:
+    assert where(r"\.specie\.Z\b|Element\([^)]*\)\.(Z|number|atomic_number)\b|mendeleev_no\b") == {
+        "crystal/elements.py"
+    }

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
-from crystalnet.crystal.elements import ATOMIC_NUMBER
+from crystalnet.crystal.elements import atomic_numbers
 from crystalnet.data.structure_files import read_structure
 from crystalnet.ops.reflections import reflections
 from crystalnet.records import AtomSites
@@ -28,7 +26,7 @@ def simulated_file(structure: Path, wavelength: str, measured_like: bool, seed: 
         head = [f"{PROFILE_HEAD} {structure.name}, seed {seed}, {wavelength}", "# two_theta(deg) intensity(counts)"]
         rows = [f"{x:.4f} {y:.2f}" for x, y in zip(profile.two_theta, profile.intensity, strict=True)]
     else:
-        numbers = np.array([ATOMIC_NUMBER[s] for s in sites.species])
+        numbers = atomic_numbers(sites.species)
         lines = reflections(sites.lattice, sites.frac_coords, numbers, radiation.wavelength, 179.9)
         strength = 100 * lines.intensity / lines.intensity.max()
         head = [f"{LINES_HEAD} {structure.name} at {radiation.wavelength} Å", "# two_theta(deg) intensity d(Å) h k l"]

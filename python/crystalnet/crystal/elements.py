@@ -1,6 +1,9 @@
-"""Element symbols by atomic number, so that nothing from data set to checkpoint needs pymatgen."""
+"""The elements: symbols, atomic and Mendeleev numbers. Nothing from data set to checkpoint needs pymatgen for them."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 
@@ -15,8 +18,14 @@ SYMBOLS: tuple[str, ...] = tuple(
 ATOMIC_NUMBER: dict[str, int] = {symbol: z for z, symbol in enumerate(SYMBOLS)}
 
 
-def atomic_numbers(species: tuple[str, ...]) -> np.ndarray:
-    """(N,) int64; 0 for the unexplained "X"."""
-    from gemmi import Element
+def atomic_numbers(species: Sequence[str]) -> np.ndarray:
+    """Atomic numbers (N,) int64 of N symbols; 0 for the unexplained "X"."""
+    return np.array([ATOMIC_NUMBER[symbol] for symbol in species], dtype=np.int64)
 
-    return np.array([Element(symbol).atomic_number for symbol in species], dtype=np.int64)
+
+@cache
+def mendeleev_number(element: str) -> float:
+    """Place of an element on Pettifor's chemical scale (Solid State Commun. 51, 31, 1984); neighbours are alike."""
+    from pymatgen.core import Element
+
+    return float(Element(element).mendeleev_no)

@@ -152,6 +152,12 @@ def nearest_image(difference: np.ndarray) -> np.ndarray:
     return image
 
 
+def image_beside(points: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Of each of points (..., 3), fractional, the image nearest to x, as `nearest_image` understands it."""
+    image: np.ndarray = points - np.round(points - x)
+    return image
+
+
 def periodic_distances(x: np.ndarray, y: np.ndarray, lattice: np.ndarray) -> np.ndarray:
     """(len(x), len(y)) Å between points at fractional coordinates, of nearest images."""
     lengths: np.ndarray = np.linalg.norm(nearest_image(x[:, None] - y[None]) @ lattice, axis=-1)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from crystalnet.crystal.elements import mendeleev_number
 from crystalnet.crystal.lattice import holohedry
 from crystalnet.crystal.symmetry import ENANTIOMORPHS, SYMPREC, Symmetry
 from crystalnet.records import AtomSites, InputError
@@ -102,9 +103,7 @@ def canonical_sites(structure: Structure, symprec: float = SYMPREC) -> AtomSites
 
 def _rank(species: np.ndarray, element: str) -> tuple[int, float]:
     """Order of the elements in the key: fewest atoms in the cell, then lowest Mendeleev number."""
-    from pymatgen.core import Element
-
-    return int((species == element).sum()), float(Element(element).mendeleev_no)
+    return int((species == element).sum()), mendeleev_number(element)
 
 
 def canonical_coordinates(

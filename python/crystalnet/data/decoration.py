@@ -22,6 +22,7 @@ from crystalnet.crystal.chemistry import (
     shortest_distances,
     smallest_ratio,
 )
+from crystalnet.crystal.elements import ATOMIC_NUMBER, mendeleev_number
 from crystalnet.crystal.record_file import Record
 from crystalnet.crystal.setting import canonical_coordinates
 from crystalnet.crystal.systems import system_of
@@ -43,21 +44,17 @@ EXCLUDED = {"He", "Ne", "Ar", "Kr", "Xe", "Rn", "Po", "At", "Fr", "Ra", "Ac", "P
 @cache
 def _elements() -> tuple[np.ndarray, np.ndarray]:
     """The elements that decorate (E,), and their Mendeleev numbers (E,)."""
-    from pymatgen.core import Element
-
-    symbols = [e for e in element_table() if e not in EXCLUDED and Element(e).Z <= 92]
-    return np.array(symbols), np.array([float(Element(e).mendeleev_no) for e in symbols])
+    symbols = [e for e in element_table() if e not in EXCLUDED and ATOMIC_NUMBER[e] <= ATOMIC_NUMBER["U"]]
+    return np.array(symbols), np.array([mendeleev_number(e) for e in symbols])
 
 
 def similar_elements(original: list[str], rng: np.random.Generator) -> dict[str, str]:
     """A random element for each of the original ones, similar to it; all are different."""
-    from pymatgen.core import Element
-
     symbols, numbers = _elements()
     scale = rng.choice(SIMILARITY)
     chosen: dict[str, str] = {}
     for element in original:
-        distance = np.abs(numbers - float(Element(element).mendeleev_no))
+        distance = np.abs(numbers - mendeleev_number(element))
         weight = np.exp(-distance / scale) * ~np.isin(symbols, list(chosen.values()))
         chosen[element] = str(rng.choice(symbols, p=weight / weight.sum()))
     return chosen

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crystalnet.crystal.lattice import nearest_image
+from crystalnet.crystal.lattice import image_beside, nearest_image
 from crystalnet.crystal.record_file import Record, structure_of
 from crystalnet.crystal.symmetry import ENANTIOMORPHS, space_group_of
 from crystalnet.crystal.systems import system_named
@@ -128,8 +128,7 @@ def _orbit(
     """Distinct images (M, 3) of a point that is first drawn onto the symmetry elements within reach (of the edge a)."""
     edge = np.linalg.norm(lattice[0])
     for _ in range(6):  # each round lands on a more special position or stays
-        images = rotations @ x + translations
-        images -= np.round(images - x)
+        images = image_beside(rotations @ x + translations, x)
         near = np.linalg.norm((images - x) @ lattice, axis=1) <= reach * edge + 1e-6
         x = images[near].mean(0)
     images = (rotations @ x + translations) % 1.0

@@ -8,6 +8,7 @@ from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
+from crystalnet.crystal.elements import ATOMIC_NUMBER
 from crystalnet.crystal.symmetry import SYMPREC, SYMPREC_REFINED, SYMPREC_RELAXED, space_group_of
 from crystalnet.records import AtomSites, Candidate, DensityGrid, InputError
 from crystalnet.runtime.whole_file import begins_with, refuse_foreign, replacing
@@ -83,11 +84,9 @@ def write_cube(grid: DensityGrid, sites: AtomSites, path: Path) -> None:
     pymatgen's `VolumetricData.to_cube` cannot say the unit in the first line, knows no sites X, leaves the nuclear
     charges 0, and does not end a line with each row along z as the format asks.
     """
-    from pymatgen.core.periodic_table import Element
-
     n1, n2, n3 = grid.values.shape
     atoms = [
-        (Element(s).Z, x) for s, x in zip(sites.species, sites.frac_coords @ sites.lattice, strict=True) if s != "X"
+        (ATOMIC_NUMBER[s], x) for s, x in zip(sites.species, sites.frac_coords @ sites.lattice, strict=True) if s != "X"
     ]
     unexplained = len(sites) - len(atoms)
     note = f"; {unexplained} sites of unexplained density not listed" if unexplained else ""

@@ -10,7 +10,7 @@ import numpy as np
 
 from crystalnet.bragg import two_theta_of_d
 from crystalnet.crystal.chemistry import closest_contacts
-from crystalnet.crystal.elements import ATOMIC_NUMBER
+from crystalnet.crystal.elements import ATOMIC_NUMBER, SYMBOLS
 from crystalnet.crystal.lattice import Cell
 from crystalnet.ops.reflections import LatticeLines
 from crystalnet.records import AtomSites, Peaks
@@ -19,7 +19,6 @@ from crystalnet.xrd.residual import D_MIN, LineMatch
 PROBE_NUMBERS = (8, 22, 46, 78)  # atomic numbers tried for an element that was not given
 EXCHANGE_NUMBERS = (1, 3, 5, 8, 11, 14, 18, 22, 27, 32, 38, 45, 52, 60, 70, 80, 90)  # a step is 15 to 20% of the power
 BATCH = 16  # decorations compared at a time: enough to hide Python, few enough for the cache
-_SYMBOLS = {number: symbol for symbol, number in ATOMIC_NUMBER.items()}
 
 
 def residual(sites: AtomSites, peaks: Peaks, cell: Cell) -> float:
@@ -39,7 +38,7 @@ def exchanged_residual(sites: AtomSites, peaks: Peaks, cell: Cell) -> float:
     decorations = []
     for place, probe in product(range(len(names)), EXCHANGE_NUMBERS):
         decoration = names.tolist()
-        decoration[place] = _SYMBOLS[probe]
+        decoration[place] = SYMBOLS[probe]
         decorations.append(decoration)
     return float(screen.residuals(sites.frac_coords, groups, decorations).min())
 

@@ -19,7 +19,7 @@ from crystalnet.bragg import (
     polarisation_ratio,
     sine_of_d,
 )
-from crystalnet.crystal.elements import ATOMIC_NUMBER
+from crystalnet.crystal.elements import atomic_numbers
 from crystalnet.records import Peaks
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def pattern_vector(structure: Structure) -> np.ndarray:
 
     from crystalnet.ops.powder_pattern import powder_pattern
 
-    numbers = [ATOMIC_NUMBER[site.specie.symbol] for site in structure]
+    numbers = atomic_numbers([site.specie.symbol for site in structure])
     vectors = powder_pattern(
         torch.tensor(structure.lattice.matrix)[None],
         torch.tensor([0, len(numbers)]),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from crystalnet.crystal.lattice import nearest_image, periodic_distances
+from crystalnet.crystal.lattice import image_beside, nearest_image, periodic_distances
 from crystalnet.crystal.symmetry import (
     SYMPREC,
     SYMPREC_RELAXED,
@@ -17,6 +17,8 @@ from crystalnet.crystal.symmetry import (
     orbits_of,
     protostructure,
     space_group_of,
+    space_group_of_operations,
+    space_group_types,
     wyckoff_rows,
 )
 from crystalnet.records import AtomSites
@@ -83,3 +85,12 @@ def test_nearest_images() -> None:
     assert nearest_image(np.array([0.9, -0.6, 2.25])) == pytest.approx([-0.1, 0.4, 0.25])
     distances = periodic_distances(np.array([[0.05, 0, 0]]), np.array([[0.95, 0, 0], [0.5, 0.5, 0.5]]), 10 * np.eye(3))
     assert distances[0] == pytest.approx([1.0, np.sqrt(4.5**2 + 50)])
+    assert image_beside(np.array([0.05, 0.5, -2.0]), np.array([0.9, 0.4, 3.1])) == pytest.approx([1.05, 0.5, 3.0])
+
+
+def test_tables_of_space_groups() -> None:
+    kinds = space_group_types()
+    assert (len(kinds), kinds[0].number, kinds[-1].number) == (530, 1, 230)
+    found = Symmetry(QUARTZ, SYMPREC)
+    assert space_group_of_operations(found.rotations, found.translations) == 152
+    assert space_group_of_operations(np.array([[[0, -1, 0], [1, 0, 0], [0, 0, 1]]]), np.zeros((1, 3))) == 0

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crystalnet.crystal.cif.blocks import Block, first_value, number_of
+from crystalnet.crystal.symmetry import space_group_of_operations, space_group_types
 from crystalnet.records import InputError
 
 if TYPE_CHECKING:
@@ -181,10 +182,9 @@ def _settings() -> tuple[gemmi.SpaceGroup, ...]:
 def _full_symbols() -> Mapping[str, list[gemmi.SpaceGroup]]:
     """Settings by full symbol (F 41/d -3 2/m) and by short ones (P 2/b) that gemmi does not know and spglib does."""
     import gemmi
-    from spglib import get_spacegroup_type
 
     found: dict[str, list[gemmi.SpaceGroup]] = {}
-    for kind in filter(None, map(get_spacegroup_type, range(1, 531))):
+    for kind in space_group_types():
         group = gemmi.find_spacegroup_by_ops(gemmi.symops_from_hall(kind.hall_symbol))
         for symbol in {kind.international_full, *kind.international.split("=")} if group is not None else ():
             found.setdefault(re.sub("[ _]", "", symbol).lower(), []).append(group)
@@ -211,7 +211,6 @@ def _setting_of_group(group: gemmi.SpaceGroup) -> Setting:
 
 def _setting_of_operations(group: gemmi.GroupOps, name: str) -> Setting:
     import gemmi
-    from spglib import get_spacegroup_type_from_symmetry
 
     operations = list(group)
     rotations = np.array([op.rot for op in operations]) // gemmi.Op.DEN
@@ -219,5 +218,4 @@ def _setting_of_operations(group: gemmi.GroupOps, name: str) -> Setting:
     known = gemmi.find_spacegroup_by_ops(group)
     if known is not None:
         return Setting(known.xhm(), known.number, rotations, translations)
-    kind = get_spacegroup_type_from_symmetry(rotations, translations)
-    return Setting(name, kind.number if kind else 0, rotations, translations)
+    return Setting(name, space_group_of_operations(rotations, translations), rotations, translations)
