@@ -20,11 +20,6 @@ def _rivals_score(lead: float) -> str:
     return f"{ratio:.2f} times this one's" if ratio < 2.99 else "3 times this one's or more, or there is none"
 
 
-def _without_atoms(seen: float) -> str:
-    ratio = float(np.exp(seen))
-    return f"{ratio:.2f} times this one's" if ratio < 4.99 else "5 times this one's or more"
-
-
 def _yes(value: float) -> str:
     return "yes" if value else "no"
 
@@ -94,18 +89,6 @@ WHY = {
         lambda v: f"{np.exp(-v):.2f} times this one's",
         lambda v: v > np.log(2),
         "the intensities ask for another element",
-    ),
-    "seen": Reason(
-        "Misfit of the intensities without the atoms that they show least",
-        _without_atoms,
-        lambda v: v < np.log(1.3),
-        "the lines hardly show some of its atoms",
-    ),
-    "log_noise": Reason(
-        "Noise in the pattern",
-        lambda v: percent(float(np.exp(v)), 1),
-        lambda v: v > np.log(0.15),
-        "the pattern is noisy",
     ),
     "agreed": Reason("Proposed by the network and by the catalogue", _yes),
     "balanced": Reason(

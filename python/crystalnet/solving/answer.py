@@ -18,7 +18,7 @@ from crystalnet.records import AtomSites, Candidate, DensityGrid, Peaks
 from crystalnet.solving.confidence import evidence, probability
 from crystalnet.solving.proposals import Proposal
 from crystalnet.solving.ranking import Ranked
-from crystalnet.solving.screen import exchanged_residual, faintest_residual
+from crystalnet.solving.screen import exchanged_residual
 
 REPORTED = 5  # candidates written
 SAME_VOLUME = 0.02  # cells nearer than this are one cell, refined
@@ -72,7 +72,6 @@ def candidate(
         setting = symmetry.primitive_to_conventional
     wyckoff = wyckoff_rows(conventional)
     shifted = replace(proposal.cell, zero_shift=fit.zero_shift)
-    equivalent = symmetry.equivalent_atoms
     found = evidence(
         excess=fit.excess,
         residual=refined.residual,
@@ -80,8 +79,6 @@ def candidate(
         rival=min((other.score for other in ranked if other is not refined), default=None),
         sites=primitive,
         exchanged=exchanged_residual(fit.sites, peaks, shifted),
-        faintest=faintest_residual(fit.sites, equivalent, peaks, shifted),
-        noise=fit.r_expected,
         orbits=len(wyckoff),
         cell=proposal.cell,
         peaks=peaks,

@@ -24,7 +24,6 @@ VOLUME_RANGE = (0.65, 1.75)  # of the expected volume: 98% of 1,100 crystals; be
 BINS = 6  # of the reliability diagram: a few hundred answers fill no more
 CONTRADICTED = 0.45  # most that a candidate is believed whose volume says that wavelength or elements are wrong
 MANY_TIMES = 3.0  # a rival's score this many times the candidate's says no more
-PLAINLY_SEEN = 5.0  # an orbit without which the residual is this many times as large; beyond, no more is said
 FEATURES = {
     "log_excess": "ln of the profile Rwp without the share of noise",
     "log_misfit": "ln of the residual of line intensities after refinement",
@@ -33,8 +32,6 @@ FEATURES = {
     "explained": "share of the intensity that lies on lines of the cell",
     "lines_per_atom": "ln(lines indexed / independent atoms)",
     "exchange": "ln(residual / residual with one element exchanged for whichever suits best)",
-    "seen": "ln(residual without the orbit that the lines miss least / residual), at most ln 5",
-    "log_noise": "ln of the profile Rwp that noise alone gives",
     "agreed": "network and catalogue both propose the crystal",
     "balanced": "charges balance where they should",
     "complete": "no atom of an element that was not given",
@@ -54,8 +51,6 @@ def evidence(
     rival: float | None,
     sites: AtomSites,
     exchanged: float,
-    faintest: float,
-    noise: float,
     orbits: int,
     cell: Cell,
     peaks: Peaks,
@@ -67,7 +62,6 @@ def evidence(
     """FEATURES of one candidate.
 
     excess, residual: after refinement; exchanged: the residual with one element exchanged (`exchanged_residual`).
-    faintest: the residual without one orbit (`faintest_residual`). noise: `Fit.r_expected`.
     score, rival: of the candidate and of the best other one (None: there is none). wavelength_lead: as in FEATURES.
     orbits: independent atoms. sources: which of "network" and "catalogue" propose the crystal.
     """
@@ -82,8 +76,6 @@ def evidence(
         explained_share(cell, peaks),
         math.log(max(cell.n_indexed, 1) / max(orbits, 1)),
         math.log(max(residual, 0.01) / max(min(exchanged, residual), 0.01)),
-        math.log(min(max(faintest, 0.01) / max(residual, 0.01), PLAINLY_SEEN)),
-        math.log(max(noise, 0.01)),
         float(len(sources) > 1),
         float(charge_balances(Counter(sites.species))),
         float("X" not in sites.species),

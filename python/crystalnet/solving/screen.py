@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from itertools import product
 
@@ -41,22 +40,6 @@ def exchanged_residual(sites: AtomSites, peaks: Peaks, cell: Cell) -> float:
         decoration[place] = SYMBOLS[probe]
         decorations.append(decoration)
     return float(screen.residuals(sites.frac_coords, groups, decorations).min())
-
-
-def faintest_residual(sites: AtomSites, orbits: np.ndarray, peaks: Peaks, cell: Cell) -> float:
-    """The least residual without the atoms of one orbit; inf where there is but one.
-
-    orbits (N,): atoms that share a label are equivalent by symmetry. Hardly above the crystal's own where the pattern
-    hardly shows an orbit, light atoms beside heavy ones, and could as well have another number of such atoms.
-    """
-    screen = Screen(sites.lattice, cell.zero_shift, peaks)
-    found = [math.inf]
-    for orbit in np.unique(orbits):
-        left = orbits != orbit
-        if left.any():
-            names, groups = np.unique(np.asarray(sites.species)[left], return_inverse=True)
-            found.append(float(screen.residuals(sites.frac_coords[left], groups, [names.tolist()])[0]))
-    return min(found)
 
 
 def lines_screen(cell: Cell, lattice: np.ndarray, peaks: Peaks) -> Screen:
