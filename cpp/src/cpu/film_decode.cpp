@@ -45,12 +45,12 @@ void Tile::position(const float* points, std::int64_t n, Saved* saved) {
 void Tile::trunk(const Affine& affine, std::int64_t crystal, Saved* saved) {
   const Kernels& isa = plan.isa;
   const std::size_t n = plan.trunk.size();
-  const auto kept = [&](std::vector<Units> Saved::*which, std::size_t i) {
+  const auto kept = [&](std::vector<Units> Saved::* which, std::size_t i) {
     return saved && i < n ? ((*saved).*which)[i].data() : nullptr;
   };
   isa.conditioned({p.data(), affine.scale(crystal, 0), affine.shift(crystal, 0), rows, plan.width,
-                   plan.decoder.junction_relu, plan.residual || n == 0 ? h.data() : nullptr, plan.wide_stride,
-                   c.data(), plan.stride, kept(&Saved::in, 0), plan.width});
+                   plan.decoder.junction_relu, plan.residual || n == 0 ? h.data() : nullptr, plan.wide_stride, c.data(),
+                   plan.stride, kept(&Saved::in, 0), plan.width});
   const std::uint32_t* in = c.data();
   for (std::size_t i = 0; i < n; ++i) {
     const Layer& layer = plan.trunk[i];

@@ -49,7 +49,6 @@ inline std::uint32_t half_of(float value) {
   return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
 }
 
-
 // (out, Σ segments) as panels of (units, panel); each segment of the inputs padded on its own.
 template <class Element>
 Units pack(const Kernels& isa, std::int64_t out, const std::vector<std::int64_t>& segments, const Element& element) {

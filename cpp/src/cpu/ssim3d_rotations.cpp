@@ -31,8 +31,7 @@ struct Sums {
 // Sums over the windows of a field that arrives plane by plane.
 class Windows {
  public:
-  explicit Windows(int n)
-      : n_(n), m_(n - kWindow + 1), plane_(n * n), along_z_(n * m_), recent_(kWindow * m_ * m_) {}
+  explicit Windows(int n) : n_(n), m_(n - kWindow + 1), plane_(n * n), along_z_(n * m_), recent_(kWindow * m_ * m_) {}
 
   float* plane() { return plane_.data(); }  // (n, n), to be filled before each push
 
