@@ -19,6 +19,7 @@ solve: $(INSTALLED)
 test: $(INSTALLED)
 	$(BIN)/pytest
 	$(BIN)/ruff check
+	$(BIN)/lint-imports
 
 types: $(INSTALLED)
 	$(BIN)/mypy
