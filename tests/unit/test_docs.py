@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import importlib
 import os
+import pkgutil
 import re
 import shlex
 import shutil
@@ -19,7 +20,12 @@ import pytest
 import crystalnet
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "python/crystalnet/models/README.md"]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "python/crystalnet/models/README.md",
+]
 PACKAGE = Path(crystalnet.__file__).parent
 EXAMPLES = [path for path in sorted(PACKAGE.rglob("*.py")) if ">>>" in path.read_text()]
 
@@ -31,6 +37,31 @@ def reference(tool: Callable[[str], ModuleType]) -> ModuleType:
 
 def test_command_page_is_current(reference: ModuleType) -> None:
     assert reference.PAGE.read_text() == reference.page(), "run: python tools/command_reference.py"
+
+
+def test_map_of_the_house_is_current(tool: Callable[[str], ModuleType]) -> None:
+    house = tool("house_map")
+    assert {room for floor in house.floors() for room in floor} == house.rooms()
+    assert house.PAGE.read_text() == house.page(), "run: python tools/house_map.py"
+    assert len(house.house().splitlines()) <= 40
+
+
+PLACES = (ROOT, PACKAGE, ROOT / "docs")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_named_files_exist(page: Path) -> None:
+    """Paths in the repository, the package or the documentation; those of the user's own files do not count."""
+    rooms = [path.parent.name for path in PACKAGE.glob("*/__init__.py")]
+    ours = "|".join([r"\.ci", "cpp", "docs", "examples", "python", "tests", "tools", *rooms])
+    for name in re.findall(rf"`((?:{ours})/[\w./-]*)`", page.read_text()):
+        assert any((place / name).exists() for place in PLACES), f"{page.name}: {name}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_named_modules_and_functions_exist(page: Path) -> None:
+    for name in re.findall(r"(?:`|^::: )(crystalnet(?:\.\w+)+)\b", page.read_text(), flags=re.MULTILINE):
+        pkgutil.resolve_name(name)
 
 
 def quoted_commands(text: str) -> list[str]:
