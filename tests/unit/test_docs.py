@@ -11,6 +11,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -127,3 +128,13 @@ def test_import_is_light() -> None:
 
 def test_annotations_are_shipped() -> None:
     assert (PACKAGE / "py.typed").is_file()
+
+
+def test_versions_agree() -> None:
+    """pyproject.toml has the version of the package, constraints.txt those of the tools; others repeat them."""
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
+    assert crystalnet.__version__ in (version, "0+unknown")  # the second in a source tree that was never installed
+    pinned = (ROOT / "constraints.txt").read_text().splitlines()
+    hooks = re.findall(r"ruff==[\d.]+", (ROOT / ".pre-commit-config.yaml").read_text())
+    assert hooks and set(hooks) <= set(pinned)

@@ -1,4 +1,4 @@
-"""What a module brings along: which of the heavy libraries a room needs (`lint-imports` checks the floors themselves)."""
+"""Which of the heavy libraries a room brings along (`lint-imports` checks the floors themselves)."""
 
 from __future__ import annotations
 
