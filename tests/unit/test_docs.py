@@ -61,8 +61,12 @@ def test_named_files_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_named_modules_and_functions_exist(page: Path) -> None:
-    for name in re.findall(r"(?:`|^::: )(crystalnet(?:\.\w+)+)\b", page.read_text(), flags=re.MULTILINE):
+    text = page.read_text()
+    for name in re.findall(r"(?:`|^::: )(crystalnet(?:\.\w+)+)\b", text, flags=re.MULTILINE):
         pkgutil.resolve_name(name)
+    for module, names in re.findall(r"^ *from (crystalnet[\w.]*) import ([\w, ]+)$", text, flags=re.MULTILINE):
+        for name in names.split(", "):
+            pkgutil.resolve_name(f"{module}:{name}")
 
 
 def quoted_commands(text: str) -> list[str]:
