@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def read_structure(path: Path) -> Structure:
-    """The one structure of a file: a CIF (`crystalnet.crystal.cif`), or whatever else pymatgen reads.
+    """The one structure of a file: a CIF (`crystalnet.data.cif`), or whatever else pymatgen reads.
 
     Warns (UserWarning) of what had to be decided in reading, and of what pymatgen warns of. InputError where the file
     cannot be read, holds several crystals or disordered ones, or elements of no known valence density.

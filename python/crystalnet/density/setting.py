@@ -1,7 +1,7 @@
 """One description for a density: that of its own atoms.
 
 A crystal has several equivalent descriptions in one cell (rock salt has two origins, pyrochlore four). A network that
-was taught the canonical one (`crystalnet.crystal.setting`) may still give another, where its elements are hard to tell
+was taught the canonical one (`crystalnet.density.cell`) may still give another, where its elements are hard to tell
 apart. Atoms read off its density and named by the pattern say which one it gave.
 """
 
