@@ -433,8 +433,9 @@ FILE_RULES: tuple[Callable[[Scan, Rng], tuple[str, bytes]], ...] = (
     *(odd_header, other_line_ends, wrong_ending, empty, binary, raw_floats, header, csv),
 )
 STRUCTURE = "structure_cif"  # the rule that makes no pattern
-RULES = (*SCAN_RULES, *FILE_RULES)
-KINDS = (RULES, (header,), (csv,), (structure_cif,))  # by turns, so that each has a quarter of the files
+RULES: tuple[Callable[..., Any], ...] = (*SCAN_RULES, *FILE_RULES)
+# By turns, so that each has a quarter of the files.
+KINDS: tuple[tuple[Callable[..., Any], ...], ...] = (RULES, (header,), (csv,), (structure_cif,))
 
 
 def damaged(number: int, scans: list[Scan], seed: int, structures: Sequence[str] = ()) -> tuple[str, int, str, bytes]:
