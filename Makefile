@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/installed
 BUILD_INPUTS := pyproject.toml constraints.txt CMakeLists.txt $(shell find cpp -type f)
 
-.PHONY: solve test types docs minimum sanitize cuda-check clean
+.PHONY: solve test coverage types docs minimum sanitize cuda-check clean
 
 solve: $(INSTALLED)
 	$(BIN)/$(SOLVE)
@@ -19,6 +19,12 @@ solve: $(INSTALLED)
 test: $(INSTALLED)
 	$(BIN)/pytest
 	$(BIN)/ruff check
+	$(BIN)/lint-imports
+
+# Which lines no test runs, worker processes included.
+coverage: $(INSTALLED)
+	$(PIP) install -q -c constraints.txt pytest-cov
+	$(BIN)/pytest --cov
 
 types: $(INSTALLED)
 	$(BIN)/mypy

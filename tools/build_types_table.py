@@ -18,6 +18,7 @@ import sys
 import warnings
 from collections import Counter, defaultdict
 from pathlib import Path
+from typing import Any
 
 from pymatgen.analysis.prototypes import AFLOW_PROTOTYPE_LIBRARY
 from pymatgen.core import Lattice, Structure
@@ -70,7 +71,7 @@ def main(data: Path) -> None:
     print(len(rows), "types,", OUT.stat().st_size, "bytes")
 
 
-def _aflow_rows() -> list[dict]:
+def _aflow_rows() -> list[dict[str, Any]]:
     rows = []
     named = Counter(entry["tags"]["aflow"] for entry in AFLOW_PROTOTYPE_LIBRARY)
     for entry in AFLOW_PROTOTYPE_LIBRARY:
@@ -100,7 +101,7 @@ def _aflow_rows() -> list[dict]:
     return rows
 
 
-def _row(record: dict, label: str, count: int, structure: Structure, symprec: float) -> dict:
+def _row(record: dict[str, Any], label: str, count: int, structure: Structure, symprec: float) -> dict[str, Any]:
     sites = canonical_sites(structure, symprec)
     return {
         "id": record["id"],

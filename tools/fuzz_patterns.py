@@ -371,8 +371,8 @@ def header(scan: Scan, rng: Rng) -> tuple[str, bytes]:
     if kind == 5:  # pyFAI
         keys = [("Distance Sample to Detector", "0.1 m"), ("Rotations", "0 0 0 rad"), ("Wavelength", "1.5406e-10 m")]
         unit = str(_of(rng, ["2th_deg", "2th_rad", "q_nm^-1", "q_A^-1", "r_mm", "chi_deg", "I"]))
-        head = "".join(f"# {k}: {v}\n" for k, v in _mutated(keys, rng))
-        return ".dat", (head + f"#   {unit}   I\n" + _rows(scan, "   ")).encode()
+        comments = "".join(f"# {k}: {v}\n" for k, v in _mutated(keys, rng))
+        return ".dat", (comments + f"#   {unit}   I\n" + _rows(scan, "   ")).encode()
     if kind == 6:  # powder CIF
         ends = [(f"_pd_meas_2theta_range_{k}", v) for k, v in (("min", first), ("max", last), ("inc", f"{step:.5f}"))]
         head = _mutated([("_diffrn_radiation_wavelength", "1.5406"), *ends], rng)
@@ -433,8 +433,9 @@ FILE_RULES: tuple[Callable[[Scan, Rng], tuple[str, bytes]], ...] = (
     *(odd_header, other_line_ends, wrong_ending, empty, binary, raw_floats, header, csv),
 )
 STRUCTURE = "structure_cif"  # the rule that makes no pattern
-RULES = (*SCAN_RULES, *FILE_RULES)
-KINDS = (RULES, (header,), (csv,), (structure_cif,))  # by turns, so that each has a quarter of the files
+RULES: tuple[Callable[..., Any], ...] = (*SCAN_RULES, *FILE_RULES)
+# By turns, so that each has a quarter of the files.
+KINDS: tuple[tuple[Callable[..., Any], ...], ...] = (RULES, (header,), (csv,), (structure_cif,))
 
 
 def damaged(number: int, scans: list[Scan], seed: int, structures: Sequence[str] = ()) -> tuple[str, int, str, bytes]:
@@ -449,7 +450,8 @@ def damaged(number: int, scans: list[Scan], seed: int, structures: Sequence[str]
     which = int(rng.integers(len(scans)))
     if rule is structure_cif:
         return STRUCTURE, which, ".cif", structure_cif(structures[which], rng).encode()
-    scan, write = scans[which], plain
+    scan = scans[which]
+    write: Callable[..., tuple[str, bytes]] = plain
     with np.errstate(all="ignore"):
         if rule in SCAN_RULES:
             scan = rule(*scan, scans[int(rng.integers(len(scans)))], rng)

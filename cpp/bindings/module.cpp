@@ -110,8 +110,15 @@ SampleRequest sample_request(std::int64_t crystals, Address maps, Address rows, 
   require(grid > 0 && grid <= kMaxGrid, "a map must have 1 to 1024 points along each axis");
   require(samples > 0 && samples <= kMaxSamples, "samples must lie between 1 and 1024");
   require(mode >= 0 && mode <= static_cast<int>(SampleMode::kVoxel), "no such sample mode");
-  return {crystals, at<const void* const>(maps), at<const std::int64_t>(rows), grid, half, samples, seed,
-          static_cast<SampleMode>(mode), shared};
+  return {crystals,
+          at<const void* const>(maps),
+          at<const std::int64_t>(rows),
+          grid,
+          half,
+          samples,
+          seed,
+          static_cast<SampleMode>(mode),
+          shared};
 }
 
 void bind_stratified_sample(py::module_& m) {
@@ -125,8 +132,8 @@ void bind_stratified_sample(py::module_& m) {
         stratified_sample(sample_request(crystals, maps, rows, grid, half, samples, seed, mode, shared), n_threads,
                           at<float>(points), at<float>(densities));
       },
-      "crystals"_a, "maps"_a, "rows"_a, "grid"_a, "half"_a, "samples"_a, "seed"_a, "mode"_a, "shared"_a,
-      "n_threads"_a, "points"_a, "densities"_a, no_gil);
+      "crystals"_a, "maps"_a, "rows"_a, "grid"_a, "half"_a, "samples"_a, "seed"_a, "mode"_a, "shared"_a, "n_threads"_a,
+      "points"_a, "densities"_a, no_gil);
   m.def(
       "stratified_sample_cuda",
       [](std::int64_t crystals, Address maps, Address rows, int grid, bool half, int samples, std::uint64_t seed,
@@ -143,8 +150,8 @@ SimilarityRequest similarity_request(std::int64_t n, Address truth, std::int64_t
   require(n >= kWindow && n <= kMaxSimilarityGrid, "the maps must have 7 to 1024 points along each axis");
   require(guesses >= 0, "the number of guesses is negative");
   require(count > 0 && count <= kMaxRotations, "between 1 and 48 rotations");
-  SimilarityRequest request{static_cast<int>(n), at<const float>(truth), guesses, at<const float>(guess),
-                            static_cast<int>(count), {}};
+  SimilarityRequest request{static_cast<int>(n),    at<const float>(truth),  guesses,
+                            at<const float>(guess), static_cast<int>(count), {}};
   const auto* codes = at<const std::int32_t>(rotations);
   for (std::int64_t r = 0; r < count; ++r) {
     int seen = 0;
@@ -185,8 +192,8 @@ void bind_ssim3d_rotations(py::module_& m) {
         ssim3d_rotations_cuda(similarity_request(n, truth, guesses, guess, count, rotations), at<void>(workspace),
                               at<double>(ssim), at<double>(psnr), at<void>(stream));
       },
-      "n"_a, "truth"_a, "guesses"_a, "guess"_a, "count"_a, "rotations"_a, "workspace"_a, "ssim"_a, "psnr"_a,
-      "stream"_a, no_gil);
+      "n"_a, "truth"_a, "guesses"_a, "guess"_a, "count"_a, "rotations"_a, "workspace"_a, "ssim"_a, "psnr"_a, "stream"_a,
+      no_gil);
 }
 
 // A decoder with the layers that its pointers need.

@@ -30,7 +30,7 @@ from crystalnet.model.checkpoint import load_tensors
 from crystalnet.model.config import PAPER, SMALL, Config, ModelConfig
 from crystalnet.model.losses import l1
 from crystalnet.model.network import build_network
-from crystalnet.ops.film_decode import decoder_flop, reference_film_decode
+from crystalnet.ops.decoder import decoder_flop, reference_film_decode
 from crystalnet.records import InputError
 from crystalnet.training.log import Report, TrainingLog
 from crystalnet.training.run import Run

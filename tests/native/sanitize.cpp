@@ -1,5 +1,6 @@
 // Calls every CPU kernel on odd shapes, empty batches and one to three threads, each array exactly as long as promised.
-// Built with the address and undefined-behaviour sanitizers by `make sanitize`; right answers are the Python tests' part.
+// Built with the address and undefined-behaviour sanitizers by `make sanitize`; right answers are the Python tests'
+// part.
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -88,8 +89,8 @@ void samples_of(std::int64_t crystals, int grid, int samples, SampleMode mode, b
   std::iota(rows.begin(), rows.end(), std::int64_t{1} << 33);
   for (std::int64_t i = 0; i < crystals; ++i) maps.push_back(uniform<Value>(size, 0, 9));
   for (const auto& map : maps) addresses.push_back(map.data());
-  const SampleRequest request{crystals, addresses.data(), rows.data(), grid, sizeof(Value) == 2, samples,
-                              0xfedcba9876543210u, mode, shared};
+  const SampleRequest request{crystals, addresses.data(),    rows.data(), grid,  sizeof(Value) == 2,
+                              samples,  0xfedcba9876543210u, mode,        shared};
   on_threads([&](int n_threads) {
     std::vector<float> points((shared ? 1 : crystals) * n * 3, -1.0f), densities(crystals * n, -1.0f);
     stratified_sample(request, n_threads, points.data(), densities.data());

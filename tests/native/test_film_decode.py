@@ -16,7 +16,9 @@ from crystalnet.model.network import build_network
 from crystalnet.model.paper import PaperNetwork
 from crystalnet.model.periodic import PeriodicNetwork
 from crystalnet.ops._native import native, native_cuda
-from crystalnet.ops.film_decode import Decoder, Layer, LayerFlag, film_decode, op_arguments, reference_film_decode
+from crystalnet.ops.decoder import Decoder, Layer, LayerFlag, reference_film_decode
+from crystalnet.ops.film_decode import film_decode
+from crystalnet.ops.film_decode_op import op_arguments
 
 FLOAT32, BFLOAT16 = 1e-5, 1e-2  # largest error over largest density, against double precision
 PROCESSORS = ("", "avx512", "avx2", "plain")

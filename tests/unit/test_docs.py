@@ -5,11 +5,13 @@ from __future__ import annotations
 import doctest
 import importlib
 import os
+import pkgutil
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -19,7 +21,12 @@ import pytest
 import crystalnet
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "python/crystalnet/models/README.md"]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "python/crystalnet/models/README.md",
+]
 PACKAGE = Path(crystalnet.__file__).parent
 EXAMPLES = [path for path in sorted(PACKAGE.rglob("*.py")) if ">>>" in path.read_text()]
 
@@ -31,6 +38,35 @@ def reference(tool: Callable[[str], ModuleType]) -> ModuleType:
 
 def test_command_page_is_current(reference: ModuleType) -> None:
     assert reference.PAGE.read_text() == reference.page(), "run: python tools/command_reference.py"
+
+
+def test_map_of_the_house_is_current(tool: Callable[[str], ModuleType]) -> None:
+    house = tool("house_map")
+    assert {room for floor in house.floors() for room in floor} == house.rooms()
+    assert house.PAGE.read_text() == house.page(), "run: python tools/house_map.py"
+    assert len(house.house().splitlines()) <= 40
+
+
+PLACES = (ROOT, PACKAGE, ROOT / "docs")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_named_files_exist(page: Path) -> None:
+    """Paths in the repository, the package or the documentation; those of the user's own files do not count."""
+    rooms = [path.parent.name for path in PACKAGE.glob("*/__init__.py")]
+    ours = "|".join([r"\.ci", "cpp", "docs", "examples", "python", "tests", "tools", *rooms])
+    for name in re.findall(rf"`((?:{ours})/[\w./-]*)`", page.read_text()):
+        assert any((place / name).exists() for place in PLACES), f"{page.name}: {name}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_named_modules_and_functions_exist(page: Path) -> None:
+    text = page.read_text()
+    for name in re.findall(r"(?:`|^::: )(crystalnet(?:\.\w+)+)\b", text, flags=re.MULTILINE):
+        pkgutil.resolve_name(name)
+    for module, names in re.findall(r"^ *from (crystalnet[\w.]*) import ([\w, ]+)$", text, flags=re.MULTILINE):
+        for name in names.split(", "):
+            pkgutil.resolve_name(f"{module}:{name}")
 
 
 def quoted_commands(text: str) -> list[str]:
@@ -96,3 +132,13 @@ def test_import_is_light() -> None:
 
 def test_annotations_are_shipped() -> None:
     assert (PACKAGE / "py.typed").is_file()
+
+
+def test_versions_agree() -> None:
+    """pyproject.toml has the version of the package, constraints.txt those of the tools; others repeat them."""
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
+    assert crystalnet.__version__ in (version, "0+unknown")  # the second in a source tree that was never installed
+    pinned = (ROOT / "constraints.txt").read_text().splitlines()
+    hooks = re.findall(r"ruff==[\d.]+", (ROOT / ".pre-commit-config.yaml").read_text())
+    assert hooks and set(hooks) <= set(pinned)

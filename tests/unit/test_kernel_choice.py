@@ -20,9 +20,10 @@ from crystalnet.commands import info as about
 from crystalnet.model.base import grid_points
 from crystalnet.model.config import PAPER, SMALL
 from crystalnet.model.network import build_network
-from crystalnet.ops import choice, film_decode, powder_pattern, sampling, ssim
+from crystalnet.ops import choice, film_decode, film_decode_op, powder_pattern, sampling, ssim
 from crystalnet.ops._native import native
 from crystalnet.ops.choice import Calls, Choice, choose
+from crystalnet.ops.decoder import Decoder, Layer, LayerFlag, reference_film_decode, torch_film_decode
 
 CPU = torch.device("cpu")
 
@@ -198,13 +199,13 @@ def test_a_stopped_process_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, ca
 def _decode(training: bool, bf16: bool) -> None:
     g = torch.Generator().manual_seed(0)
     width, crystals, points = 32, 4, 200
-    flags = film_decode.LayerFlag.FILM | film_decode.LayerFlag.RELU | film_decode.LayerFlag.RESIDUAL
+    flags = LayerFlag.FILM | LayerFlag.RELU | LayerFlag.RESIDUAL
 
-    def layer(out: int, inputs: int, flags: film_decode.LayerFlag = film_decode.LayerFlag.NONE) -> film_decode.Layer:
+    def layer(out: int, inputs: int, flags: LayerFlag = LayerFlag.NONE) -> Layer:
         weight = (torch.randn(out, inputs, generator=g) / inputs**0.5).requires_grad_(training)
-        return film_decode.Layer(weight, torch.zeros(out).requires_grad_(training), flags)
+        return Layer(weight, torch.zeros(out).requires_grad_(training), flags)
 
-    decoder = film_decode.Decoder(
+    decoder = Decoder(
         rows=torch.randint(-7, 8, (64, 3), generator=g).float(),
         position=(layer(width, 128),),
         trunk=(layer(width, width, flags), layer(width, width, flags)),
@@ -266,7 +267,8 @@ class _Core:
 def test_every_operation_takes_the_faster_one(operation: str, slow: str, monkeypatch: pytest.MonkeyPatch) -> None:
     module, function, reference, call = OPERATIONS[operation]
     core = _Core(function, SLOW if slow == "native" else 0.0)
-    monkeypatch.setattr(module, "native", lambda: core)
+    for place in (module, film_decode_op):  # which registers what film_decode calls
+        monkeypatch.setattr(place, "native", lambda: core)
     monkeypatch.setattr(film_decode, "WORTH_A_CHOICE", 0)
     original, references = getattr(module, reference), []
 
@@ -309,15 +311,15 @@ def test_training_that_would_fill_memory_is_native(monkeypatch: pytest.MonkeyPat
 
 def test_torch_decodes_the_same_by_parts() -> None:
     torch.manual_seed(0)
-    layer = film_decode.Layer(torch.randn(8, 6), torch.randn(8))
-    head = film_decode.Layer(torch.randn(1, 8), torch.randn(1))
-    decoder = film_decode.Decoder(torch.randn(3, 3), (layer,), (), head)
+    layer = Layer(torch.randn(8, 6), torch.randn(8))
+    head = Layer(torch.randn(1, 8), torch.randn(1))
+    decoder = Decoder(torch.randn(3, 3), (layer,), (), head)
     points, film = torch.rand(1_501, 3), torch.randn(3, 1, 2, 8)
-    whole = film_decode.reference_film_decode(points, decoder, film)
-    torch.testing.assert_close(film_decode.torch_film_decode(points, decoder, film), whole)
+    whole = reference_film_decode(points, decoder, film)
+    torch.testing.assert_close(torch_film_decode(points, decoder, film), whole)
     own = points.expand(3, -1, -1)
-    torch.testing.assert_close(film_decode.torch_film_decode(own, decoder, film), whole)
-    assert film_decode.torch_film_decode(points[:0], decoder, film).shape == (3, 0)
+    torch.testing.assert_close(torch_film_decode(own, decoder, film), whole)
+    assert torch_film_decode(points[:0], decoder, film).shape == (3, 0)
 
 
 def test_info_says_what_was_chosen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,8 +39,7 @@ struct SimilarityRequest {
 void ssim3d_rotations(const SimilarityRequest& request, int n_threads, double* ssim, double* psnr);
 
 // The same on the GPU; maps, workspace and results are device pointers.
-void ssim3d_rotations_cuda(const SimilarityRequest& request, void* workspace, double* ssim, double* psnr,
-                           void* stream);
+void ssim3d_rotations_cuda(const SimilarityRequest& request, void* workspace, double* ssim, double* psnr, void* stream);
 
 // Bytes of device memory that ssim3d_rotations_cuda wants as workspace.
 std::int64_t ssim3d_rotations_workspace(const SimilarityRequest& request);

@@ -58,8 +58,7 @@ struct Elements {
   std::vector<std::int64_t> numbers, atoms, offsets;
   Elements(const std::int64_t* atomic_numbers, std::int64_t n_atoms) : atoms(n_atoms) {
     std::iota(atoms.begin(), atoms.end(), std::int64_t{0});
-    std::stable_sort(atoms.begin(), atoms.end(),
-                     [=](auto i, auto j) { return atomic_numbers[i] < atomic_numbers[j]; });
+    std::stable_sort(atoms.begin(), atoms.end(), [=](auto i, auto j) { return atomic_numbers[i] < atomic_numbers[j]; });
     for (std::int64_t i = 0; i < n_atoms; ++i) {
       const std::int64_t number = atomic_numbers[atoms[i]];
       if (numbers.empty() || numbers.back() != number) {

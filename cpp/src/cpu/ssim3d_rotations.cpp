@@ -20,8 +20,8 @@ using Axes = std::array<int, 3>;
 struct Map {
   double offset;          // the mean
   double rest;            // mean of `value`: what rounding left
-  Buffer value;           // (n, n, n)
-  Buffer mean, variance;  // (m, m, m), m = n − 6: mean of `value` and unbiased variance in each window
+  Buffer<float> value;           // (n, n, n)
+  Buffer<float> mean, variance;  // (m, m, m), m = n − 6: mean of `value` and unbiased variance in each window
 };
 
 struct Sums {
@@ -31,8 +31,7 @@ struct Sums {
 // Sums over the windows of a field that arrives plane by plane.
 class Windows {
  public:
-  explicit Windows(int n)
-      : n_(n), m_(n - kWindow + 1), plane_(n * n), along_z_(n * m_), recent_(kWindow * m_ * m_) {}
+  explicit Windows(int n) : n_(n), m_(n - kWindow + 1), plane_(n * n), along_z_(n * m_), recent_(kWindow * m_ * m_) {}
 
   float* plane() { return plane_.data(); }  // (n, n), to be filled before each push
 
@@ -100,7 +99,8 @@ double mean(int n, const float* values) {
 
 Map make_map(int n, const float* values) {
   const std::size_t size = static_cast<std::size_t>(n) * n * n, m = n - kWindow + 1;
-  Map map{mean(n, values), 0, Buffer(size), Buffer(m * m * m), Buffer(m * m * m)};
+  Map map{mean(n, values), 0, Buffer<float>::pooled(size), Buffer<float>::pooled(m * m * m),
+          Buffer<float>::pooled(m * m * m)};
   for (std::size_t i = 0; i < size; ++i) map.value[i] = static_cast<float>(values[i] - map.offset);
   map.rest = mean(n, map.value.data());
   window_statistics(n, map);
@@ -108,10 +108,10 @@ Map make_map(int n, const float* values) {
 }
 
 // Axis a of the result is axis `axes[a]` of the array, the last one backwards if flip_z.
-Buffer turned(int n, const Buffer& in, const Axes& axes, bool flip_z) {
+Buffer<float> turned(int n, const Buffer<float>& in, const Axes& axes, bool flip_z) {
   const int strides[3] = {n * n, n, 1};
   const int step = flip_z ? -strides[axes[2]] : strides[axes[2]];
-  Buffer out(static_cast<std::size_t>(n) * n * n);
+  auto out = Buffer<float>::pooled(static_cast<std::size_t>(n) * n * n);
   float* to = out.data();
   for (int i = 0; i < n; ++i) {
     for (int j = 0; j < n; ++j) {

@@ -66,7 +66,8 @@ void snap(int n, int grid, float* points) {
 }
 
 template <class Value>
-[[gnu::always_inline]] inline void look_up_nearest(const Value* map, int grid, const float* points, int n, float* __restrict densities) {
+[[gnu::always_inline]] inline void look_up_nearest(const Value* map, int grid, const float* points, int n,
+                                                   float* __restrict densities) {
   const auto size = static_cast<float>(grid);
   std::int32_t index[kBlock];
   Value found[kBlock];
@@ -81,7 +82,8 @@ template <class Value>
 }
 
 template <class Value>
-[[gnu::always_inline]] inline void look_up_trilinear(const Value* map, int grid, const float* points, int n, float* __restrict densities) {
+[[gnu::always_inline]] inline void look_up_trilinear(const Value* map, int grid, const float* points, int n,
+                                                     float* __restrict densities) {
   const auto size = static_cast<float>(grid);
   for (int p = 0; p < n; ++p) {
     int low[3], high[3];

@@ -356,8 +356,8 @@ __global__ void __launch_bounds__(kThreads)
   if (i >= static_cast<long long>(rows) * columns) return;
   const int o = static_cast<int>(i / columns), k = static_cast<int>(i % columns), within = k % wide;
   const bool real = o < out && within < segment;
-  packed[Math::pack_at(o, k, rows, columns)] =
-      Math::narrow(real ? weight[static_cast<long long>(o) * in + k / wide * segment + within] : 0.0f);
+  packed[Math::pack_at(o, k, rows, columns)] = Math::narrow(
+      real ? weight[static_cast<long long>(o) * in + k / wide * segment + within] : 0.0f);
 }
 
 long long packed_size(const DenseLayer& layer) {
@@ -400,7 +400,7 @@ Decoder outline(const FilmDecoder& decoder) {
   for (int i = 0; i < d.n_position + d.n_trunk; ++i) {
     const DenseLayer& layer = layer_of(decoder, i);
     const int segments = layer.flags & kConcat ? 2 : 1;
-    d.layers[i] = {nullptr, layer.bias, padded(layer.in / segments), segments, static_cast<int>(layer.out),
+    d.layers[i] = {nullptr,    layer.bias, padded(layer.in / segments), segments, static_cast<int>(layer.out),
                    layer.flags};
     d.concat |= segments == 2;
     d.residual |= (layer.flags & kResidual) != 0;
@@ -423,15 +423,14 @@ void run(const FilmDecoder& decoder, Decoder d, Batch batch, void* workspace, cu
     packed += size;
   }
   const auto bytes = static_cast<std::size_t>(Layout<Math>(d).bytes);
-  check_cuda(cudaFuncSetAttribute(decode_kernel<Math>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                  static_cast<int>(bytes)),
-             "film_decode: shared memory");
+  check_cuda(
+      cudaFuncSetAttribute(decode_kernel<Math>, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)),
+      "film_decode: shared memory");
   // As many blocks as run at once, each for as many tiles as it takes.
   int device = 0, processors = 0, each = 0;
   check_cuda(cudaGetDevice(&device), "film_decode");
   check_cuda(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device), "film_decode");
-  check_cuda(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&each, decode_kernel<Math>, kThreads, bytes),
-             "film_decode");
+  check_cuda(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&each, decode_kernel<Math>, kThreads, bytes), "film_decode");
   const long long resident = std::clamp<long long>(static_cast<long long>(processors) * each, 1, kMaxBlocks);
   const long long tiles = (batch.n_points + Math::kPoints - 1) / Math::kPoints;
   batch.groups = std::clamp<long long>(resident / tiles, 1, batch.crystals);

@@ -20,8 +20,7 @@ __host__ __device__ inline long long cube(int n) { return static_cast<long long>
 // How many tiles the m³ windows make, and where tile `index` begins.
 struct Tiles {
   int along_y, along_z;
-  __host__ __device__ explicit Tiles(int m)
-      : along_y((m + kTileY - 1) / kTileY), along_z((m + kTileZ - 1) / kTileZ) {}
+  __host__ __device__ explicit Tiles(int m) : along_y((m + kTileY - 1) / kTileY), along_z((m + kTileZ - 1) / kTileZ) {}
   __host__ __device__ int count() const { return along_y * along_z; }
   __device__ int y(int index) const { return index / along_z * kTileY; }
   __device__ int z(int index) const { return index % along_z * kTileZ; }
@@ -51,8 +50,8 @@ struct Workspace {
     };
     span = reinterpret_cast<double*>(take(sizeof(double)));
     offset = reinterpret_cast<double*>(take(maps * static_cast<std::int64_t>(sizeof(double))));
-    partial = reinterpret_cast<Partial*>(take(request.guesses * request.n_rotations * Tiles(m).count() *
-                                              static_cast<std::int64_t>(sizeof(Partial))));
+    partial = reinterpret_cast<Partial*>(
+        take(request.guesses * request.n_rotations * Tiles(m).count() * static_cast<std::int64_t>(sizeof(Partial))));
     mean = reinterpret_cast<float*>(take(maps * cube(m) * static_cast<std::int64_t>(sizeof(float))));
     variance = reinterpret_cast<float*>(take(maps * cube(m) * static_cast<std::int64_t>(sizeof(float))));
     bytes = at - static_cast<char*>(memory);
@@ -175,11 +174,11 @@ __global__ void __launch_bounds__(kThreads) statistics_kernel(SimilarityRequest 
     float *mean = work.mean + map * cube(m), *variance = work.variance + map * cube(m);
     walk_windows<2>(
         n, y0, z0,
-        [&](int x, int row, int column, float(&fields)[2]) {
+        [&](int x, int row, int column, float (&fields)[2]) {
           fields[0] = static_cast<float>(values[(x * n + y0 + row) * n + z0 + column] - offset);
           fields[1] = fields[0] * fields[0];
         },
-        [&](int x, const float(&sums)[2]) {
+        [&](int x, const float (&sums)[2]) {
           const int at = (x * m + y) * m + z;
           const float average = sums[0] * kMean;
           mean[at] = average;
@@ -207,7 +206,7 @@ __global__ void __launch_bounds__(kThreads) compare_kernel(SimilarityRequest req
     Partial sum{0, 0};
     walk_windows<1>(
         n, y0, z0,
-        [&](int x, int row, int column, float(&fields)[1]) {
+        [&](int x, int row, int column, float (&fields)[1]) {
           const float t = request.truth[(x * n + y0 + row) * n + z0 + column];
           const float g = guess[voxel(x, y0 + row, z0 + column)];
           fields[0] = static_cast<float>(t - truth_offset) * static_cast<float>(g - guess_offset);
@@ -215,7 +214,7 @@ __global__ void __launch_bounds__(kThreads) compare_kernel(SimilarityRequest req
           // at the end, where no window begins, to the last.
           if ((row < kTileY || last_y) && (column < kTileZ || last_z)) sum.square_error += (t - g) * (t - g);
         },
-        [&](int x, const float(&sums)[1]) {
+        [&](int x, const float (&sums)[1]) {
           const int at_t = (x * m + y) * m + z, at_g = window(x, y, z);
           const float mt = work.mean[at_t], mg = mean_g[at_g];
           const float covariance = kSample * (sums[0] * kMean - mt * mg);
@@ -251,9 +250,7 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-std::int64_t ssim3d_rotations_workspace(const SimilarityRequest& request) {
-  return Workspace(request, nullptr).bytes;
-}
+std::int64_t ssim3d_rotations_workspace(const SimilarityRequest& request) { return Workspace(request, nullptr).bytes; }
 
 void ssim3d_rotations_cuda(const SimilarityRequest& request, void* workspace, double* ssim, double* psnr,
                            void* stream) {
@@ -261,14 +258,16 @@ void ssim3d_rotations_cuda(const SimilarityRequest& request, void* workspace, do
   const Workspace work(request, workspace);
   const auto queue = static_cast<cudaStream_t>(stream);
   const auto tiles = static_cast<unsigned>(Tiles(request.n - kWindow + 1).count());
-  const auto along_z = [](std::int64_t count) { return static_cast<unsigned>(count < kMaxBlocksZ ? count : kMaxBlocksZ); };
+  const auto along_z = [](std::int64_t count) {
+    return static_cast<unsigned>(count < kMaxBlocksZ ? count : kMaxBlocksZ);
+  };
   const std::int64_t maps = 1 + request.guesses, scores = request.guesses * request.n_rotations;
   moments_kernel<<<static_cast<unsigned>(maps), 1024, 0, queue>>>(request, work);
   statistics_kernel<<<dim3(tiles, 1, along_z(maps)), kThreads, 0, queue>>>(request, work);
   compare_kernel<<<dim3(tiles, static_cast<unsigned>(request.n_rotations), along_z(request.guesses)), kThreads, 0,
                    queue>>>(request, work);
   finish_kernel<<<static_cast<unsigned>((scores + kThreads - 1) / kThreads), kThreads, 0, queue>>>(request, work, ssim,
-                                                                                                    psnr);
+                                                                                                   psnr);
   check_cuda(cudaGetLastError(), "ssim3d_rotations");
 }
 

@@ -54,9 +54,9 @@ __global__ void __launch_bounds__(kThreads) draw_kernel(SampleRequest request, l
   const long long sets = request.shared ? 1 : request.crystals;
   for (long long set = blockIdx.y; set < sets; set += gridDim.y) {
     const auto row = static_cast<std::uint64_t>(request.shared ? 0 : request.rows[set]);
-    const PhiloxWords u = philox({static_cast<std::uint32_t>(p), 0, static_cast<std::uint32_t>(row),
-                                  static_cast<std::uint32_t>(row >> 32)},
-                                 request.seed);
+    const PhiloxWords u = philox(
+        {static_cast<std::uint32_t>(p), 0, static_cast<std::uint32_t>(row), static_cast<std::uint32_t>(row >> 32)},
+        request.seed);
     const std::uint32_t words[3] = {u.c0, u.c1, u.c2};
     for (int a = 0; a < 3; ++a) {
       float x = stratified_coordinate(corner[a], words[a], static_cast<float>(samples));
@@ -78,11 +78,12 @@ __global__ void __launch_bounds__(kThreads)
   for (long long crystal = blockIdx.y; crystal < request.crystals; crystal += gridDim.y) {
     const Value* map = static_cast<const Value*>(request.maps[crystal]);
     const float* x = points + 3 * ((request.shared ? 0 : crystal * n) + p);
-    densities[crystal * n + p] =
-        request.mode == SampleMode::kTrilinear
-            ? trilinear(map, grid, x)
-            : as_float(map[(static_cast<long long>(nearest(x[0], grid)) * grid + nearest(x[1], grid)) * grid +
-                           nearest(x[2], grid)]);
+    densities[crystal * n +
+              p] = request.mode == SampleMode::kTrilinear
+                       ? trilinear(map, grid, x)
+                       : as_float(
+                             map[(static_cast<long long>(nearest(x[0], grid)) * grid + nearest(x[1], grid)) * grid +
+                                 nearest(x[2], grid)]);
   }
 }
 

@@ -31,7 +31,8 @@ from crystalnet.model.base import grid_points
 from crystalnet.model.config import PAPER, SMALL, Config
 from crystalnet.model.inputs import N_ELEMENTS
 from crystalnet.model.periodic import PeriodicNetwork
-from crystalnet.ops.film_decode import choose_film_decode, decoder_flop, film_decode, torch_film_decode
+from crystalnet.ops.decoder import decoder_flop, torch_film_decode
+from crystalnet.ops.film_decode import choose_film_decode, film_decode
 from crystalnet.ops.powder_pattern import choose_powder_pattern, powder_pattern, reference_pattern
 from crystalnet.ops.sampling import choose_stratified_sample, reference_stratified_sample, stratified_sample
 from crystalnet.ops.ssim import (

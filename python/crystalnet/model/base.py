@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from crystalnet.model.config import ModelConfig
-from crystalnet.ops.film_decode import Decoder, Layer, LayerFlag
+from crystalnet.ops.decoder import Decoder, Layer, LayerFlag
 
 MIN_SIGMA = 1e-4  # keeps log σ finite where an encoder is certain
 

@@ -10,7 +10,8 @@ from crystalnet.bragg import N_BINS
 from crystalnet.model.base import CrystalNetwork, Latents, _autocast_bf16, _layer
 from crystalnet.model.config import ModelConfig
 from crystalnet.model.inputs import N_ELEMENTS
-from crystalnet.ops.film_decode import Decoder, Layer, LayerFlag, film_decode
+from crystalnet.ops.decoder import Decoder, Layer, LayerFlag
+from crystalnet.ops.film_decode import film_decode
 
 # --- the paper's --------------------------------------------------------------------------------------------------
 

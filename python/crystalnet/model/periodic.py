@@ -15,7 +15,8 @@ from crystalnet.model.base import MIN_SIGMA, CrystalNetwork, Latents, _autocast_
 from crystalnet.model.config import ModelConfig
 from crystalnet.model.inputs import LEVELS, N_ELEMENTS
 from crystalnet.model.intensities import Intensities
-from crystalnet.ops.film_decode import Decoder, LayerFlag, film_decode
+from crystalnet.ops.decoder import Decoder, LayerFlag
+from crystalnet.ops.film_decode import film_decode
 
 # --- ours ---------------------------------------------------------------------------------------------------------
 

@@ -58,8 +58,10 @@ _one_thread = threading.Lock()
 
 
 def choose(case: str, device: torch.device, calls: Callable[[], Calls]) -> Choice:
-    """The implementation for a case (an operation, its dtype and shape class) on a device: as forced, as remembered,
-    as kept in the cache, or as measured now by `calls()`, which gives the same small piece of work to both.
+    """The implementation for a case (an operation, its dtype and shape class) on a device.
+
+    As forced, as remembered, as kept in the cache, or as measured now by `calls()`, which gives the same small piece of
+    work to both.
     """
     wanted = os.environ.get("CRYSTALNET_OPS")
     if wanted in IMPLEMENTATIONS:
@@ -169,7 +171,7 @@ def _alone() -> Iterator[None]:
     folder = settings().cache
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = open(folder / "kernels.lock", "w")
+        lock = open(folder / "kernels.lock", "w")  # noqa: SIM115 - closed by the `with` below, which this guards
     except OSError:
         yield
         return

@@ -1,5 +1,6 @@
-"""3-D SSIM and PSNR of one truth against guesses over rotations of the cube (paper, equations 8 and 9), registered
-with torch as `crystalnet::ssim3d_rotations`.
+"""3-D SSIM and PSNR of one truth against guesses over rotations of the cube (paper, equations 8 and 9).
+
+Registered with torch as `crystalnet::ssim3d_rotations`.
 
 Equal to `skimage.metrics.structural_similarity(truth, guess, win_size=7, data_range=truth.max() - truth.min())`
 (uniform window, sample covariance, border of 3 cut off). The window sums of truth and guess are made once; a rotation

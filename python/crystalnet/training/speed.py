@@ -9,7 +9,7 @@ import torch
 
 from crystalnet.density.promolecule import GRID
 from crystalnet.model.network import build_network
-from crystalnet.ops.film_decode import decoder_flop
+from crystalnet.ops.decoder import decoder_flop
 from crystalnet.training.run import Run
 
 FORWARD_AND_BACKWARD = 3  # times the forward pass: as much again for the gradients of the inputs and of the weights
