@@ -35,7 +35,7 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     rows = tuple(r for r in ALL_TYPES if r["protostructure"] == "AB_cF8_225_a_b")
     monkeypatch.setattr(prototypes, "types_table", lambda system: rows)
     monkeypatch.setattr("crystalnet.commands.fetch.materials_project_key", lambda: None)
-    monkeypatch.setattr("crystalnet.data.fetch.SYSTEMS", ("cubic",))
+    monkeypatch.setattr("crystalnet.commands.fetch.SYSTEMS", ("cubic",))
     monkeypatch.setattr("crystalnet.solving.solve.solve", lambda pattern, **options: rock_salt(Path(pattern).name))
     monkeypatch.setattr("crystalnet.report.figure.write_figure", lambda solution, views, path: path.touch())
     monkeypatch.setattr("crystalnet.commands.solve.helped", lambda modules: nullcontext(map))
@@ -332,7 +332,7 @@ def test_one_crashed_pattern_of_a_batch_costs_itself(
 HOLDER = """
 import sys, time
 from pathlib import Path
-from crystalnet.whole_folder import claimed
+from crystalnet.runtime.whole_folder import claimed
 with claimed(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

@@ -17,7 +17,7 @@ from crystalnet.data import generator as prototypes
 from crystalnet.data.dataset import CrystalDataset
 from crystalnet.data.store import write_store
 from crystalnet.model.checkpoint import load_model, load_tensors
-from crystalnet.model.config import SMALL, Config, ModelConfig
+from crystalnet.model.config import PAPER, SMALL, Config, ModelConfig
 from crystalnet.records import InputError
 from crystalnet.runtime.pool import helped
 from crystalnet.training.log import Report
@@ -72,11 +72,9 @@ def test_training_learns(dataset: CrystalDataset, tmp_path: Path) -> None:
 
 def test_the_paper_preset_trains(dataset: CrystalDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # One 50³ map of this network is 1.3 TFLOP; its validation would take the test suite's whole time.
-    monkeypatch.setattr(
-        "crystalnet.training.validation.validate", lambda network, dataset, oracle: 0.5 if oracle else 0.0
-    )
-    short = replace(crystalnet.config.PAPER.train, batch=4, samples=3, epochs=1, cycles=(1,))
-    model = load_model(train(replace(crystalnet.config.PAPER, train=short), dataset, tmp_path / "run"))
+    monkeypatch.setattr("crystalnet.training.train.validate", lambda network, dataset, oracle: 0.5 if oracle else 0.0)
+    short = replace(PAPER.train, batch=4, samples=3, epochs=1, cycles=(1,))
+    model = load_model(train(replace(PAPER, train=short), dataset, tmp_path / "run"))
     assert model.config.model.architecture == "paper"
     assert model.about["validation"]["ssim"] == 0.5  # chosen by the oracle protocol, as published
 

@@ -16,7 +16,7 @@ from crystalnet.runtime.pool import cpus, helped, workers
 
 PIDS = """
 import time
-from crystalnet.pool import workers
+from crystalnet.runtime.pool import workers
 
 with workers(2, threads=1) as mapped:
     print(*mapped(eval, ["(__import__('time').sleep(0.2), __import__('os').getpid())[1]"] * 8), flush=True)
