@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -14,6 +13,7 @@ from crystalnet.data import generator as prototypes
 from crystalnet.data.further_types import FurtherTypes
 from crystalnet.data.splits import Splits
 from crystalnet.data.store import write_store
+from crystalnet.runtime.pool import cpus
 from crystalnet.runtime.whole_file import file_sha256
 from crystalnet.runtime.whole_folder import beside
 
@@ -60,7 +60,7 @@ def fetch_prototypes(
     journal = beside(out, f".{request[:12]}.journal")
 
     def records() -> Iterator[dict[str, Any]]:
-        made = prototypes.generate(types, limit, seed, jobs or os.cpu_count() or 1, RANDOM_SHARE, journal)
+        made = prototypes.generate(types, limit, seed, jobs or cpus(), RANDOM_SHARE, journal)
         for done, record in enumerate(made, 1):
             progress(done, limit)
             yield record | {"split": splits.of(record["id"], record["formula"], record["type"])}

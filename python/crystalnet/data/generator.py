@@ -10,14 +10,10 @@ instead of a known type's. Crystal number i of a seed is always the same, whatev
 from __future__ import annotations
 
 import json
-import os
-import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache
 from itertools import chain, islice
 from pathlib import Path
 
@@ -41,6 +37,8 @@ from crystalnet.data.random_crystals import random_structure
 from crystalnet.data.splits import may_train
 from crystalnet.density.promolecule import element_table
 from crystalnet.records import AtomSites, InputError
+from crystalnet.runtime.journal import Journal
+from crystalnet.runtime.pool import workers
 
 MAX_SITES = 120  # atoms in a primitive cell; more cannot be told apart on a 50³ grid
 SIMILARITY = (2.0, 6.0, 20.0)  # e-folding Mendeleev distance: neighbours, the same chemistry, anything
@@ -52,6 +50,7 @@ ATTEMPTS = 8  # decorations tried for one crystal before its number is left out
 # Covalent spheres' share of the volume where positions are random: quartz 0.2, salts 0.5, metals 0.8, perovskites 0.9.
 PACKING = (0.25, 1.1)
 BATCH = 128  # crystals between two lines of the journal
+CHUNK = 8  # crystals that a process takes at a time: a message costs as much as a small one
 EXCLUDED = {"He", "Ne", "Ar", "Kr", "Xe", "Rn", "Po", "At", "Fr", "Ra", "Ac", "Pa", "Np", "Pu", "Am", "Cm", "Tc", "Pm"}
 
 
@@ -307,72 +306,15 @@ def _decorations(
         for number, (pick, at_random) in enumerate(zip(picks.tolist(), random, strict=True))
     )
     batches = iter(lambda: list(islice(tasks, BATCH)), [])
-    with _Journal(journal) as kept, _mapper(jobs) as mapper:
+    made_of = {"types": len(types), "limit": limit, "seed": seed, "random_share": random_share}
+    # The caller deletes the journal: what was made is kept until the data set is written.
+    with Journal(journal, made_of, keep=True) as kept, workers(jobs if jobs > 1 else None, 1, chunk=CHUNK) as mapped:
         for batch in batches:
             records = kept.next()
             if records is None:
-                records = [record for record in mapper(_decorate_task, batch) if record is not None]
+                records = [record for record in mapped(_decorate_task, batch) if record is not None]
                 kept.append(records)
             yield from records
-
-
-@contextmanager
-def _mapper(jobs: int) -> Iterator[Callable[..., Iterable[Record | None]]]:
-    """map, on one or several processes."""
-    if jobs == 1:
-        yield map
-        return
-    from concurrent.futures import ProcessPoolExecutor
-
-    with ProcessPoolExecutor(jobs, initializer=_end_with, initargs=(os.getpid(),)) as pool:
-        yield partial(pool.map, chunksize=8)
-
-
-def _end_with(parent: int) -> None:
-    """End this worker soon after its parent: one that was killed cannot tell it to, and it would wait for ever."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1.0)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-class _Journal:
-    """Batches of records as lines of a file. A line that a kill cut short is made again."""
-
-    def __init__(self, path: Path | None) -> None:
-        self.path = path
-
-    def __enter__(self) -> _Journal:
-        self.file = None
-        if self.path is not None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.file = open(self.path, "a+b")
-            self.file.seek(0)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self.file is not None:
-            self.file.close()
-
-    def next(self) -> list[Record] | None:
-        """The next batch kept; None when the rest is to be made."""
-        if self.file is None:
-            return None
-        start = self.file.tell()
-        line = self.file.readline()
-        if line.endswith(b"\n"):
-            return list(json.loads(line))
-        self.file.truncate(start)
-        return None
-
-    def append(self, records: list[Record]) -> None:
-        """Keep a batch."""
-        if self.file is not None:
-            self.file.write(dump_json(records).encode() + b"\n")
-            self.file.flush()
 
 
 def _decorate_task(task: tuple[StructureType | str, int, int]) -> Record | None:
