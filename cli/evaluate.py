@@ -54,23 +54,25 @@ def evaluate(
     ] = None,
 ) -> None:
     """Score the network's densities and solve's structures against known crystals, with baselines beside them."""
-    from crystalnet.commands.evaluate import evaluate_files
+    from crystalnet.commands.evaluate import Request, evaluate_files
 
     evaluate_files(
-        structures,
-        system=system,
-        given=given,
-        guesses=guesses,
-        candidates=candidates,
-        measured_like=measured_like,
-        split=split,
-        table=table,
-        figures=figures,
-        score_cifs=score_cifs,
-        retrieval_data=retrieval_data,
-        limit=limit,
-        seed=seed,
-        model=model,
-        jobs=jobs,
-        out=out,
+        Request(
+            structures,
+            system=system,
+            given=given,
+            guesses=guesses,
+            candidates=candidates,
+            measured_like=measured_like,
+            split=split,
+            table=table,
+            figures=figures,
+            score_cifs=score_cifs,
+            retrieval_data=retrieval_data,
+            limit=limit,
+            seed=seed,
+            model=model,
+            jobs=jobs,
+            out=out,
+        )
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import random
 import shutil
 import time
@@ -19,7 +18,6 @@ import pytest
 from crystalnet.cli import main
 from crystalnet.crystal import types as crystal_types
 from crystalnet.crystal.record_file import dump_json
-from crystalnet.data import generator
 from crystalnet.data.dataset import CrystalDataset
 from crystalnet.data.fetch import fetch_prototypes
 from crystalnet.data.generator import generate
@@ -198,34 +196,3 @@ def test_types_of_a_file_reach_the_catalogue(tmp_path: Path, monkeypatch: pytest
     assert run(monkeypatch, "data", "verify", tmp_path / "cubic") == 0
     (kind,) = own_catalogue("cubic")
     assert kind.centring == "P" and set(kind.sites.species) == set(pyrite["species"])
-
-
-def test_workers_end_with_a_killed_parent() -> None:
-    context = multiprocessing.get_context("fork")
-    pids = context.Queue()
-
-    def parent() -> None:
-        with generator._mapper(2) as mapper:
-            pids.put([pid for pid in mapper(_pid, range(64)) if pid])
-            time.sleep(60)
-
-    process = context.Process(target=parent)
-    process.start()
-    workers = set(pids.get(timeout=30))
-    process.kill()
-    process.join()
-    deadline = time.monotonic() + 10
-    while any(_alive(pid) for pid in workers) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert workers and not any(_alive(pid) for pid in workers)
-
-
-def _pid(_: object) -> int:
-    return os.getpid()
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return "Z" not in Path(f"/proc/{pid}/stat").read_text().split()[2]
-    except OSError:
-        return False

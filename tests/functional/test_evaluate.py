@@ -17,12 +17,14 @@ from crystalnet.data.dataset import CrystalDataset
 from crystalnet.data.generator import generate
 from crystalnet.data.store import write_store
 from crystalnet.data.structure_types import make_type
-from crystalnet.evaluation.evaluate import evaluate
+from crystalnet.evaluation.evaluate import Evaluation
+from crystalnet.evaluation.options import Options
 from crystalnet.evaluation.paper_figures import choose
 from crystalnet.evaluation.targets import read_targets
 from crystalnet.model.checkpoint import load_model
 from crystalnet.model.config import SMALL, ModelConfig
 from crystalnet.records import InputError
+from crystalnet.runtime.pool import workers
 from crystalnet.training.train import train
 
 TINY = replace(
@@ -48,6 +50,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for record, name in zip(records, ("{id}", "{id}-1", "{formula}"), strict=True):
         structure_of(record).to(str(folder / "cifs" / f"{name.format(**record)}.cif"), fmt="cif")
     return folder
+
+
+def evaluate(
+    records: Path, model: Path, score_cifs: Path | None = None, jobs: int | None = None, **options: Any
+) -> dict[str, Any]:
+    """The scores of the cubic crystals; journal and progress as in `Evaluation.scores`, the others `Options`."""
+    how = {name: options.pop(name) for name in ("journal", "progress") if name in options}
+    with workers(jobs, threads=1) as mapped:
+        return Evaluation(records, Options(**options), model, score_cifs).scores(mapped=mapped, **how)
 
 
 @pytest.fixture(scope="module")

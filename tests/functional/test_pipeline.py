@@ -74,9 +74,7 @@ def test_training_learns(dataset: CrystalDataset, tmp_path: Path) -> None:
 
 def test_the_paper_preset_trains(dataset: CrystalDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # One 50³ map of this network is 1.3 TFLOP; its validation would take the test suite's whole time.
-    monkeypatch.setattr(
-        "crystalnet.training.validation.validate", lambda network, dataset, oracle: 0.5 if oracle else 0.0
-    )
+    monkeypatch.setattr("crystalnet.training.train.validate", lambda network, dataset, oracle: 0.5 if oracle else 0.0)
     short = replace(PAPER.train, batch=4, samples=3, epochs=1, cycles=(1,))
     model = load_model(train(replace(PAPER, train=short), dataset, tmp_path / "run"))
     assert model.config.model.architecture == "paper"

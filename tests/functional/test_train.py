@@ -65,7 +65,7 @@ def dataset(data: Path) -> CrystalDataset:
 
 @pytest.fixture(autouse=True)
 def cheap_validation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("crystalnet.training.validation.validate", lambda network, dataset, oracle: 0.25)
+    monkeypatch.setattr("crystalnet.training.train.validate", lambda network, dataset, oracle: 0.25)
 
 
 def rows(out: Path) -> list[dict[str, str]]:
@@ -223,7 +223,7 @@ def test_a_signal_stops_a_validation(
     config = replace(TINY, train=replace(TINY.train, epochs=2))
     train(config, dataset, tmp_path / "whole")
     with monkeypatch.context() as patched:
-        patched.setattr("crystalnet.training.validation.validate", slow_validation(60))
+        patched.setattr("crystalnet.training.train.validate", slow_validation(60))
         if when == "between epochs":
             patched.setattr("crystalnet.training.train.VALIDATION_SECONDS", -1)
         saved = threading.Event()
@@ -253,7 +253,7 @@ def test_a_kill_within_the_last_validation_costs_nothing_but_it(
         raise ZeroDivisionError
 
     with monkeypatch.context() as patched:
-        patched.setattr("crystalnet.training.validation.validate", killed)
+        patched.setattr("crystalnet.training.train.validate", killed)
         with pytest.raises(ZeroDivisionError):
             train(TINY, dataset, tmp_path)
     monkeypatch.setattr(Run, "one_step", lambda *arguments: pytest.fail("a step was taken twice"))
@@ -271,7 +271,7 @@ def test_validation_counts_in_the_minutes(
         asked.append(crystals)
         return slow_validation(60)(network, dataset, oracle, until=until)
 
-    monkeypatch.setattr("crystalnet.training.validation.validate", validate)
+    monkeypatch.setattr("crystalnet.training.train.validate", validate)
     monkeypatch.setattr("crystalnet.training.speed.Speed.seconds_of_map", lambda speed: 0.1 if speed.steps else 0.0)
     minutes, began = 0.1, time.monotonic()
     train(replace(TINY, train=replace(TINY.train, epochs=10**6)), dataset, tmp_path, max_minutes=minutes)

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from crystalnet.bench.modules import CHUNK, _eager, _network_that_saw_data
-from crystalnet.bench.timing import Calls, _chosen, _entry, _interleaved
+from crystalnet.bench.modules import CHUNK, decode_eagerly, network_that_saw_data
+from crystalnet.bench.timing import Calls, entry, interleaved, taken_by_default
 from crystalnet.bragg import N_BINS
 from crystalnet.crystal.elements import ATOMIC_NUMBER
 from crystalnet.crystal.record_file import structure_of
@@ -50,7 +50,7 @@ BATCH, SAMPLES = 128, 10  # the paper's batch
 GEMM_CALLS = 8
 
 
-def _powder_pattern(device: str) -> Iterator[dict[str, Any]]:
+def measure_powder_pattern(device: str) -> Iterator[dict[str, Any]]:
     from pymatgen.analysis.diffraction.xrd import XRDCalculator
 
     structures = [structure_of(r) for r in types_table("cubic") if len(r["species"]) <= 40][:CRYSTALS]
@@ -72,7 +72,7 @@ def _powder_pattern(device: str) -> Iterator[dict[str, Any]]:
             started = time.perf_counter()
             calculator.get_pattern(structure, two_theta_range=(0, 180))
             user.append(time.perf_counter() - started)
-    seconds = _interleaved(
+    seconds = interleaved(
         {"native": partial(powder_pattern, *arguments), "reference": partial(reference_pattern, *arguments)}, 3
     )
     one_by_one = []
@@ -80,10 +80,10 @@ def _powder_pattern(device: str) -> Iterator[dict[str, Any]]:
         atoms = slice(sum(counts[:i]), sum(counts[: i + 1]))
         own = torch.tensor([0, count]).to(device)
         call = partial(powder_pattern, lattices[i : i + 1], own, coords[atoms], numbers[atoms])
-        one_by_one.append(_interleaved({"native": call}, 3)["native"])
+        one_by_one.append(interleaved({"native": call}, 3)["native"])
     error = (powder_pattern(*arguments) - reference_pattern(*arguments)).abs().max().item()
-    chosen = _chosen(partial(choose_powder_pattern, len(structures), lattices.device))
-    yield _entry("powder_pattern", "float64", [len(structures), 1024], seconds, error, chosen) | {
+    chosen = taken_by_default(partial(choose_powder_pattern, len(structures), lattices.device))
+    yield entry("powder_pattern", "float64", [len(structures), 1024], seconds, error, chosen) | {
         "user_call": "pymatgen XRDCalculator",
         "user_call_s": sum(user),
         "speedup_over_user_call": sum(user) / seconds["native"],
@@ -91,7 +91,7 @@ def _powder_pattern(device: str) -> Iterator[dict[str, Any]]:
     }
 
 
-def _stratified_sample(device: str) -> Iterator[dict[str, Any]]:
+def measure_stratified_sample(device: str) -> Iterator[dict[str, Any]]:
     generator = torch.Generator().manual_seed(0)
     maps = [torch.rand(2 * BATCH, GRID, GRID, GRID, generator=generator).half().to(device)]
     rows = torch.randperm(2 * BATCH, generator=generator)[:BATCH].to(device)
@@ -118,7 +118,7 @@ def _stratified_sample(device: str) -> Iterator[dict[str, Any]]:
 
     expected = reference_stratified_sample(*arguments)
     error = max((a - b).abs().max().item() for a, b in zip(stratified_sample(*arguments), expected, strict=True))
-    seconds = _interleaved(
+    seconds = interleaved(
         {
             "native": lambda: stratified_sample(*arguments),
             "reference": lambda: reference_stratified_sample(*arguments),
@@ -127,9 +127,9 @@ def _stratified_sample(device: str) -> Iterator[dict[str, Any]]:
         },
         10,
     )
-    point_by_point = BATCH * _interleaved({"loop": loop}, 1)["loop"]
-    chosen = _chosen(partial(choose_stratified_sample, *arguments))
-    yield _entry("stratified_sample", "float16", [BATCH, SAMPLES**3], seconds, error, chosen) | {
+    point_by_point = BATCH * interleaved({"loop": loop}, 1)["loop"]
+    chosen = taken_by_default(partial(choose_stratified_sample, *arguments))
+    yield entry("stratified_sample", "float16", [BATCH, SAMPLES**3], seconds, error, chosen) | {
         "user_call": "vectorised torch",
         "user_call_s": seconds["torch"],
         "speedup_over_user_call": seconds["torch"] / seconds["native"],
@@ -139,27 +139,27 @@ def _stratified_sample(device: str) -> Iterator[dict[str, Any]]:
     }
 
 
-def _ssim3d_rotations(device: str) -> Iterator[dict[str, Any]]:
-    t, g = _two_maps()
+def measure_ssim3d_rotations(device: str) -> Iterator[dict[str, Any]]:
+    t, g = two_maps()
     arguments = torch.from_numpy(t).float().to(device), torch.from_numpy(g)[None].float().to(device)
-    error = float(np.abs(torch.cat(ssim3d_rotations(*arguments)).cpu().numpy() - _skimage(t, g)).max())
-    seconds = _interleaved(
+    error = float(np.abs(torch.cat(ssim3d_rotations(*arguments)).cpu().numpy() - scores_by_skimage(t, g)).max())
+    seconds = interleaved(
         {
             "native": lambda: ssim3d_rotations(*arguments),
             "reference": lambda: reference_ssim3d_rotations(*arguments),
-            "skimage": lambda: _skimage(t, g),
+            "skimage": lambda: scores_by_skimage(t, g),
         },
         3,
     )
-    chosen = _chosen(partial(choose_ssim3d_rotations, *arguments))
-    yield _entry("ssim3d_rotations", "float32", [1, 24, GRID, GRID, GRID], seconds, error, chosen) | {
+    chosen = taken_by_default(partial(choose_ssim3d_rotations, *arguments))
+    yield entry("ssim3d_rotations", "float32", [1, 24, GRID, GRID, GRID], seconds, error, chosen) | {
         "user_call": "skimage, 24 rotations",
         "user_call_s": seconds["skimage"],
         "speedup_over_user_call": seconds["skimage"] / seconds["native"],
     }
 
 
-def _two_maps() -> tuple[np.ndarray, np.ndarray]:
+def two_maps() -> tuple[np.ndarray, np.ndarray]:
     """A map of peaks on voids, and a rough guess at it turned by a third about the diagonal."""
     rng = np.random.default_rng(0)
     t = (3 * rng.random((GRID, GRID, GRID)) ** 8).astype(np.float32).astype(float)
@@ -167,7 +167,7 @@ def _two_maps() -> tuple[np.ndarray, np.ndarray]:
     return t, g.astype(float)
 
 
-def _skimage(truth: np.ndarray, guess: np.ndarray) -> np.ndarray:
+def scores_by_skimage(truth: np.ndarray, guess: np.ndarray) -> np.ndarray:
     """(2, 24): SSIM and PSNR of the rotated guess."""
     from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
@@ -177,7 +177,7 @@ def _skimage(truth: np.ndarray, guess: np.ndarray) -> np.ndarray:
     return np.array([ssim, [peak_signal_noise_ratio(truth, a, data_range=span) for a in turned]])
 
 
-def _film_decode(device: str) -> Iterator[dict[str, Any]]:
+def measure_film_decode(device: str) -> Iterator[dict[str, Any]]:
     for config, crystals in ((PAPER, 1), (SMALL, 5)):
         yield from _film_decode_grid(config, crystals, device)
     yield _film_decode_training(SMALL, device)
@@ -185,30 +185,32 @@ def _film_decode(device: str) -> Iterator[dict[str, Any]]:
 
 def _film_decode_grid(config: Config, crystals: int, device: str) -> Iterator[dict[str, Any]]:
     """Whole density maps, float32 and bfloat16. Errors are relative to the float64 network's largest density."""
-    network = _network_that_saw_data(config).to(device)
+    network = network_that_saw_data(config).to(device)
     points = grid_points(GRID, device)
     some = points[:: len(points) // 1000]
     with torch.inference_mode():
         conditions = network.condition(torch.randn(crystals, 2 * config.model.latent).to(device))
         decoder, film, amplitude = network.decoder(), conditions[0], conditions[1] if len(conditions) > 1 else None
-        calls: Calls = {"eager": lambda: _eager(network, conditions, points)}
+        calls: Calls = {"eager": lambda: decode_eagerly(network, conditions, points)}
         for name, bf16 in (("float32", False), ("bfloat16", True)):
             calls |= {
                 f"native {name}": partial(film_decode, points, decoder, film, amplitude, bf16),
                 f"reference {name}": partial(torch_film_decode, points, decoder, film, amplitude, bf16),
                 f"gemm {name}": _matrix_products(getattr(torch, name), config.model.width, device),
             }
-        seconds = _interleaved(calls, 3)
+        seconds = interleaved(calls, 3)
         flop = decoder_flop(decoder, len(points), crystals)
-        exact = _eager(copy.deepcopy(network).double(), tuple(c.double() for c in conditions), some.double())
+        exact = decode_eagerly(copy.deepcopy(network).double(), tuple(c.double() for c in conditions), some.double())
         for name, bf16 in (("float32", False), ("bfloat16", True)):
             off = film_decode(some, decoder, film, amplitude, bf16) - exact
             gemm = GEMM_CALLS * 2.0 * CHUNK * config.model.width**2 / seconds[f"gemm {name}"]
             part = {side: seconds[f"{side} {name}"] for side in ("native", "reference")}
             rate = flop / part["native"]
             error = (off.abs().max() / exact.abs().max()).item()
-            chosen = _chosen(partial(choose_film_decode, points, decoder, film, amplitude, bf16, training=False))
-            yield _entry(f"film_decode {config.preset}", name, [crystals, GRID, GRID, GRID], part, error, chosen) | {
+            chosen = taken_by_default(
+                partial(choose_film_decode, points, decoder, film, amplitude, bf16, training=False)
+            )
+            yield entry(f"film_decode {config.preset}", name, [crystals, GRID, GRID, GRID], part, error, chosen) | {
                 "user_call": "torch eager float32, modules",
                 "user_call_s": seconds["eager"],
                 "speedup_over_user_call": seconds["eager"] / part["native"],
@@ -219,7 +221,7 @@ def _film_decode_grid(config: Config, crystals: int, device: str) -> Iterator[di
 
 def _film_decode_training(config: Config, device: str) -> dict[str, Any]:
     """Forward and backward of the decoder alone, as a training step runs it, bfloat16 products on both sides."""
-    network = _network_that_saw_data(config).to(device).train()
+    network = network_that_saw_data(config).to(device).train()
     count = config.train.samples**3
     points = grid_points(GRID, device)[torch.randperm(GRID**3, generator=torch.Generator().manual_seed(0))[:count]]
     with torch.no_grad():
@@ -234,17 +236,19 @@ def _film_decode_training(config: Config, device: str) -> dict[str, Any]:
 
     ours, theirs = step(film_decode), step(torch_film_decode)
     error = ((ours - theirs).abs().max() / theirs.abs().max()).item()
-    seconds = _interleaved({"native": lambda: step(film_decode), "reference": lambda: step(torch_film_decode)}, 5)
-    chosen = _chosen(partial(choose_film_decode, points, network.decoder(), film, amplitude, True, training=True))
+    seconds = interleaved({"native": lambda: step(film_decode), "reference": lambda: step(torch_film_decode)}, 5)
+    chosen = taken_by_default(
+        partial(choose_film_decode, points, network.decoder(), film, amplitude, True, training=True)
+    )
     shape = [config.train.batch, count]
-    return _entry(f"film_decode {config.preset}, training", "bfloat16", shape, seconds, error, chosen) | {
+    return entry(f"film_decode {config.preset}, training", "bfloat16", shape, seconds, error, chosen) | {
         "user_call": "torch autocast",
         "user_call_s": seconds["reference"],
         "speedup_over_user_call": seconds["reference"] / seconds["native"],
     }
 
 
-def _train_step(device: str) -> Iterator[dict[str, Any]]:
+def measure_train_step(device: str) -> Iterator[dict[str, Any]]:
     """Whole steps of the small preset: draws, encoders, hypotheses, decoder, backward, optimiser, weight average."""
     settings = SMALL.train
     generator = torch.Generator().manual_seed(0)
@@ -256,7 +260,7 @@ def _train_step(device: str) -> Iterator[dict[str, Any]]:
     runs = {name: Run(SMALL, device) for name in ("native", "reference")}
     runs["eager"] = Run(replace(SMALL, train=replace(settings, bf16=False)), device)
     modules = cast(PeriodicNetwork, runs["eager"].network)
-    modules.decode = partial(_eager, modules)  # type: ignore[method-assign]
+    modules.decode = partial(decode_eagerly, modules)  # type: ignore[method-assign]
 
     def step(name: str) -> float:
         run = runs[name]
@@ -266,12 +270,14 @@ def _train_step(device: str) -> Iterator[dict[str, Any]]:
             return run.one_step(inputs, draws)
 
     error = abs(step("native") / step("reference") - 1)
-    seconds = _interleaved({name: partial(step, name) for name in runs}, 5)
+    seconds = interleaved({name: partial(step, name) for name in runs}, 5)
     points = settings.batch * settings.samples**3
     film, amplitude = modules.condition(torch.zeros(settings.batch, 2 * SMALL.model.latent, device=device))
     some = torch.rand(settings.samples**3, 3).to(device)
-    chosen = _chosen(partial(choose_film_decode, some, modules.decoder(), film, amplitude, True, training=True))
-    yield _entry("train step small", "bfloat16", [settings.batch, settings.samples**3], seconds, error, chosen) | {
+    chosen = taken_by_default(
+        partial(choose_film_decode, some, modules.decoder(), film, amplitude, True, training=True)
+    )
+    yield entry("train step small", "bfloat16", [settings.batch, settings.samples**3], seconds, error, chosen) | {
         "user_call": "torch eager float32, modules",
         "user_call_s": seconds["eager"],
         "speedup_over_user_call": seconds["eager"] / seconds["native"],

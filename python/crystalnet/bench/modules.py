@@ -17,7 +17,7 @@ CHUNK = 5_000  # points at a time in eager torch: more would not fit into the ca
 PUBLISHED_CHUNK = 8192  # points at a time in the published code
 
 
-def _network_that_saw_data(config: Config) -> Any:
+def network_that_saw_data(config: Config) -> Any:
     torch.manual_seed(0)
     network = build_network(config).eval()
     for module in network.modules():
@@ -28,13 +28,13 @@ def _network_that_saw_data(config: Config) -> Any:
     return network
 
 
-def _eager(network: PaperNetwork | PeriodicNetwork, conditions: tuple[Tensor, ...], points: Tensor) -> Tensor:
+def decode_eagerly(network: PaperNetwork | PeriodicNetwork, conditions: tuple[Tensor, ...], points: Tensor) -> Tensor:
     """What a user would write: FiLM once a crystal, normalisations as modules, points in chunks."""
     shared = tuple(condition[:, None] for condition in conditions)
     return torch.cat([_modules(network, shared, part) for part in points.split(CHUNK)], dim=1)
 
 
-def _published(network: PaperNetwork | PeriodicNetwork, z: Tensor, points: Tensor) -> Tensor:
+def decode_as_published(network: PaperNetwork | PeriodicNetwork, z: Tensor, points: Tensor) -> Tensor:
     """What the published code does for one guess z (1, 2L): the latent repeated for every point, FiLM made at each."""
     parts = []
     for part in points.split(PUBLISHED_CHUNK):

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from crystalnet.bench.kernels import _skimage, _two_maps
-from crystalnet.bench.modules import _eager, _network_that_saw_data, _published
-from crystalnet.bench.timing import Calls, _interleaved
+from crystalnet.bench.kernels import scores_by_skimage, two_maps
+from crystalnet.bench.modules import decode_as_published, decode_eagerly, network_that_saw_data
+from crystalnet.bench.timing import Calls, interleaved
 from crystalnet.bragg import N_BINS
 from crystalnet.crystal.elements import ATOMIC_NUMBER
 from crystalnet.crystal.lattice import holohedry
@@ -29,14 +29,14 @@ from crystalnet.ops.ssim import ssim3d_rotations
 GUESSES = 5  # of the paper's protocol
 
 
-def _evaluate() -> Iterator[dict[str, Any]]:
+def measure_evaluation() -> Iterator[dict[str, Any]]:
     """One crystal of the protocol: five guesses decoded, each scored under 24 rotations, ranked by their patterns, the
     first aligned. The other side decodes in float32, FiLM once a guess ("eager") or at every point ("published").
     """
-    shared = {"scores": _interleaved(_scores(), 3), "alignment": _interleaved(_alignment(), 3)}
-    shared["ranking"] = _interleaved(_ranking(), 3)
+    shared = {"scores": interleaved(_scores(), 3), "alignment": interleaved(_alignment(), 3)}
+    shared["ranking"] = interleaved(_ranking(), 3)
     for config, repeats in ((SMALL, 3), (PAPER, 1)):
-        parts = {"decoding": _interleaved(_decoding(config), repeats)} | shared
+        parts = {"decoding": interleaved(_decoding(config), repeats)} | shared
         for once in ("eager", "published"):  # the other side takes one guess after the other
             parts["decoding"][once] *= GUESSES
         sides = {side: sum(part.get(side, part["eager"]) for part in parts.values()) for side in parts["decoding"]}
@@ -52,7 +52,7 @@ def _evaluate() -> Iterator[dict[str, Any]]:
 
 def _decoding(config: Config) -> Calls:
     """Densities of all guesses by the kernel, in bfloat16 as `solve` has them; of one by the modules."""
-    network = _network_that_saw_data(config)
+    network = network_that_saw_data(config)
     z, points = torch.randn(GUESSES, 2 * config.model.latent), grid_points(GRID, "cpu")
 
     def ours() -> Tensor:
@@ -61,25 +61,25 @@ def _decoding(config: Config) -> Calls:
 
     return {
         "native": ours,
-        "eager": torch.no_grad()(lambda: _eager(network, network.condition(z[:1]), points)),
-        "published": torch.no_grad()(lambda: _published(network, z[:1], points)),
+        "eager": torch.no_grad()(lambda: decode_eagerly(network, network.condition(z[:1]), points)),
+        "published": torch.no_grad()(lambda: decode_as_published(network, z[:1], points)),
     }
 
 
 def _scores() -> Calls:
     """SSIM and PSNR of the guesses under 24 rotations."""
-    t, g = _two_maps()
+    t, g = two_maps()
     guesses = np.stack([np.roll(g, step, 0) for step in range(GUESSES)])
     truth, maps = torch.from_numpy(t).float(), torch.from_numpy(guesses).float()
     return {
         "native": lambda: ssim3d_rotations(truth, maps),
-        "eager": lambda: [_skimage(t, guess).max(1) for guess in guesses],
+        "eager": lambda: [scores_by_skimage(t, guess).max(1) for guess in guesses],
     }
 
 
 def _alignment() -> Calls:
     """The first guess moved onto the truth by the 48 operations of a cubic lattice and any translation."""
-    t, g = _two_maps()
+    t, g = two_maps()
     operations = np.round(holohedry(np.eye(3))).astype(int)
 
     def by_numpy() -> np.ndarray:

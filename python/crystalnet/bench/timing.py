@@ -18,14 +18,14 @@ TURN_SECONDS = 0.05  # long against the clock and thread start-up, short against
 Calls = dict[str, Callable[[], object]]
 
 
-def _chosen(choose: Callable[[], Choice]) -> str:
+def taken_by_default(choose: Callable[[], Choice]) -> str:
     """What is taken where nobody asks for either."""
     with patch.dict(os.environ):
         del os.environ["CRYSTALNET_OPS"]
         return choose().chosen
 
 
-def _entry(
+def entry(
     op: str, dtype: str, shape: list[int], seconds: dict[str, float], error: float, chosen: str
 ) -> dict[str, Any]:
     return {
@@ -41,7 +41,7 @@ def _entry(
     }
 
 
-def _interleaved(calls: Calls, repeats: int = REPEATS) -> dict[str, float]:
+def interleaved(calls: Calls, repeats: int = REPEATS) -> dict[str, float]:
     """Median seconds of each call over `repeats` turns; in a turn a short call runs for TURN_SECONDS, so that it is as
     warm as in the loop it is made for."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}

@@ -15,8 +15,14 @@ from unittest.mock import patch
 
 import torch
 
-from crystalnet.bench.kernels import _film_decode, _powder_pattern, _ssim3d_rotations, _stratified_sample, _train_step
-from crystalnet.bench.protocol import _evaluate
+from crystalnet.bench.kernels import (
+    measure_film_decode,
+    measure_powder_pattern,
+    measure_ssim3d_rotations,
+    measure_stratified_sample,
+    measure_train_step,
+)
+from crystalnet.bench.protocol import measure_evaluation
 from crystalnet.ops._native import native, native_cuda
 from crystalnet.records import InputError
 
@@ -32,12 +38,18 @@ def run(progress: Callable[[str], None] = lambda what: None) -> dict[str, Any]:
     devices = ["cpu"] + (["cuda"] if torch.cuda.is_available() and native_cuda() is not None else [])
     kernels: list[dict[str, Any]] = []
     for device in devices:
-        for measure in (_powder_pattern, _stratified_sample, _ssim3d_rotations, _film_decode, _train_step):
-            progress(f"{measure.__name__.lstrip('_')} on {device}")
+        for measure in (
+            measure_powder_pattern,
+            measure_stratified_sample,
+            measure_ssim3d_rotations,
+            measure_film_decode,
+            measure_train_step,
+        ):
+            progress(f"{measure.__name__.removeprefix('measure_')} on {device}")
             with patch.dict(os.environ, {"CRYSTALNET_OPS": "native"}):
                 kernels.extend({"device": device} | found for found in measure(device))
     progress("evaluate on cpu")
-    return {"kernels": kernels, "evaluate": list(_evaluate()), "machine": machine()}
+    return {"kernels": kernels, "evaluate": list(measure_evaluation()), "machine": machine()}
 
 
 def machine() -> dict[str, Any]:

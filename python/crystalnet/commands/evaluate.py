@@ -5,113 +5,175 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crystalnet.commands.progress import bar
 from crystalnet.evaluation import paper_tables as tables
-from crystalnet.evaluation.evaluate import Evaluation, Options, combined, model_of, runs_of, systems_asked
+from crystalnet.evaluation.options import Options, systems_asked
 from crystalnet.records import InputError
 from crystalnet.runtime.pool import cpus, workers
 from crystalnet.runtime.whole_file import begins_with, is_our_picture, refuse_foreign, replacing
 
+if TYPE_CHECKING:
+    from crystalnet.evaluation.evaluate import Evaluation
+
+Row = tuple[str, str]  # a run's system and what is given
 WIDTH = 132  # of a table that goes to a file or a pipe
 
 
-def evaluate_files(
-    structures: Path,
-    *,
-    system: str | None = None,
-    given: str | None = None,
-    guesses: int | None = None,
-    table: int | None = None,
-    figures: Path | None = None,
-    model: Path | None = None,
-    score_cifs: Path | None = None,
-    retrieval_data: Path | None = None,
-    out: Path | None = None,
-    jobs: int | None = None,
-    **options: Any,
-) -> None:
-    """Evaluate, write --out and --figures, print the scores (or the table).
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for.
 
-    system: whose crystals, auto (every system's) where not given; `solve` is told none. given: formula where not
-    given, in a table its rows.
-    model: a file, or for tables and several systems a folder of SYSTEM-GIVEN.safetensors or SYSTEM.safetensors.
-    jobs: processes at work; as many as there are processors where not given.
+    Attributes
+    ----------
+    structures : Path
+        A file of structure records, or a data set folder.
+    system : str, optional
+        Whose crystals: a system, or "auto" or "all", as by default, for every one. `solve` is told none.
+    given : str, optional
+        What is given of the chemistry; formula by default, in a table what its rows say.
+    guesses : int, optional
+        Densities of the network for each crystal; by default as many as the table has, or table 1.
+    candidates, measured_like, split, limit, seed
+        As in `Options`.
+    table : int, optional
+        A table of the paper instead of one block of scores.
+    figures : Path, optional
+        The folder for the paper's figures.
+    score_cifs, retrieval_data
+        As in `Evaluation`.
+    model : Path, optional
+        A file, or for tables and several systems a folder of SYSTEM-GIVEN.safetensors or SYSTEM.safetensors.
+    jobs : int, optional
+        Processes at work; by default as many as there are processors.
+    out : Path, optional
+        The JSON file of the scores.
     """
-    if not structures.exists():
-        raise InputError(f"{structures}: no such file; give structure records (.jsonl, .jsonl.gz) or a data set folder")
-    shared = {"score_cifs": score_cifs, "retrieval_data": retrieval_data}
-    if table is None:
-        rows = [(name, given or "formula") for name in systems_asked(system)]
-    else:
-        if given is not None:
-            raise InputError("--given does not go with --table, whose rows say what is given")
-        wanted = tables.paper_table(table, system)
-        rows = list(wanted.rows)
-    refuse_foreign_results(out, table, figures, {row[0] for row in rows}, structures)
-    runs: dict[tuple[str, str], dict[str, Any]] = {}
-    evaluations: dict[tuple[str, str], Evaluation] = {}
-    chosen = [Options(system=s, given=g, guesses=guesses or tables.GUESSES[table or 1], **options) for s, g in rows]
-    if table is None:
-        evaluations = {(r.options.system, r.options.given): r for r in runs_of(structures, chosen, model, **shared)}
-        rows = list(evaluations)
-    else:
-        for row, option in zip(rows, chosen, strict=True):
-            evaluations[row] = Evaluation(structures, option, model_of(model, *row, alone=False), **shared)
-    several = table is not None or len(rows) > 1
-    with workers(jobs or cpus(), threads=1) as mapped:
+
+    structures: Path
+    system: str | None = None
+    given: str | None = None
+    guesses: int | None = None
+    candidates: str = "all"
+    measured_like: bool = False
+    split: str = "composition"
+    table: int | None = None
+    figures: Path | None = None
+    score_cifs: Path | None = None
+    retrieval_data: Path | None = None
+    limit: int | None = None
+    seed: int = 0
+    model: Path | None = None
+    jobs: int | None = None
+    out: Path | None = None
+
+    def options(self, system: str, given: str) -> Options:
+        """Those of one run."""
+        return Options(
+            system=system,
+            given=given,
+            guesses=self.guesses or tables.GUESSES[self.table or 1],
+            candidates=self.candidates,
+            measured_like=self.measured_like,
+            split=self.split,
+            limit=self.limit,
+            seed=self.seed,
+        )
+
+    def journal(self, row: Row, several: bool) -> Path | None:
+        """The file that keeps what a killed run had scored."""
+        return self.out and self.out.with_name(".".join((self.out.name, *(row if several else ()), "partial")))
+
+
+def evaluate_files(asked: Request) -> None:
+    """Evaluate, write --out and --figures, print the scores (or the table)."""
+    if not asked.structures.exists():
+        raise InputError(
+            f"{asked.structures}: no such file; give structure records (.jsonl, .jsonl.gz) or a data set folder"
+        )
+    if asked.table is not None and asked.given is not None:
+        raise InputError("--given does not go with --table, whose rows say what is given")
+    table = None if asked.table is None else tables.paper_table(asked.table, asked.system)
+    rows = table.rows if table else tuple((name, asked.given or "formula") for name in systems_asked(asked.system))
+    refuse_foreign_results(asked, {system for system, _ in rows})
+    evaluations = _evaluations(asked, [asked.options(*row) for row in rows])
+    several = table is not None or len(evaluations) > 1
+    runs: dict[Row, dict[str, Any]] = {}
+    with workers(asked.jobs or cpus(), threads=1) as mapped:
         for row, evaluation in evaluations.items():
             with bar(" ".join(row)) as progress:
-                name = ".".join((out.name, *(row if several else ()), "partial")) if out else ""
                 # Finished rows wait for the others: what a kill leaves is gone on with.
-                journal = out.with_name(name) if out else None
-                runs[row] = evaluation.scores(journal, progress, mapped, keep=several)
-    if figures is not None:
-        from crystalnet.evaluation.paper_figures import write_figures
-
-        with bar("figures") as progress:
-            firsts = [row for number, row in enumerate(rows) if row[0] not in {r[0] for r in rows[:number]}]
-            drawn = [(evaluations[row], runs[row]["per_crystal"]) for row in firsts]
-            paths = write_figures(drawn, figures, progress)
-    document: dict[str, Any]
+                runs[row] = evaluation.scores(asked.journal(row, several), progress, mapped, keep=several)
+    paths = _draw(asked.figures, evaluations, runs) if asked.figures is not None else []
     if table is None:
-        document = combined([runs[row] for row in rows])
+        from crystalnet.evaluation.summary import combined
+
+        document = combined(list(runs.values()))
         print(json.dumps({key: value for key, value in document.items() if key != "per_crystal"}, indent=1))
     else:
         from rich.console import Console
 
-        Console(width=None if sys.stdout.isatty() else WIDTH).print(tables.printed(wanted, runs))
-        document = {"table": table, "caption": tables.caption(wanted, runs), "runs": {}}
+        Console(width=None if sys.stdout.isatty() else WIDTH).print(tables.printed(table, runs))
+        document = {"table": table.number, "caption": tables.caption(table, runs), "runs": {}}
         for row, run in runs.items():
-            document["runs"].setdefault(row[0], {})[row[1]] = run | {"published": _published(wanted.published[row])}
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(out) as partial:
-            partial.write_text(json.dumps(document, indent=1) + "\n")
+            document["runs"].setdefault(row[0], {})[row[1]] = run | {"published": _published(table.published[row])}
+    if asked.out is not None:
+        _write(asked.out, json.dumps(document, indent=1) + "\n")
         if table is not None:
-            with replacing(out.with_suffix(".md")) as partial:
-                partial.write_text(tables.markdown(wanted, runs))
-        for row in rows if several else ():
-            out.with_name(".".join((out.name, *row, "partial"))).unlink(missing_ok=True)
-    if figures is not None:
+            _write(asked.out.with_suffix(".md"), tables.markdown(table, runs))
+        for row in runs if several else ():
+            asked.out.with_name(".".join((asked.out.name, *row, "partial"))).unlink(missing_ok=True)
+    if paths:
         print("\n".join(str(path) for path in paths))
 
 
-def refuse_foreign_results(
-    out: Path | None, table: int | None, figures: Path | None, systems: Iterable[str], structures: Path
-) -> None:
+def _evaluations(asked: Request, options: list[Options]) -> dict[Row, Evaluation]:
+    """A run for each row of a table; for a block of scores, one for each system that the source holds."""
+    from crystalnet.evaluation.evaluate import Evaluation, model_of, runs_of  # after all options have been checked
+
+    others = asked.score_cifs, asked.retrieval_data
+    if asked.table is None:
+        found = runs_of(asked.structures, options, asked.model, *others)
+    else:
+        models = [model_of(asked.model, chosen.system, chosen.given, alone=False) for chosen in options]
+        found = [
+            Evaluation(asked.structures, chosen, model, *others) for chosen, model in zip(options, models, strict=True)
+        ]
+    return {(run.options.system, run.options.given): run for run in found}
+
+
+def _draw(folder: Path, evaluations: dict[Row, Evaluation], runs: dict[Row, dict[str, Any]]) -> list[Path]:
+    """The paper's figures of each system, by its first row; returns their paths."""
+    from crystalnet.evaluation.paper_figures import write_figures
+
+    firsts = {row[0]: row for row in reversed(runs)}
+    rows = [row for row in runs if firsts[row[0]] == row]
+    with bar("figures") as progress:
+        return write_figures([(evaluations[row], runs[row]["per_crystal"]) for row in rows], folder, progress)
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as partial:
+        partial.write_text(text)
+
+
+def refuse_foreign_results(asked: Request, systems: Iterable[str]) -> None:
     """InputError, before the work, where --out or --figures would write over a file of the user's."""
-    if out is not None:
-        refuse_foreign(out, _is_ours, reads=structures)
-        if table is not None:
-            refuse_foreign(out.with_suffix(".md"), begins_with(f"| {tables.HEADINGS[0]} | "), reads=structures)
-    if figures is not None:
+    if asked.out is not None:
+        refuse_foreign(asked.out, _is_ours, reads=asked.structures)
+        if asked.table is not None:
+            ours = begins_with(f"| {tables.HEADINGS[0]} | ")
+            refuse_foreign(asked.out.with_suffix(".md"), ours, reads=asked.structures)
+    if asked.figures is not None:
         from crystalnet.evaluation.paper_figures import figure_paths
 
-        if any([refuse_foreign(path, is_our_picture) for system in systems for path in figure_paths(figures, system)]):
-            print(f"crystalnet: replaces the earlier figures in {figures}", file=sys.stderr)
+        paths = [path for system in systems for path in figure_paths(asked.figures, system)]
+        if any([refuse_foreign(path, is_our_picture) for path in paths]):
+            print(f"crystalnet: replaces the earlier figures in {asked.figures}", file=sys.stderr)
 
 
 def _is_ours(path: Path) -> bool:

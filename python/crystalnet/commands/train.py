@@ -26,17 +26,19 @@ def train_default(
     from dataclasses import replace
     from functools import partial
 
-    import torch
-
     from crystalnet.model import config
     from crystalnet.records import InputError
-    from crystalnet.training.team import together
-    from crystalnet.training.train import MODEL, check_devices
 
     settings = config.preset(preset, system)
     settings = replace(settings, train=replace(settings.train, seed=seed))
     if device not in ("auto", "cpu", "cuda"):
         raise InputError(f"--device {device!r}: choose one of auto, cpu, cuda")
+
+    import torch  # seconds, which a mistyped option should not cost
+
+    from crystalnet.training.team import together
+    from crystalnet.training.train import MODEL, check_devices
+
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: torch sees no CUDA device here; use --device cpu")
     chosen = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -16,6 +15,7 @@ from crystalnet.data.generator import generate
 from crystalnet.data.splits import Splits
 from crystalnet.data.store import write_store
 from crystalnet.data.structure_types import embedded_types, types_of_file
+from crystalnet.runtime.pool import cpus
 from crystalnet.runtime.whole_file import file_sha256
 from crystalnet.runtime.whole_folder import beside
 
@@ -91,7 +91,7 @@ def fetch_prototypes(
     journal = beside(out, f".{request[:12]}.journal")
 
     def records() -> Iterator[Record]:
-        made = generate(types, limit, seed, jobs or os.cpu_count() or 1, RANDOM_SHARE, journal)
+        made = generate(types, limit, seed, jobs or cpus(), RANDOM_SHARE, journal)
         for done, record in enumerate(made, 1):
             progress(done, limit)
             yield record | {"split": splits.of(record["id"], record["formula"], record["type"])}

@@ -5,27 +5,24 @@ Crystal number i of a seed is always the same, whatever was generated before it.
 
 from __future__ import annotations
 
-import json
-import os
-import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
 
-from crystalnet.crystal.record_file import Record, dump_json
+from crystalnet.crystal.record_file import Record
 from crystalnet.crystal.systems import system_of
 from crystalnet.data.decoration import decorate, original_crystal
 from crystalnet.data.random_crystals import random_crystal
 from crystalnet.data.splits import may_train
 from crystalnet.data.structure_types import StructureType
+from crystalnet.runtime.journal import Journal
+from crystalnet.runtime.pool import workers
 
 BATCH = 128  # crystals on a line of the journal: what a kill loses at most
+CHUNK = 8  # crystals that a process takes at a time: a message costs as much as a small one
 
 
 def generate(
@@ -92,72 +89,15 @@ def _decorations(
         for number, (pick, at_random) in enumerate(zip(picks.tolist(), random, strict=True))
     )
     batches = iter(lambda: list(islice(tasks, BATCH)), [])
-    with _Journal(journal) as kept, _mapper(jobs) as mapper:
+    made_of = {"types": len(types), "limit": limit, "seed": seed, "random_share": random_share}
+    # The caller deletes the journal: what was made is kept until the data set is written.
+    with Journal(journal, made_of, keep=True) as kept, workers(jobs if jobs > 1 else None, 1, chunk=CHUNK) as mapped:
         for batch in batches:
             records = kept.next()
             if records is None:
-                records = [record for record in mapper(_decorate_task, batch) if record is not None]
+                records = [record for record in mapped(_decorate_task, batch) if record is not None]
                 kept.append(records)
             yield from records
-
-
-@contextmanager
-def _mapper(jobs: int) -> Iterator[Callable[..., Iterable[Record | None]]]:
-    """map, on one or several processes."""
-    if jobs == 1:
-        yield map
-        return
-    from concurrent.futures import ProcessPoolExecutor
-
-    with ProcessPoolExecutor(jobs, initializer=_end_with, initargs=(os.getpid(),)) as pool:
-        yield partial(pool.map, chunksize=8)
-
-
-def _end_with(parent: int) -> None:
-    """End this worker soon after its parent: one that was killed cannot tell it to, and it would wait for ever."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1.0)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-class _Journal:
-    """Batches of records as lines of a file. A line that a kill cut short is made again."""
-
-    def __init__(self, path: Path | None) -> None:
-        self.path = path
-
-    def __enter__(self) -> _Journal:
-        self.file = None
-        if self.path is not None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.file = open(self.path, "a+b")
-            self.file.seek(0)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self.file is not None:
-            self.file.close()
-
-    def next(self) -> list[Record] | None:
-        """The next batch kept; None when the rest is to be made."""
-        if self.file is None:
-            return None
-        start = self.file.tell()
-        line = self.file.readline()
-        if line.endswith(b"\n"):
-            return list(json.loads(line))
-        self.file.truncate(start)
-        return None
-
-    def append(self, records: list[Record]) -> None:
-        """Keep a batch."""
-        if self.file is not None:
-            self.file.write(dump_json(records).encode() + b"\n")
-            self.file.flush()
 
 
 def _decorate_task(task: tuple[StructureType | str, int, int]) -> Record | None:

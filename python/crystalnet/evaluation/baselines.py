@@ -7,18 +7,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from crystalnet.bragg import N_BINS
 from crystalnet.crystal.elements import ATOMIC_NUMBER
 from crystalnet.crystal.record_file import Record
+from crystalnet.crystal.setting import standard_primitive
+from crystalnet.crystal.symmetry import SYMPREC_RELAXED, space_group_of
 from crystalnet.crystal.types import types_table
 from crystalnet.data.dataset import BLOCK, pattern_vectors
 from crystalnet.data.store import SHARD, Crystals, open_maps, read_manifest, read_store
 from crystalnet.data.structure_files import read_structure
-from crystalnet.density.promolecule import GRID, promolecule_density
+from crystalnet.density.promolecule import GRID, promolecule, promolecule_density
+from crystalnet.evaluation.metrics import aligned, map_scores, structure_scores
 from crystalnet.model.checkpoint import Model
 from crystalnet.model.guesses import guess_densities
 from crystalnet.records import InputError
@@ -88,14 +91,14 @@ class CompositionOnly:
         self.model = model
         self.known: dict[tuple[tuple[tuple[str, float], ...], str], np.ndarray] = {}
 
-    def density(self, told: Mapping[str, float], level: str) -> np.ndarray:
+    def density(self, composition: Mapping[str, float], level: str) -> np.ndarray:
         """(50, 50, 50) e/Å³, the latent mean's; equal questions are asked once."""
-        key = tuple(sorted(told.items())), level
+        key = tuple(sorted(composition.items())), level
         if key not in self.known:
             if len(self.known) == SHARD:  # half a gigabyte
                 self.known.clear()
             unseen = np.zeros(N_BINS, np.float32)
-            self.known[key] = guess_densities(self.model, unseen, unseen, None, told, level, 1, 0)[0]
+            self.known[key] = guess_densities(self.model, unseen, unseen, None, composition, level, 1, 0)[0]
         return self.known[key]
 
 
@@ -133,3 +136,25 @@ class ForeignAnswers:
             except InputError as error:
                 problems.append(str(error))
         return found, problems
+
+    def scores(self, record: Record, truth: Structure, density: np.ndarray, point_group: np.ndarray) -> dict[str, Any]:
+        """Scores of the answers to one crystal; where there is none, SSIM is 0 and the rest an empty cell's.
+
+        truth, density (50, 50, 50): of the crystal; point_group (m, 3, 3): its lattice's holohedry.
+        """
+        found, problems = self.structures(record)
+        # An empty cell would have the SSIM of the truth's own voids, up to a half.
+        plain = moved = map_scores(density, np.zeros_like(density)) | {"ssim": 0.0}
+        try:
+            if found:
+                answer = promolecule(standard_primitive(found[0], SYMPREC_RELAXED))
+                plain = map_scores(density, answer)
+                moved = map_scores(density, aligned(density, answer, point_group))
+        except InputError as error:
+            problems.append(str(error))
+        return {
+            "files": len(found),
+            **{score: {"single": plain[score], "ranked": moved[score]} for score in plain},
+            "structure": structure_scores(truth, found, [space_group_of(s, SYMPREC_RELAXED) for s in found]),
+            "problems": problems,
+        }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -110,12 +109,16 @@ def same_cell(one: Structure, other: Structure) -> bool:
     return bool(np.all(np.abs(lengths[1] / lengths[0] - 1) < 0.01))
 
 
+def single(scores: dict[str, float]) -> dict[str, dict[str, float]]:
+    """The scores of a map as it is, in the form of those by several protocols."""
+    return {score: {"single": value} for score, value in scores.items()}
+
+
 def wilson(successes: int, n: int) -> list[float]:
     """95 % Wilson score interval of a proportion (Wilson, J. Am. Stat. Assoc. 22, 209, 1927)."""
+    from scipy.stats import binomtest
+
     if n == 0:
         return [0.0, 1.0]
-    z = 1.959964
-    p = successes / n
-    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return [max(0.0, centre - half), min(1.0, centre + half)]
+    interval = binomtest(successes, n).proportion_ci(0.95, method="wilson")
+    return [float(interval.low), float(interval.high)]

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from crystalnet.crystal.lattice import Cell, holohedry
-from crystalnet.evaluation.evaluate import GIVEN, Evaluation, Progress, Question
+from crystalnet.evaluation.evaluate import Evaluation, Progress
 from crystalnet.evaluation.metrics import aligned, map_scores
+from crystalnet.evaluation.options import GIVEN
 from crystalnet.evaluation.paper_tables import ROW_NAMES
+from crystalnet.evaluation.question import Question
 from crystalnet.records import AtomSites, DensityGrid
 from crystalnet.report.render import camera, render
 from crystalnet.report.view import INK, MUTED, SURFACE, cell_edges, level_holding, redrawn
@@ -126,7 +128,7 @@ def _drawn(evaluation: Evaluation, row: Row, count: int, given: str | None = Non
     key = [row[name] for name in ("id", "formula", "space_group")]
     record = next(r for r in evaluation.targets.records if [r.get("id"), r["formula"], r.get("space_group")] == key)
     asked = evaluation.question(record, given)
-    maps = evaluation.guesses(asked, Cell(**row["cell"]) if row["cell"] else None, count)
+    maps = evaluation.own.densities(asked, Cell(**row["cell"]) if row["cell"] else None, count)
     point_group = holohedry(asked.structure.lattice.matrix)
     return asked, [aligned(asked.density, guess, point_group) for guess in maps]
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from crystalnet.evaluation.metrics import wilson
+from crystalnet.records import InputError
 from crystalnet.solving.confidence import THRESHOLD, calibration_error
 
 SCORES, PROTOCOLS = ("ssim", "psnr", "nmae"), ("paper", "single", "ranked")
@@ -17,23 +18,83 @@ NETWORK = "match_network"  # the first candidate that the network proposed, alon
 SIZES = (2, 5, 10, 20, 40)  # atoms in the primitive cell: upper ends of the size classes
 
 
-# --- summaries ----------------------------------------------------------------------------------------------------
+def run_summary(
+    rows: list[dict[str, Any]], about: dict[str, Any], retrieval_source: str, seconds_per_crystal: float | None
+) -> dict[str, Any]:
+    """The score block of one run. InputError where no crystal could be scored.
+
+    rows: those of `Evaluation.score`; about: what was asked of which model; retrieval_source: what retrieval knows.
+    """
+    scored = [row for row in rows if "left_out" not in row]
+    if not scored:
+        raise InputError(f"no crystal could be scored; the first: {rows[0]['id']}: {rows[0]['left_out']}")
+    block = {
+        "n": len(scored),
+        **about,
+        **summary(scored),
+        "by": breakdowns(scored),
+        "confidence": confidence_summary(scored),
+        "baselines": {
+            "retrieval": {"from": retrieval_source} | other_summary(scored, "retrieval", ("single",)),
+            "composition_only": {"from": "the same network, no pattern, no cell"}
+            | other_summary(scored, "composition_only", ("single",)),
+        },
+        "left_out": [row for row in rows if "left_out" in row],
+        "failures": [{key: row[key] for key in ("id", "failure")} for row in scored if row["failure"]],
+        "seconds_per_crystal": seconds_per_crystal,
+        "seconds": mean_seconds(scored),
+        "per_crystal": scored,
+    }
+    if "score_cifs" in scored[0]:
+        block["score_cifs"] = {
+            "n": len(scored),
+            "answered": sum(bool(row["score_cifs"]["files"]) for row in scored),
+            **other_summary(scored, "score_cifs", ("single", "ranked")),
+            "structure": structure_summary([row["score_cifs"]["structure"] for row in scored]),
+        }
+    return block
+
+
+def combined(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The score blocks of several systems as one over all crystals, with the block of each in "systems"."""
+    if len(runs) == 1:
+        return runs[0]
+    scored = [row for run in runs for row in run["per_crystal"]]
+    short = [{k: v for k, v in run.items() if k not in ("per_crystal", "left_out", "failures")} for run in runs]
+    times = [(run["seconds_per_crystal"], run["n"]) for run in runs if run["seconds_per_crystal"] is not None]
+    return {
+        "n": len(scored),
+        **{key: runs[0][key] for key in ("given", "guesses", "seed")},
+        "model_sha256": {run["system"]: run["model_sha256"] for run in runs},
+        "system": [run["system"] for run in runs],
+        "split": runs[0]["split"],
+        "density": runs[0]["density"],
+        **summary(scored),
+        "by": breakdowns(scored),
+        "confidence": confidence_summary(scored),
+        "systems": {run["system"]: block for run, block in zip(runs, short, strict=True)},
+        "left_out": [row for run in runs for row in run["left_out"]],
+        "failures": [row for run in runs for row in run["failures"]],
+        "seconds_per_crystal": sum(s * n for s, n in times) / sum(n for _, n in times) if times else None,
+        "seconds": mean_seconds(scored),
+        "per_crystal": scored,
+    }
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Means over crystals; structure proportions over all of them, with Wilson 95 % intervals."""
     scores = {s: {p: statistics((row[s][p] for row in rows), s) for p in PROTOCOLS} for s in SCORES}
-    return {**scores, "structure": _structure_summary([row["structure"] for row in rows])}
+    return {**scores, "structure": structure_summary([row["structure"] for row in rows])}
 
 
 def statistics(values: Iterable[float], score: str) -> dict[str, float]:
-    """mean, sd, median, and for SSIM the share of at least 0.9."""
+    """mean, sd, median, and for SSIM the fraction of at least 0.9."""
     v = np.fromiter(values, float)
     block = {"mean": float(v.mean()), "sd": float(v.std()), "median": float(np.median(v))}
     return block | ({"ge_0.9": float((v >= 0.9).mean())} if score == "ssim" else {})
 
 
-def _structure_summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
+def structure_summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     structure: dict[str, Any] = {}
     for key in (*STRUCTURE, *({NETWORK} & set(rows[0]))):
         hits = sum(row[key] for row in rows)
@@ -44,7 +105,7 @@ def _structure_summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return structure
 
 
-def _confidence_summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
+def confidence_summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """How well the first candidates' confidence tells the right ones from the wrong ones."""
     answered = [row for row in rows if row["confidence_top1"] is not None]
     p = np.array([row["confidence_top1"] for row in answered], float)
@@ -55,16 +116,16 @@ def _confidence_summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "believed": int((p >= THRESHOLD).sum()),
         "believed_and_wrong": int((~right & (p >= THRESHOLD)).sum()),
         "expected_calibration_error": error if answered else None,
-        "reliability": [{"mean": m, "right": share, "n": n} for m, share, n in reliability],
+        "reliability": [{"mean": m, "right": fraction, "n": n} for m, fraction, n in reliability],
     }
 
 
-def _other(rows: list[dict[str, Any]], name: str, protocols: tuple[str, ...]) -> dict[str, Any]:
+def other_summary(rows: list[dict[str, Any]], name: str, protocols: tuple[str, ...]) -> dict[str, Any]:
     """Summary of another answer's densities."""
     return {s: {p: statistics((row[name][s][p] for row in rows), s) for p in protocols} for s in SCORES}
 
 
-def _mean_seconds(rows: list[dict[str, Any]]) -> dict[str, float]:
+def mean_seconds(rows: list[dict[str, Any]]) -> dict[str, float]:
     stages = dict.fromkeys(stage for row in rows for stage in row["seconds_by_stage"])
     return {s: round(float(np.mean([row["seconds_by_stage"].get(s, 0.0) for row in rows])), 4) for s in stages}
 

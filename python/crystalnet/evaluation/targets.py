@@ -15,13 +15,13 @@ from crystalnet.crystal.symmetry import SYMPREC, SYMPREC_RELAXED
 from crystalnet.data.splits import TYPE_FOLD, is_dev, split_of
 from crystalnet.data.store import SHARD, open_maps, read_manifest, read_store
 from crystalnet.density.promolecule import GRID, promolecule
+from crystalnet.evaluation.options import SPLITS
 from crystalnet.records import InputError
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 
-SPLITS = ("composition", "type", "all")
 STORED: Final = "_row"  # key of a record's row in its data set, whose cell is canonical and whose density may be stored
 
 

@@ -6,11 +6,28 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from crystalnet.records import InputError
 
 
 class Journal:
-    """The rows of a run as lines of a file, its settings first. A line that a kill cut short is made again."""
+    """The rows of a run as lines of a file, its settings first. A line that a kill cut short is made again.
+
+    Parameters
+    ----------
+    path : Path, optional
+        The file; None keeps nothing.
+    settings : dict
+        All that the rows follow from, as JSON has it. Rows of other settings are not gone on with.
+    keep : bool
+        Whether the file stays when the run ends well.
+
+    Raises
+    ------
+    InputError
+        On entry, where the file holds something else, or the rows of other settings.
+    """
 
     def __init__(self, path: Path | None, settings: dict[str, Any], keep: bool) -> None:
         self.path, self.settings, self.keep = path, settings, keep
@@ -27,7 +44,7 @@ class Journal:
             begun = self._line()
             if begun is None:
                 self.append(self.settings)
-            elif begun != json.loads(json.dumps(self.settings)):
+            elif begun != json.loads(_line_of(self.settings)):
                 differing = [key for key, value in self.settings.items() if begun.get(key) != value]
                 raise InputError(
                     f"{self.path}: an unfinished run with another {', '.join(differing) or 'version'};"
@@ -48,27 +65,41 @@ class Journal:
         """InputError where the file's first line is not the settings of a run, nor, cut short, of this one."""
         assert self.file is not None
         self.file.seek(0)
-        if not first.endswith(b"\n") and not json.dumps(self.settings).encode().startswith(first):
-            raise InputError(f"{self.path}: not the journal of an evaluation; move it away")
+        if first.endswith(b"\n"):
+            try:
+                ours = isinstance(json.loads(first), dict)
+            except ValueError:
+                ours = False
+        else:
+            ours = _line_of(self.settings).startswith(first)
+        if not ours:
+            raise self._foreign()
 
-    def _line(self) -> dict[str, Any] | None:
+    def _foreign(self) -> InputError:
+        return InputError(f"{self.path}: not the journal of a run; move it away")
+
+    def _line(self) -> Any:
         assert self.file is not None
         start = self.file.tell()
         line = self.file.readline()
         if line.endswith(b"\n"):
             try:
-                return dict(json.loads(line))
+                return json.loads(line)
             except ValueError:
-                raise InputError(f"{self.path}: not the journal of an evaluation; move it away") from None
+                raise self._foreign() from None
         self.file.truncate(start)
         return None
 
-    def next(self) -> dict[str, Any] | None:
+    def next(self) -> Any:
         """The next row kept; None when the rest is to be made."""
         return None if self.file is None else self._line()
 
-    def append(self, row: dict[str, Any]) -> None:
-        """Keep a row."""
+    def append(self, row: Any) -> None:
+        """Keep a row: anything that JSON can hold, and arrays, which come back as lists."""
         if self.file is not None:
-            self.file.write(json.dumps(row).encode() + b"\n")
+            self.file.write(_line_of(row))
             self.file.flush()
+
+
+def _line_of(row: Any) -> bytes:
+    return json.dumps(row, default=lambda value: np.asarray(value).tolist()).encode() + b"\n"

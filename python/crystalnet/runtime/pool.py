@@ -31,12 +31,30 @@ def cpus() -> int:
 
 
 @contextmanager
-def workers(jobs: int | None, threads: int | None = None) -> Iterator[Map]:
-    """A map over `jobs` new processes of `threads` threads each (None: this one's, shared out); None: in this process.
+def workers(jobs: int | None, threads: int | None = None, chunk: int = 1) -> Iterator[Map]:
+    """A map over new processes.
 
-    What is mapped must be importable by name (pickle), and a script's own work stand below `if __name__ == "__main__"`.
-    Whatever ends the block ends the processes at once, and so does the end of this one, a kill included. InputError
-    where one of them dies.
+    The processes end with the block, however it ends, and with this process, even if that is killed.
+
+    Parameters
+    ----------
+    jobs : int, optional
+        How many processes; None works in this one.
+    threads : int, optional
+        Threads of each process; by default those of this process, divided among them.
+    chunk : int
+        Arguments that a process takes at a time: more than one where each takes only milliseconds.
+
+    Yields
+    ------
+    Map
+        Used like the built-in map. What is mapped must be importable by name (pickle), and a script must keep its own
+        work below `if __name__ == "__main__"`, because a new process imports the script again.
+
+    Raises
+    ------
+    InputError
+        Where one of the processes dies.
     """
     if jobs is None:
         yield map
@@ -51,7 +69,7 @@ def workers(jobs: int | None, threads: int | None = None) -> Iterator[Map]:
 
     def mapped(work: Callable[..., Any], *arguments: Iterable[Any]) -> Iterator[Any]:
         with _inherited(threads):
-            return executor.map(work, *arguments)
+            return executor.map(work, *arguments, chunksize=chunk)
 
     try:
         yield mapped
@@ -65,11 +83,20 @@ def workers(jobs: int | None, threads: int | None = None) -> Iterator[Map]:
 
 @contextmanager
 def helped(modules: Sequence[str] = ()) -> Iterator[Map]:
-    """A map that this process works off together with one new process; the built-in map where there is one processor.
+    """A map whose tasks this process shares with one new process; the built-in map where there is one processor.
 
-    modules: what the new process begins to import at once, as it takes seconds. What is mapped must be importable by
-    name and comes back in the order of the arguments; how the two share it changes no result. The new process takes
-    tasks from the front, this one from the end, and all of them should the other die.
+    The new process takes tasks from the front and this one takes them from the end. If the new process dies, this one
+    does its tasks too. Results come in the order of the arguments and do not depend on who did which task.
+
+    Parameters
+    ----------
+    modules : sequence of str
+        What the new process begins to import at once, as imports take seconds.
+
+    Yields
+    ------
+    Map
+        Used like the built-in map; what is mapped must be importable by name (pickle).
     """
     if cpus() < 2:
         yield map
@@ -97,10 +124,10 @@ def helped(modules: Sequence[str] = ()) -> Iterator[Map]:
                 with suppress(BrokenProcessPool):
                     if other:
                         other.result()
-            finally:  # after an error or Ctrl-C here nobody waits for what the other is at
+            finally:  # after an error or Ctrl-C here, do not wait for the task that the other process is doing
                 waiting.clear()
                 waits.shutdown(wait=False)
-            for number in set(range(len(tasks))) - set(results):  # what the other died of, or could not begin
+            for number in set(range(len(tasks))) - set(results):  # those that the other process did not finish
                 results[number] = work(*tasks[number])
             return iter([results[number] for number in range(len(tasks))])
 
@@ -109,8 +136,9 @@ def helped(modules: Sequence[str] = ()) -> Iterator[Map]:
 
 @contextmanager
 def _inherited(threads: int) -> Iterator[None]:
-    """What processes started in the block take from this one: how many threads, and no ear for Ctrl-C, which a terminal
-    sends to all of them and which is this one's to answer.
+    """Processes started in the block have so many threads and ignore Ctrl-C.
+
+    A terminal sends Ctrl-C to all of them, but only this process answers it, by ending the others.
     """
     before = {name: os.environ.get(name) for name in THREADS}
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -127,7 +155,7 @@ def _inherited(threads: int) -> Iterator[None]:
 
 
 def _end_with(parent: Connection) -> None:
-    """End this worker with its parent, whose end of the pipe nobody else holds and which never sends."""
+    """End this worker when its parent ends: the parent never sends, so the pipe only ever reports that it closed."""
 
     def watch() -> None:
         with suppress(EOFError, OSError):

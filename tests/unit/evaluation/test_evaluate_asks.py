@@ -5,14 +5,17 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from crystalnet.evaluation import evaluate as module
-from crystalnet.evaluation.evaluate import Evaluation, Options, systems_asked
+from crystalnet.evaluation import own_answers
+from crystalnet.evaluation.evaluate import Evaluation
+from crystalnet.evaluation.options import Options, systems_asked
+from crystalnet.evaluation.question import in_words
 from crystalnet.records import InputError
+from crystalnet.solving.from_catalogue import Catalogue
+from crystalnet.solving.given import Given
 
 SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 
@@ -31,43 +34,46 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def asked(records: Path, given: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    told: dict[str, Any] = {}
+def asked(records: Path, given: str, monkeypatch: pytest.MonkeyPatch) -> Given:
+    handed: list[Given] = []
 
-    def solve(pattern: object, **options: Any) -> None:
-        told.update(options)
+    def solve(pattern: object, given: Given, peaks: object) -> None:
+        handed.append(given)
         raise InputError("recorded")
 
-    monkeypatch.setattr(module, "solve", solve)
+    monkeypatch.setattr(own_answers, "solve_pattern", solve)
     run = Evaluation(records, Options(system="cubic", given=given, split="all"))
-    assert run._solved(run.question(run.targets.records[0])) == (None, "recorded")
-    return told
+    assert run.own.solved(run.question(run.targets.records[0])) == (None, "recorded")
+    return handed[0]
 
 
 @pytest.mark.parametrize(
-    ("given", "elements", "formula"),
-    [("formula", {"Na", "Cl"}, "NaCl"), ("elements", {"Na", "Cl"}, None), ("none", set(), None)],
+    ("level", "elements", "amounts"),
+    [
+        ("formula", {"Na", "Cl"}, {"Na": 1.0, "Cl": 1.0}),
+        ("elements", {"Na", "Cl"}, None),
+        ("none", set(), None),
+    ],
 )
 def test_solve_is_told_what_is_given(
-    records: Path, given: str, elements: set[str], formula: str | None, monkeypatch: pytest.MonkeyPatch
+    records: Path, level: str, elements: set[str], amounts: dict[str, float] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = asked(records, given, monkeypatch)
-    assert set(told["elements"] or ()) == elements
-    assert told["formula"] in ((None,) if formula is None else ("Na1Cl1", "Cl1Na1", "NaCl"))
+    given = asked(records, level, monkeypatch)
+    assert set(given.symbols) == elements and given.amounts == amounts and given.level == level
 
 
 def test_one_element_is_dropped(records: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = asked(records, "drop-one", monkeypatch)
-    assert len(told["elements"]) == 1 and told["formula"] is None
+    given = asked(records, "drop-one", monkeypatch)
+    assert len(given.symbols) == 1 and given.formula is None
 
 
 def test_neither_lattice_nor_system_nor_the_users_types_are_given(
     records: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = asked(records, "elements", monkeypatch)
-    assert told["system"] == "auto" and "cell" not in told and told["own_types"] is False
-    given = Evaluation(records, Options(system="cubic", given="elements", split="all")).given()
-    assert given["chemistry"] == "elements" and given["lattice"] is None and given["system"] is None
+    given = asked(records, "elements", monkeypatch)
+    assert given.system == "auto" and given.cell is None and given.catalogue == Catalogue(own=False)
+    said = in_words(Options(system="cubic", given="elements"))
+    assert said["chemistry"] == "elements" and said["lattice"] is None and said["system"] is None
 
 
 def test_whose_crystals() -> None:

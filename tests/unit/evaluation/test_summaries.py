@@ -14,30 +14,32 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from crystalnet.bragg import N_BINS
+from crystalnet.commands.evaluate import Request
 from crystalnet.crystal.lattice import Cell
 from crystalnet.evaluation import evaluate as module
-from crystalnet.evaluation.evaluate import (
+from crystalnet.evaluation import own_answers
+from crystalnet.evaluation.evaluate import Evaluation, model_of
+from crystalnet.evaluation.metrics import wilson
+from crystalnet.evaluation.options import Options
+from crystalnet.evaluation.question import (
     MO_FULL_RANGE,
     MO_PROFILE,
-    Evaluation,
-    Options,
-    _journal_of,
-    _told,
-    combined,
+    Question,
+    composition_as_given,
     crystal_seed,
-    model_of,
+    in_words,
 )
-from crystalnet.evaluation.metrics import wilson
 from crystalnet.evaluation.summary import (
     NETWORK,
     SCORES,
-    _confidence_summary,
-    _mean_seconds,
-    _other,
-    _structure_summary,
     breakdowns,
+    combined,
+    confidence_summary,
+    mean_seconds,
+    other_summary,
     size_class,
     statistics,
+    structure_summary,
     summary,
 )
 from crystalnet.records import AtomSites, Fit, InputError
@@ -77,18 +79,18 @@ def test_each_protocol_has_its_mean() -> None:
         assert means == pytest.approx([0.5, 0.6, 0.7])
     assert "ge_0.9" in block["ssim"]["single"] and "ge_0.9" not in block["nmae"]["single"]
     others = [{"retrieval": {s: {"single": v} for s in SCORES}} for v in (0.1, 0.3)]
-    assert _other(others, "retrieval", ("single",))["psnr"]["single"]["mean"] == pytest.approx(0.2)
+    assert other_summary(others, "retrieval", ("single",))["psnr"]["single"]["mean"] == pytest.approx(0.2)
 
 
 def test_structures_are_counted_over_all_crystals() -> None:
     rows = [row(match=i < 3, rmsd=0.1 * i if i < 3 else None)["structure"] for i in range(4)]
-    block = _structure_summary(rows)
+    block = structure_summary(rows)
     assert (block["match_top1"], block["match_any"], block["strict_top1"], block["exact_top1"]) == (0.75, 1.0, 0, 0.75)
     assert block["match_top1_interval"] == wilson(3, 4) and block["rmsd_mean"] == pytest.approx(0.1)
-    assert NETWORK not in block and _structure_summary(rows[3:])["rmsd_mean"] is None
-    known = _structure_summary([r | {NETWORK: i == 0} for i, r in enumerate(rows)])
+    assert NETWORK not in block and structure_summary(rows[3:])["rmsd_mean"] is None
+    known = structure_summary([r | {NETWORK: i == 0} for i, r in enumerate(rows)])
     assert known[NETWORK] == 0.25 and known[f"{NETWORK}_interval"] == wilson(1, 4)
-    assert _structure_summary([rows[0] | {NETWORK: True}])[NETWORK] == 1.0
+    assert structure_summary([rows[0] | {NETWORK: True}])[NETWORK] == 1.0
 
 
 def test_confidence_is_judged_where_there_is_an_answer() -> None:
@@ -99,19 +101,19 @@ def test_confidence_is_judged_where_there_is_an_answer() -> None:
         row(confidence=0.01, match=False),
         row(confidence=None, match=False),
     ]
-    block = _confidence_summary(rows)
+    block = confidence_summary(rows)
     assert (block["answered"], block["believed"], block["believed_and_wrong"]) == (4, 2, 1)
     assert [b["n"] for b in block["reliability"]] == [1, 1, 1, 1]
     assert [b["right"] for b in block["reliability"]] == [0.0, 0.0, 0.0, 1.0]
     assert [b["mean"] for b in block["reliability"]] == pytest.approx([0.01, THRESHOLD - 0.01, THRESHOLD, 0.95])
     assert block["expected_calibration_error"] == pytest.approx((0.01 + THRESHOLD - 0.01 + THRESHOLD + 0.05) / 4)
-    nobody = _confidence_summary([row(confidence=None)])
+    nobody = confidence_summary([row(confidence=None)])
     assert nobody["answered"] == nobody["believed"] == 0 and nobody["expected_calibration_error"] is None
 
 
 def test_seconds_are_means_over_all_crystals() -> None:
     rows = [{"seconds_by_stage": {"a": 1.0, "b": 2.0}}, {"seconds_by_stage": {"a": 3.0}}]
-    assert _mean_seconds(rows) == {"a": 2.0, "b": 1.0}
+    assert mean_seconds(rows) == {"a": 2.0, "b": 1.0}
 
 
 @pytest.mark.parametrize(
@@ -182,14 +184,16 @@ def test_systems_are_summed_up_over_all_crystals() -> None:
     ],
 )
 def test_what_is_told_of_the_chemistry(given: str, told: dict[str, float], level: str) -> None:
-    assert _told({"Na": 1.0, "Cl": 2.0}, given, np.random.default_rng(0)) == (told, level)
+    assert composition_as_given({"Na": 1.0, "Cl": 2.0}, given, np.random.default_rng(0)) == (told, level)
 
 
 def test_any_element_may_be_dropped_but_the_only_one() -> None:
-    drawn = [_told({"Na": 1.0, "Cl": 2.0}, "drop-one", np.random.default_rng(seed)) for seed in range(20)]
+    drawn = [
+        composition_as_given({"Na": 1.0, "Cl": 2.0}, "drop-one", np.random.default_rng(seed)) for seed in range(20)
+    ]
     assert {tuple(told.items()) for told, _ in drawn} == {(("Na", 1.0),), (("Cl", 1.0),)}
     assert {level for _, level in drawn} == {"elements"}
-    assert _told({"Fe": 2.0}, "drop-one", np.random.default_rng(0)) == ({"Fe": 2.0}, "elements")
+    assert composition_as_given({"Fe": 2.0}, "drop-one", np.random.default_rng(0)) == ({"Fe": 2.0}, "elements")
 
 
 def test_a_crystals_seed_is_its_own() -> None:
@@ -225,10 +229,10 @@ def test_a_folder_of_models_is_asked_by_system_and_level(tmp_path: Path) -> None
 
 
 def test_runs_of_several_systems_have_a_journal_each() -> None:
-    cubic: Any = SimpleNamespace(options=Options(system="cubic"))
-    file = Path("folder/scores.partial")
-    assert _journal_of(file, cubic, [cubic]) == file and _journal_of(None, cubic, [cubic, cubic]) is None
-    assert _journal_of(file, cubic, [cubic, cubic]) == Path("folder/cubic.scores.partial")
+    asked = Request(Path("records.jsonl"), out=Path("folder/scores.json"))
+    assert asked.journal(("cubic", "formula"), several=False) == Path("folder/scores.json.partial")
+    assert asked.journal(("cubic", "formula"), several=True) == Path("folder/scores.json.cubic.formula.partial")
+    assert Request(Path("records.jsonl")).journal(("cubic", "formula"), several=True) is None
 
 
 # --- one crystal --------------------------------------------------------------------------------------------------
@@ -250,14 +254,14 @@ def evaluation(folder: Path, **options: Any) -> Evaluation:
 def test_a_perfect_pattern_has_all_lines_of_molybdenum(tmp_path: Path) -> None:
     made = evaluation(tmp_path)
     asked = made.question(made.targets.records[0])
-    assert asked.peaks is not None and asked.level == "elements" and asked.told == {"Na": 1.0, "Cl": 1.0}
+    assert asked.peaks is not None and asked.level == "elements" and asked.composition == {"Na": 1.0, "Cl": 1.0}
     assert asked.pattern.radiation.wavelength == 0.711 == asked.peaks.radiation.wavelength
     assert len(asked.pattern.two_theta) == len(MO_PROFILE) == len(asked.peaks.background)
     assert (asked.peaks.two_theta_min, asked.peaks.two_theta_max) == tuple(MO_FULL_RANGE) == (3.0, 150.0)
     assert asked.peaks.two_theta.max() > 140 and asked.seed == crystal_seed(asked.record, 0)
     cell = Cell("cubic", "F", 5.64, 5.64, zero_shift=0.3)
     assert not np.array_equal(asked.vector(cell)[0], asked.vector(None)[0])
-    assert made.question(asked.record, "none").told == {}
+    assert made.question(asked.record, "none").composition == {}
 
 
 def test_a_measured_like_pattern_is_copper_s(tmp_path: Path) -> None:
@@ -265,9 +269,9 @@ def test_a_measured_like_pattern_is_copper_s(tmp_path: Path) -> None:
     asked = made.question(made.targets.records[0])
     assert asked.peaks is not None and asked.pattern.radiation.wavelength == pytest.approx(1.5406, abs=1e-4)
     assert asked.pattern.two_theta[[0, -1]] == pytest.approx([10, 90], abs=0.1)
-    assert "Cu" in made.given()["pattern"] and "Mo" not in made.given()["pattern"]
+    assert "Cu" in in_words(made.options)["pattern"] and "Mo" not in in_words(made.options)["pattern"]
     unseen = SimpleNamespace(peaks=None)
-    vector, mask = module.Question.vector(unseen, None)  # type: ignore[arg-type]
+    vector, mask = Question.vector(unseen, None)  # type: ignore[arg-type]
     assert vector.shape == mask.shape == (N_BINS,) and not vector.any() and not mask.any()
 
 
@@ -312,8 +316,8 @@ def test_a_crystals_row(
         drawn.append((count, seed - asked.seed, mean))
         return np.stack([poor] * count)
 
-    monkeypatch.setattr(made, "_solved", lambda asked: (solution, None))
-    monkeypatch.setattr(made, "guesses", guesses)
+    monkeypatch.setattr(made.own, "solved", lambda asked: (solution, None))
+    monkeypatch.setattr(made.own, "densities", guesses)
     made.retrieval = SimpleNamespace(nearest=lambda vector, mask: ("near", truth))  # type: ignore[assignment]
     made.composition_only = SimpleNamespace(density=lambda told, level: poor)  # type: ignore[assignment]
     scores = made.score(record)
@@ -352,8 +356,8 @@ def test_a_crystal_that_solve_cannot_answer_has_the_chemistrys_density(
     def crash(*arguments: Any, **options: Any) -> None:
         raise ZeroDivisionError("by nothing")
 
-    monkeypatch.setattr(made, "guesses", guesses)
-    monkeypatch.setattr(module, "solve", crash)
+    monkeypatch.setattr(made.own, "densities", guesses)
+    monkeypatch.setattr(own_answers, "solve_pattern", crash)
     made.retrieval = SimpleNamespace(nearest=lambda *seen: ("near", truth), digest="", source="types")  # type: ignore[assignment]
     made.composition_only = SimpleNamespace(density=lambda told, level: truth)  # type: ignore[assignment]
     scores = made.score(record)
@@ -421,6 +425,6 @@ def test_a_journal_keeps_what_is_done_until_all_is(tmp_path: Path, monkeypatch: 
     with pytest.raises(InputError, match="unfinished run with another seed"):
         made.scores(journal)
     journal.write_text("mine\n")
-    with pytest.raises(InputError, match="not the journal of an evaluation"):
+    with pytest.raises(InputError, match="not the journal of a run"):
         made.scores(journal)
     assert journal.read_text() == "mine\n"
