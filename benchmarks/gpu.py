@@ -24,11 +24,12 @@ from typing import Any
 import torch
 
 from crystalnet import __version__
+from crystalnet.bragg import N_BINS
 from crystalnet.commands import bench as benchmark
 from crystalnet.model.config import PAPER
 from crystalnet.model.inputs import LEVELS, N_ELEMENTS
 from crystalnet.model.losses import kl, l1
-from crystalnet.model.network import N_BINS, build_network
+from crystalnet.model.network import build_network
 
 ROOT = Path(__file__).resolve().parents[1]
 PAPER_CRYSTALS = 16_378  # cubic training set of the paper

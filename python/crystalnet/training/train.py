@@ -137,7 +137,7 @@ def _loop(
                 if ssim is not None and not stop:
                     if ssim >= state.best_ssim:
                         state.best_ssim = ssim
-                        save_model(out / MODEL, run.average or run.network.state_dict(), config, about | run.summary())
+                        save_model(out / MODEL, run.weights(), config, about | run.summary())
                     run.save(out / LAST)  # once more: it holds the score now
                 points, mfu = speed.points_per_second, speed.utilisation
                 report = Report(state.step, run.steps, state.seconds, state.loss, rate, points, mfu, state.best_ssim)
