@@ -1,1 +1,1 @@
-"""?"""
+"""How fast the kernels and whole networks are, beside what one would use without them."""

@@ -51,6 +51,7 @@ GEMM_CALLS = 8
 
 
 def measure_powder_pattern(device: str) -> Iterator[dict[str, Any]]:
+    """Pattern vectors of the package's cubic types, float64, against pymatgen's XRDCalculator."""
     from pymatgen.analysis.diffraction.xrd import XRDCalculator
 
     structures = [structure_of(r) for r in types_table("cubic") if len(r["species"]) <= 40][:CRYSTALS]
@@ -92,6 +93,7 @@ def measure_powder_pattern(device: str) -> Iterator[dict[str, Any]]:
 
 
 def measure_stratified_sample(device: str) -> Iterator[dict[str, Any]]:
+    """Points drawn from the density maps of a batch, against vectorised torch and numpy and a loop over points."""
     generator = torch.Generator().manual_seed(0)
     maps = [torch.rand(2 * BATCH, GRID, GRID, GRID, generator=generator).half().to(device)]
     rows = torch.randperm(2 * BATCH, generator=generator)[:BATCH].to(device)
@@ -140,6 +142,7 @@ def measure_stratified_sample(device: str) -> Iterator[dict[str, Any]]:
 
 
 def measure_ssim3d_rotations(device: str) -> Iterator[dict[str, Any]]:
+    """SSIM and PSNR of a map under 24 rotations, against skimage."""
     t, g = two_maps()
     arguments = torch.from_numpy(t).float().to(device), torch.from_numpy(g)[None].float().to(device)
     error = float(np.abs(torch.cat(ssim3d_rotations(*arguments)).cpu().numpy() - scores_by_skimage(t, g)).max())
@@ -178,6 +181,7 @@ def scores_by_skimage(truth: np.ndarray, guess: np.ndarray) -> np.ndarray:
 
 
 def measure_film_decode(device: str) -> Iterator[dict[str, Any]]:
+    """The coordinate network: whole density maps of two presets, and a training step of one."""
     for config, crystals in ((PAPER, 1), (SMALL, 5)):
         yield from _film_decode_grid(config, crystals, device)
     yield _film_decode_training(SMALL, device)

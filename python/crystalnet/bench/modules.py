@@ -18,6 +18,7 @@ PUBLISHED_CHUNK = 8192  # points at a time in the published code
 
 
 def network_that_saw_data(config: Config) -> Any:
+    """A network with random weights, in eval mode, whose BatchNorm statistics are as if it had seen data."""
     torch.manual_seed(0)
     network = build_network(config).eval()
     for module in network.modules():

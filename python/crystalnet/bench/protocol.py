@@ -30,8 +30,15 @@ GUESSES = 5  # of the paper's protocol
 
 
 def measure_evaluation() -> Iterator[dict[str, Any]]:
-    """One crystal of the protocol: five guesses decoded, each scored under 24 rotations, ranked by their patterns, the
-    first aligned. The other side decodes in float32, FiLM once a guess ("eager") or at every point ("published").
+    """What `evaluate` does for one crystal, timed.
+
+    Five guesses are decoded, each is scored under 24 rotations, their patterns rank them, and the first is aligned. The
+    other side decodes in float32, with FiLM made once a guess ("eager") or at every point ("published").
+
+    Yields
+    ------
+    dict
+        Of one preset: seconds of each part and of all, for each side, and the speed-ups.
     """
     shared = {"scores": interleaved(_scores(), 3), "alignment": interleaved(_alignment(), 3)}
     shared["ranking"] = interleaved(_ranking(), 3)

@@ -28,6 +28,7 @@ def taken_by_default(choose: Callable[[], Choice]) -> str:
 def entry(
     op: str, dtype: str, shape: list[int], seconds: dict[str, float], error: float, chosen: str
 ) -> dict[str, Any]:
+    """What is reported of a kernel: its name, dtype and shape, seconds of either side, the error, what is chosen."""
     return {
         "op": op,
         "dtype": dtype,
@@ -42,8 +43,10 @@ def entry(
 
 
 def interleaved(calls: Calls, repeats: int = REPEATS) -> dict[str, float]:
-    """Median seconds of each call over `repeats` turns; in a turn a short call runs for TURN_SECONDS, so that it is as
-    warm as in the loop it is made for."""
+    """Median seconds of each call over several turns.
+
+    In a turn a short call runs again and again for TURN_SECONDS, so that it is as warm as in the loop it is made for.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(repeats + (repeats > 1)):  # the first of several turns only warms up
         for name, call in calls.items():

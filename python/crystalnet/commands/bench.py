@@ -1,8 +1,9 @@
-"""`crystalnet bench`: every native kernel against its reference and against what a user would call instead, and what
-`evaluate` does for a crystal against the same protocol in torch, skimage, numpy and pymatgen.
+"""`crystalnet bench`: how fast the native kernels are, and what `evaluate` does for a crystal.
 
-One run, warm, the calls taken in turn so that a drifting machine hits all alike; the median is kept and the error
-stands beside the speed. On a machine with a GPU every kernel is measured there too.
+Each kernel is measured against its reference and against what a user would call instead; the protocol of `evaluate`
+against the same one in torch, skimage, numpy and pymatgen. The calls take turns in one warm run, so that a drift of the
+machine's speed affects all alike. The median is kept, and the error stands beside the speed. On a machine with a GPU
+every kernel is measured there too.
 """
 
 from __future__ import annotations
@@ -28,10 +29,23 @@ from crystalnet.records import InputError
 
 
 def run(progress: Callable[[str], None] = lambda what: None) -> dict[str, Any]:
-    """{"kernels": [...], "evaluate": [...], "machine": {...}}, seconds for the whole batch of one kernel call.
+    """Measure everything.
 
-    Both implementations of a kernel are timed; "chosen" is the one that other commands take here, "chosen_s" its time.
-    progress is told each kernel's name before it is measured. InputError where there is no native module.
+    Parameters
+    ----------
+    progress : callable
+        Gets each kernel's name before it is measured.
+
+    Returns
+    -------
+    dict
+        "kernels": seconds for the whole batch of one call, by both implementations; "chosen" is the one that other
+        commands take on this machine, "chosen_s" its time. "evaluate": as `measure_evaluation` yields it. "machine".
+
+    Raises
+    ------
+    InputError
+        Where there is no native module.
     """
     if native() is None:
         raise InputError("no native module to measure: it was not built, or CRYSTALNET_OPS=reference is set")

@@ -32,7 +32,7 @@ class Request:
     structures : Path
         A file of structure records, or a data set folder.
     system : str, optional
-        Whose crystals: a system, or "auto" or "all", as by default, for every one. `solve` is told none.
+        Whose crystals: a system, or "auto" or "all", as by default, for every one. `solve` is not given it.
     given : str, optional
         What is given of the chemistry; formula by default, in a table what its rows say.
     guesses : int, optional

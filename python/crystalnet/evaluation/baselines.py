@@ -1,6 +1,4 @@
-"""Answers that the network must beat, and those of other solvers: the nearest known crystal, the composition alone,
-a folder of CIFs.
-"""
+"""Other answers beside the network's: the nearest known crystal, the composition alone, another solver's CIFs."""
 
 from __future__ import annotations
 
@@ -31,9 +29,19 @@ if TYPE_CHECKING:
 
 
 class Retrieval:
-    """Nearest known crystal by the cosine of the pattern vectors; its density is the answer.
+    """The nearest known crystal by the cosine of the pattern vectors; its density is the answer.
 
-    directory: a data set whose training crystals are known; None: the package's table of structure types.
+    Parameters
+    ----------
+    system : str
+        Whose crystals.
+    directory : Path, optional
+        A data set whose training crystals are known; without it the package's table of structure types is.
+
+    Raises
+    ------
+    InputError
+        Where the data set is of another system.
     """
 
     def __init__(self, system: str, directory: Path | None = None) -> None:
@@ -85,7 +93,7 @@ def _types(system: str) -> Crystals:
 
 
 class CompositionOnly:
-    """The same network with neither pattern nor cell: what the chemistry alone tells it."""
+    """The same network with neither pattern nor cell: what it answers from the chemistry alone."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
@@ -103,7 +111,20 @@ class CompositionOnly:
 
 
 class ForeignAnswers:
-    """Another solver's CIFs: ID.cif or FORMULA.cif; ID-1.cif, ID-2.cif, ... where it ranks several."""
+    """Another solver's CIFs.
+
+    Parameters
+    ----------
+    directory : Path
+        Holds ID.cif or FORMULA.cif for a crystal, or ID-1.cif, ID-2.cif, ... where the solver ranks several answers.
+    records : sequence of Record
+        The crystals of the run.
+
+    Raises
+    ------
+    InputError
+        Where there is no such folder, or no CIF of any of the crystals in it.
+    """
 
     def __init__(self, directory: Path, records: Sequence[Record]) -> None:
         if not directory.is_dir():
@@ -138,9 +159,24 @@ class ForeignAnswers:
         return found, problems
 
     def scores(self, record: Record, truth: Structure, density: np.ndarray, point_group: np.ndarray) -> dict[str, Any]:
-        """Scores of the answers to one crystal; where there is none, SSIM is 0 and the rest an empty cell's.
+        """Scores of the answers to one crystal.
 
-        truth, density (50, 50, 50): of the crystal; point_group (m, 3, 3): its lattice's holohedry.
+        Parameters
+        ----------
+        record : Record
+            The crystal.
+        truth : Structure
+            Its structure, canonical primitive cell.
+        density : ndarray (50, 50, 50)
+            Its density, e/Å³.
+        point_group : ndarray (m, 3, 3)
+            Its lattice's holohedry.
+
+        Returns
+        -------
+        dict
+            Of the density by "single" and "ranked", of the structure, how many files there are and what is wrong with
+            them. Without an answer, SSIM is 0 and the other scores are those of an empty cell.
         """
         found, problems = self.structures(record)
         # An empty cell would have the SSIM of the truth's own voids, up to a half.

@@ -104,11 +104,16 @@ class Evaluation:
         journal : Path, optional
             A file that keeps each crystal's scores, so that after a kill the same call goes on from there.
         progress : callable
-            Told how many crystals of how many are done.
+            Gets how many crystals are done, and of how many.
         mapped : Map
             From `workers`; the scores do not depend on it.
         keep : bool
             Leave the journal at the end.
+
+        Returns
+        -------
+        dict
+            The score block, as docs/scores.md describes it.
         """
         records = self.targets.records
         started = time.perf_counter()
@@ -212,9 +217,25 @@ def runs_of(
     score_cifs: Path | None = None,
     retrieval_data: Path | None = None,
 ) -> list[Evaluation]:
-    """A run for each of these options whose crystals the source holds. InputError where it holds none of any.
+    """A run for each of these options whose crystals the source holds.
 
-    Parameters are those of `Evaluation`; model may be a folder too, as `model_of` has it.
+    Parameters
+    ----------
+    structures, score_cifs, retrieval_data
+        As in `Evaluation`.
+    options : sequence of Options
+        One for each run.
+    model : Path, optional
+        As in `model_of`.
+
+    Returns
+    -------
+    list of Evaluation
+
+    Raises
+    ------
+    NothingToEvaluate
+        Where the source holds crystals for none of them.
     """
     runs: list[Evaluation] = []
     missing: list[NothingToEvaluate] = []
@@ -230,9 +251,27 @@ def runs_of(
 
 
 def model_of(model: Path | None, system: str, given: str, alone: bool) -> Path | None:
-    """The model of a run, None the package's: the user's file, or the one that his folder has for system and level.
+    """The model file of a run.
 
-    alone: no other system is asked about, so that a file of another one is an error; else the package's stands in.
+    Parameters
+    ----------
+    model : Path, optional
+        The user's model file, or a folder with SYSTEM-GIVEN.safetensors or SYSTEM.safetensors.
+    system, given : str
+        As in `Options`.
+    alone : bool
+        Whether this is the only run. Then a file of another system is returned too, for `Evaluation` to refuse;
+        otherwise the package's model takes its place.
+
+    Returns
+    -------
+    Path or None
+        None for the package's model.
+
+    Raises
+    ------
+    InputError
+        Where the folder has no such file.
     """
     if model is None:
         return None

@@ -27,10 +27,19 @@ def nmae(truth: np.ndarray, guess: np.ndarray) -> float:
 
 
 def aligned(truth: np.ndarray, guess: np.ndarray, holohedry: np.ndarray) -> np.ndarray:
-    """The guess (n, n, n) moved onto the truth by what a powder pattern cannot fix.
+    """A guess moved onto the truth by what a powder pattern cannot fix: an operation of the lattice and a translation.
 
-    Every operation of the lattice's holohedry (m, 3, 3), acting on fractional columns, with the translation (whole
-    voxels, by FFT) of largest correlation.
+    Parameters
+    ----------
+    truth, guess : ndarray (n, n, n)
+        Densities, e/Å³.
+    holohedry : ndarray (m, 3, 3)
+        The lattice's operations, acting on fractional columns.
+
+    Returns
+    -------
+    ndarray (n, n, n)
+        The guess after the operation and the translation by whole voxels that correlate best with the truth.
     """
     matrix, shift = best_alignment(truth, guess, holohedry)
     return np.roll(turned(guess, matrix), shift, axis=(0, 1, 2))
@@ -39,10 +48,26 @@ def aligned(truth: np.ndarray, guess: np.ndarray, holohedry: np.ndarray) -> np.n
 def density_scores(
     truth: np.ndarray, guesses: np.ndarray, samples: np.ndarray, ranked_first: int, holohedry: np.ndarray
 ) -> dict[str, dict[str, float]]:
-    """SSIM, PSNR and NMAE of guesses (N, n, n, n) and latent samples (M, n, n, n) by the three protocols.
+    """SSIM, PSNR and NMAE by the three protocols.
 
-    paper: best over samples × 24 rotations, each score for itself. single: guess 1 as it is.
-    ranked: the guess that the pattern ranks first, aligned.
+    Parameters
+    ----------
+    truth : ndarray (n, n, n)
+        The true density, e/Å³.
+    guesses : ndarray (N, n, n, n)
+        What the network answers; the first is the latent mean's.
+    samples : ndarray (M, n, n, n)
+        Densities of latent samples.
+    ranked_first : int
+        Index of the guess that the pattern ranks first.
+    holohedry : ndarray (m, 3, 3)
+        As for `aligned`.
+
+    Returns
+    -------
+    dict
+        By score and protocol. "paper": the best over samples × 24 rotations, each score for itself; "single": guess 1
+        as it is; "ranked": the guess ranked first, aligned.
     """
     best = aligned(truth, guesses[ranked_first], holohedry)
     ssim, psnr = ssim3d_rotations(torch.as_tensor(truth), torch.as_tensor(samples))
@@ -59,7 +84,23 @@ def map_scores(truth: np.ndarray, guess: np.ndarray) -> dict[str, float]:
 
 
 def structure_scores(truth: Structure, candidates: Sequence[Structure], space_groups: Sequence[int]) -> dict[str, Any]:
-    """Ranked candidates against the truth: match_top1, match_any, strict_top1, exact_top1, rmsd (Å) of rank 1."""
+    """Ranked candidates against the truth.
+
+    Parameters
+    ----------
+    truth : Structure
+    candidates : sequence of Structure
+        Best first.
+    space_groups : sequence of int
+        Their numbers.
+
+    Returns
+    -------
+    dict
+        match_top1, match_any: whether the first, or any, `matches`. strict_top1: the first matches within narrower
+        tolerances and has the same cell. exact_top1: it matches, formula and space group (but for its hand) are the
+        truth's, and rmsd is at most EXACT_RMSD. rmsd: of the first, Å; None where it does not match.
+    """
     from pymatgen.analysis.structure_matcher import StructureMatcher
 
     strict = StructureMatcher(ltol=0.2, stol=0.3, angle_tol=5)

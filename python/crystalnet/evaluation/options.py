@@ -19,7 +19,7 @@ class Options:
     Attributes
     ----------
     system : str
-        Whose crystals are asked about; `solve` is not told.
+        Whose crystals are evaluated; `solve` is not given it.
     given : str
         What solve and the network are given of the chemistry: one of GIVEN.
     guesses : int

@@ -39,6 +39,7 @@ VARIATIONS = 3  # guesses in figure 2
 ABLATED = 4  # crystals in figure 5, one from each quarter
 STRIP = 128  # pixels of a pattern's strip, 8 bins each: a line stays visible
 INCH = 1.5  # a panel's side
+SUCCESSES = {"cubic": 3, "trigonal": 4}  # number of the paper's figure of successes and failures
 
 
 def choose(rows: Sequence[Row], quantiles: tuple[float, float], count: int, seed: int) -> list[Row]:
@@ -64,9 +65,6 @@ def write_figures(
         draw(evaluation, rows).savefig(path, dpi=130, metadata=PICTURE)
         progress(done, len(drawings))
     return [path for path, *_ in drawings]
-
-
-SUCCESSES = {"cubic": 3, "trigonal": 4}  # the paper's figure of successes and failures
 
 
 def figure_paths(out: Path, system: str) -> list[Path]:
@@ -111,7 +109,7 @@ def successes_and_failures(evaluation: Evaluation, rows: Sequence[Row]) -> Figur
 
 
 def ablations(evaluation: Evaluation, rows: Sequence[Row]) -> Figure:
-    """Figure 5: truth and the latent mean's density at each level of what is told of the chemistry."""
+    """Figure 5: truth and the latent mean's density at each level of what is given of the chemistry."""
     quarters = [(q / ABLATED, (q + 1) / ABLATED) for q in reversed(range(ABLATED))]
     drawn = {id(row): row for quarter in quarters for row in choose(rows, quarter, 1, evaluation.options.seed)}
     figure, axes = _grid(len(drawn), 1 + len(GIVEN), f"{evaluation.options.system.capitalize()} system: what is told")

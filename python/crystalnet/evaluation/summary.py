@@ -21,9 +21,28 @@ SIZES = (2, 5, 10, 20, 40)  # atoms in the primitive cell: upper ends of the siz
 def run_summary(
     rows: list[dict[str, Any]], about: dict[str, Any], retrieval_source: str, seconds_per_crystal: float | None
 ) -> dict[str, Any]:
-    """The score block of one run. InputError where no crystal could be scored.
+    """The score block of one run.
 
-    rows: those of `Evaluation.score`; about: what was asked of which model; retrieval_source: what retrieval knows.
+    Parameters
+    ----------
+    rows : list of dict
+        What `Evaluation.score` gives for each crystal.
+    about : dict
+        What was asked of which model.
+    retrieval_source : str
+        What the retrieval baseline knows, in words.
+    seconds_per_crystal : float, optional
+        Of this run, where it scored any itself.
+
+    Returns
+    -------
+    dict
+        As docs/scores.md describes it.
+
+    Raises
+    ------
+    InputError
+        Where no crystal could be scored.
     """
     scored = [row for row in rows if "left_out" not in row]
     if not scored:
@@ -88,13 +107,14 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def statistics(values: Iterable[float], score: str) -> dict[str, float]:
-    """mean, sd, median, and for SSIM the fraction of at least 0.9."""
+    """mean, sd, median, and for SSIM the share of values of at least 0.9."""
     v = np.fromiter(values, float)
     block = {"mean": float(v.mean()), "sd": float(v.std()), "median": float(np.median(v))}
     return block | ({"ge_0.9": float((v >= 0.9).mean())} if score == "ssim" else {})
 
 
 def structure_summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Shares of crystals whose structure is right, by each measure, with 95 % intervals, and the mean distance in Å."""
     structure: dict[str, Any] = {}
     for key in (*STRUCTURE, *({NETWORK} & set(rows[0]))):
         hits = sum(row[key] for row in rows)
@@ -116,7 +136,7 @@ def confidence_summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "believed": int((p >= THRESHOLD).sum()),
         "believed_and_wrong": int((~right & (p >= THRESHOLD)).sum()),
         "expected_calibration_error": error if answered else None,
-        "reliability": [{"mean": m, "right": fraction, "n": n} for m, fraction, n in reliability],
+        "reliability": [{"mean": m, "right": share, "n": n} for m, share, n in reliability],
     }
 
 
@@ -126,6 +146,7 @@ def other_summary(rows: list[dict[str, Any]], name: str, protocols: tuple[str, .
 
 
 def mean_seconds(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Mean seconds of each stage; a stage that a crystal did not come to counts as 0."""
     stages = dict.fromkeys(stage for row in rows for stage in row["seconds_by_stage"])
     return {s: round(float(np.mean([row["seconds_by_stage"].get(s, 0.0) for row in rows])), 4) for s in stages}
 

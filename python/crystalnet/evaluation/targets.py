@@ -33,7 +33,21 @@ class _StoredRecord(Record, total=False):
 
 @dataclass(frozen=True)
 class Targets:
-    """Records to score, which they are in words, where their densities come from, and a hash of the source."""
+    """The crystals of a run.
+
+    Attributes
+    ----------
+    records : tuple of Record
+        The crystals.
+    rule : str
+        Which they are, in words.
+    density : str
+        Where their densities come from: "promolecule" or what the data set says.
+    digest : str
+        A hash of the source.
+    maps : tuple of ndarray
+        The data set's density maps, where it stores them.
+    """
 
     records: tuple[Record, ...]
     rule: str
@@ -62,9 +76,30 @@ class NothingToEvaluate(InputError):
 
 
 def read_targets(source: Path, system: str, split: str, limit: int | None, seed: int) -> Targets:
-    """The records of one crystal system that a split leaves for judging; limit: a seeded choice of so many.
+    """The crystals of one system that a split holds out for scoring.
 
-    source: records (.jsonl, .jsonl.gz), or a data set directory (or a folder of one a system).
+    Parameters
+    ----------
+    source : Path
+        Records (.jsonl, .jsonl.gz), a data set directory, or a folder with a data set for each system.
+    system : str
+        Whose crystals.
+    split : str
+        As in `Options`.
+    limit : int, optional
+        Take only so many, a choice that follows from the seed.
+    seed : int
+
+    Returns
+    -------
+    Targets
+
+    Raises
+    ------
+    NothingToEvaluate
+        Where the source holds no such crystal.
+    InputError
+        Where it cannot be used so.
     """
     if split not in SPLITS:
         raise InputError(f"--split {split!r}: choose one of {', '.join(SPLITS)}")

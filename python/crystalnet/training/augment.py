@@ -16,12 +16,26 @@ SOURCES = (1.5406, 1.5406, 1.5406, 0.7093, 0.45)  # Å: mostly copper tubes, som
 
 
 def uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Generator) -> Tensor:
-    """U[low, high]."""
+    """Random numbers of a uniform distribution between low and high."""
     return low + (high - low) * torch.rand(*shape, generator=generator)
 
 
 def paper_augmentation(pattern: Tensor, composition: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Noise N(0, 0.001²) then ReLU on both inputs, and one shift below 0.6° a pattern."""
+    """Pattern and composition with the paper's noise and shift.
+
+    Parameters
+    ----------
+    pattern : Tensor (B, 1024)
+        Each is shifted as a whole, by at most PAPER_SHIFT.
+    composition : Tensor (B, 119)
+    generator : torch.Generator
+        Draws shift and noise.
+
+    Returns
+    -------
+    pattern, composition : Tensor
+        With noise N(0, NOISE²), negative values cut.
+    """
     steps = int(PAPER_SHIFT / BIN)
     shift = torch.randint(-steps, steps + 1, (len(pattern), 1), generator=generator)
     source = (torch.arange(pattern.shape[1]) - shift).clamp(0, pattern.shape[1] - 1)
@@ -31,11 +45,26 @@ def paper_augmentation(pattern: Tensor, composition: Tensor, generator: torch.Ge
     return pattern, composition
 
 
-def measured_view(pattern: Tensor, fraction: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Pattern and mask (B, 1024) as a diffractometer gives them, for a fraction of the rows; the rest ideal, all seen.
+def measured_view(pattern: Tensor, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Patterns as a diffractometer gives them.
 
-    A source and 2θ range (from 5–20° to 60–140° at copper's wavelength and alike in d elsewhere), lines below a floor
-    of 0.3–3 % missing, intensities off by 3–20 % (counting, texture), now and then a line a bin off, the highest 1.
+    Such a pattern has a source and a 2θ range (from 5–20° to 60–140° at copper's wavelength, the same d at others). Its
+    intensities are off by 3–20 % (counting, texture), now and then a line lies one bin off, lines below 0.3–3 % of the
+    highest are missing, and the highest is 1.
+
+    Parameters
+    ----------
+    pattern : Tensor (B, 1024)
+        Calculated pattern vectors.
+    share : float
+        Of the patterns, that are seen so. The others stay as calculated, with a mask of ones.
+    generator : torch.Generator
+        Draws all of this.
+
+    Returns
+    -------
+    pattern, mask : Tensor (B, 1024)
+        The mask is 1 where the diffractometer measured.
     """
     n, bins = pattern.shape
     wavelength = torch.tensor(SOURCES)[torch.randint(len(SOURCES), (n, 1), generator=generator)]
@@ -55,14 +84,31 @@ def measured_view(pattern: Tensor, fraction: float, generator: torch.Generator) 
     floor = torch.exp(uniform((n, 1), -5.8, -3.5, generator))
     seen = seen * (seen > floor)
 
-    take = (torch.rand(n, 1, generator=generator) < fraction) & (seen.count_nonzero(1) >= 3)[:, None]
+    take = (torch.rand(n, 1, generator=generator) < share) & (seen.count_nonzero(1) >= 3)[:, None]
     return torch.where(take, seen, pattern), torch.where(take, mask, torch.ones_like(mask))
 
 
-def told_composition(
+def given_composition(
     fractions: Tensor, levels: tuple[float, float, float, float], generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Composition (B, 119) and level (B,) as told: formula, elements, drop-one or nothing, with these probabilities."""
+    """Compositions as a user may give them: the formula, the elements, all of them but one, or nothing.
+
+    Parameters
+    ----------
+    fractions : Tensor (B, 119)
+        Atomic fractions.
+    levels : tuple of float
+        Probabilities of formula, elements, all elements but one, and nothing.
+    generator : torch.Generator
+        Draws the level of each crystal, and the element left out.
+
+    Returns
+    -------
+    composition : Tensor (B, 119)
+        Atomic fractions, equal ones where no formula is given, zeros where nothing is.
+    level : Tensor (B,)
+        Index into `LEVELS`; with one element left out it is that of the elements.
+    """
     n = len(fractions)
     kind = torch.multinomial(torch.tensor(levels), n, replacement=True, generator=generator)
     present = (fractions > 0).float()
@@ -70,6 +116,6 @@ def told_composition(
     droppable = (kind == 2)[:, None] & (present.sum(1, keepdim=True) > 1)
     kept = torch.where(droppable, present.scatter(1, lost, 0.0), present)
     elements = kept / kept.sum(1, keepdim=True)
-    told = torch.where((kind == 0)[:, None], fractions, elements) * (kind != 3)[:, None]
+    given = torch.where((kind == 0)[:, None], fractions, elements) * (kind != 3)[:, None]
     level = torch.tensor([LEVELS.index(name) for name in ("formula", "elements", "elements", "none")])[kind]
-    return told, level
+    return given, level

@@ -11,15 +11,22 @@ from torch import Tensor
 from crystalnet.data.dataset import CrystalDataset
 from crystalnet.model.config import Config, TrainConfig
 from crystalnet.ops.sampling import stratified_sample
-from crystalnet.training.augment import measured_view, paper_augmentation, told_composition
+from crystalnet.training.augment import given_composition, measured_view, paper_augmentation
 
 UNKNOWN_CELL = 0.03  # of the crystals: the network must answer, from the chemistry alone, where indexing failed
 
 
 class Inputs(NamedTuple):
-    """What a step learns from: B crystals, P points shared by them (P, 3) or each its own (B, P, 3), densities (B, P).
+    """What a step learns from.
 
-    The first five as `CrystalNetwork.encode` takes them.
+    Attributes
+    ----------
+    pattern, mask, lattice, composition, level : Tensor
+        Of B crystals, as `CrystalNetwork.encode` takes them.
+    points : Tensor (P, 3) or (B, P, 3)
+        Fractional coordinates, shared by the crystals or each crystal's own.
+    truth : Tensor (B, P)
+        Densities there, e/Å³.
     """
 
     pattern: Tensor
@@ -31,8 +38,12 @@ class Inputs(NamedTuple):
     truth: Tensor
 
 
-def _batch(dataset: CrystalDataset, settings: TrainConfig, step: int, steps_per_epoch: int) -> np.ndarray:
-    """Crystals of a step: each epoch is its own seeded permutation, so that a resumed run needs no memory of it."""
+def crystals_of_step(dataset: CrystalDataset, settings: TrainConfig, step: int, steps_per_epoch: int) -> np.ndarray:
+    """Indices (batch,) of the crystals that a step learns from.
+
+    Each epoch is a permutation that follows from the seed and the epoch alone, so that a resumed run needs no memory
+    of it.
+    """
     epoch, position = divmod(step, steps_per_epoch)
     order = np.random.default_rng((settings.seed, epoch)).permutation(dataset.train)
     chosen = order[position * settings.batch : (position + 1) * settings.batch]
@@ -47,16 +58,30 @@ def draw_inputs(
     generator: torch.Generator,
     share: slice = slice(None),
 ) -> Inputs:
-    """What a step learns from, of those crystals of a batch that are this process's share.
+    """What one process learns from in a step.
 
-    All that is random is drawn for the whole batch, so that it does not depend on who takes which share.
-    The paper's preset draws points for each crystal and takes the nearest voxel's density; ours moves the points onto
-    their voxels, so that the density is exact, and shares them, so that the position branch runs once a step.
+    The paper's preset draws points for each crystal and takes the nearest voxel's density. The others move the points
+    onto their voxels, so that the density is exact, and share them, so that the position branch runs once a step.
+
+    Parameters
+    ----------
+    dataset : CrystalDataset
+    chosen : ndarray (batch,)
+        Indices of the whole batch.
+    config : Config
+    generator : torch.Generator
+        Draws for the whole batch, so that nothing depends on which process takes which crystals.
+    share : slice
+        Those of the batch that this process takes.
+
+    Returns
+    -------
+    Inputs
     """
     settings = config.train
     pattern, lattice, fractions = dataset.inputs(chosen)
     lattice = lattice * (torch.rand(len(chosen), 1, 1, generator=generator) >= UNKNOWN_CELL)
-    composition, level = told_composition(fractions, settings.levels, generator)
+    composition, level = given_composition(fractions, settings.levels, generator)
     own_points = config.model.architecture == "paper"
     if own_points:
         pattern, composition = paper_augmentation(pattern, composition, generator)

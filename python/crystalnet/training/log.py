@@ -7,13 +7,9 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from crystalnet.runtime.whole_file import begins_with, replacing
-
-if TYPE_CHECKING:
-    pass
-
 
 COLUMNS = ("step", "seconds", "loss", "learning_rate", "points_per_second", "mfu", "ssim")
 ROW_SECONDS = 10  # between two rows

@@ -1,4 +1,4 @@
-"""A training run's moving parts: network, optimiser, schedule, weight average, checkpoint; and how fast they go."""
+"""A training run's moving parts: network, optimiser, schedule, weight average, checkpoint."""
 
 from __future__ import annotations
 
@@ -44,7 +44,21 @@ class State:
 
 
 class Run:
-    """Network, optimiser and weight average of one run, as one of the processes of a team holds them."""
+    """Network, optimiser and weight average of one run, as each process of a team holds them.
+
+    Parameters
+    ----------
+    config : Config
+        What is trained and how.
+    device : str
+        As torch names it.
+    steps_per_epoch : int
+        Batches in the data set.
+    max_minutes : float, optional
+        The time to train; without it the preset's epochs decide.
+    team : Team, optional
+        The processes that train together; this one alone by default.
+    """
 
     def __init__(
         self,
@@ -102,16 +116,32 @@ class Run:
         return rate * min(1.0, (self.state.step + 1) / max(s.warmup_steps, 1))
 
     def draws(self) -> torch.Generator:
-        """The random numbers of the step that comes: they follow from the seed and the step alone, so that a resumed
-        run needs no memory of them.
+        """The random numbers of the next step.
+
+        They follow from the seed and the step alone, so that a resumed run needs no memory of them.
         """
         words = np.random.SeedSequence((self.settings.seed, self.state.step)).generate_state(1, np.uint64)
         return torch.Generator().manual_seed(int(words[0]))
 
     def one_step(self, inputs: Inputs, draws: torch.Generator) -> float:
-        """One optimiser step on this process's share of a batch; returns the loss of the whole batch.
+        """Take one optimiser step.
 
-        InputError where loss or gradients are not finite: the weights are those of the step before.
+        Parameters
+        ----------
+        inputs : Inputs
+            This process's share of the batch.
+        draws : torch.Generator
+            The step's random numbers, as `draws` makes them and the inputs left them.
+
+        Returns
+        -------
+        float
+            The loss of the whole batch.
+
+        Raises
+        ------
+        InputError
+            Where loss or gradients are not finite; the weights stay those of the step before.
         """
         pattern, mask, lattice, composition, level, points, truth = (t.to(self.device) for t in inputs)
         noise = self._latent_noise(draws)
@@ -147,12 +177,12 @@ class Run:
         return torch.randn(shape, generator=here, device=self.device)[:, self.team.share]
 
     def _latent_to_learn_from(self, latents: Latents, noise: Tensor, points: Tensor, truth: Tensor) -> Tensor:
-        """(B, 2L): one sample a crystal, as published; with `hypotheses`, the mean for the first half of the batch and
-        for the other half the sample whose density comes closest.
+        """Latents (B, 2L) whose densities the step compares with the truth.
 
-        Where a pattern leaves two descriptions open, a single sample under L1 learns their blur. Learning from the
-        best of several lets the samples part (multiple choice learning, Guzman-Rivera et al. 2012), and the mean stays
-        the best single answer.
+        One sample a crystal, as published. With several hypotheses it is the mean for the first half of the batch, and
+        for the other half the sample whose density comes closest: where two structures fit a pattern, a network that
+        learns from one sample under L1 answers with their blur. Learning from the best of several samples lets them
+        differ (multiple choice learning, Guzman-Rivera et al. 2012), and the mean stays the best single answer.
         """
         if len(noise) < 2:
             return latents.at(noise[0])

@@ -1,7 +1,8 @@
 """Several processes that train one network: who they are, what they exchange, how they start and end.
 
 Every process draws the random inputs of the whole batch and works on its share of it; the gradients are averaged. So N
-processes take the steps that one would.
+processes take the steps that one would. torch's DistributedDataParallel would not make this shorter: it averages the
+gradients of one call of `forward`, while a step here encodes, conditions and decodes, and the loss is averaged too.
 """
 
 from __future__ import annotations
@@ -32,14 +33,25 @@ INTERRUPTED = 130  # a process's exit code
 
 @dataclass(frozen=True)
 class Team:
-    """This process among those that train together; alone, every exchange is free."""
+    """The processes that train together, as one of them sees them; a process alone exchanges nothing.
+
+    Attributes
+    ----------
+    rank : int
+        Number of this process, from 0.
+    size : int
+        How many there are.
+    """
 
     rank: int = 0
     size: int = 1
 
     @property
     def share(self) -> slice:
-        """This process's crystals of a batch: every size-th, so that all have as many of the batch's either half."""
+        """The crystals of a batch that this process takes.
+
+        Every size-th, because a step learns differently from the halves of a batch: each process has as many of either.
+        """
         return slice(self.rank, None, self.size)
 
     def average(self, tensors: Sequence[Tensor]) -> None:
@@ -67,10 +79,21 @@ def team() -> Team:
 
 
 def together(work: Callable[[str], object], device: str, count: int) -> None:
-    """Run `work(device)` in `count` new processes of this machine, or as one of those that torchrun has started.
+    """Run a function in several new processes of this machine, or as one of those that torchrun has started.
 
-    device: "cpu" or "cuda"; each process gets its own GPU. work must be importable by name (pickle). What stops one
-    process stops all, as one InputError.
+    Parameters
+    ----------
+    work : callable
+        Called with the device of its process; must be importable by name (pickle).
+    device : str
+        "cpu" or "cuda"; each process gets its own GPU.
+    count : int
+        How many processes; 1 works in this one.
+
+    Raises
+    ------
+    InputError
+        Where one process stops, which stops all.
     """
     if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
         rank = int(os.environ["RANK"])

@@ -16,7 +16,7 @@ from crystalnet.model.checkpoint import load_tensors, save_model
 from crystalnet.model.config import Config
 from crystalnet.records import InputError
 from crystalnet.runtime.whole_folder import claimed
-from crystalnet.training.batches import _batch, draw_inputs
+from crystalnet.training.batches import crystals_of_step, draw_inputs
 from crystalnet.training.log import Report, TrainingLog, is_own_log
 from crystalnet.training.run import Run
 from crystalnet.training.speed import Speed
@@ -41,12 +41,43 @@ def train(
     device: str = "cpu",
     progress: Callable[[Report], None] = lambda report: None,
 ) -> Path:
-    """Train a network on a data set; returns the model file (best validation SSIM).
+    """Train a network on a data set.
 
-    start_from: a model file whose weights a new run begins with where they fit (another system's, say).
-    With max_minutes the learning rate anneals to that time, the last validation included, instead of to the preset's
-    epochs. SIGINT and SIGTERM stop the run after the step, or within the validation, that is at work; it is saved.
-    In a process group of torch.distributed all processes call this alike, each with its device; the first one writes.
+    SIGINT and SIGTERM stop the run after the step, or within the validation, that is at work; it is saved.
+    In a process group of torch.distributed all processes call this with the same arguments but their device; the first
+    one writes.
+
+    Parameters
+    ----------
+    config : Config
+        What is trained and how.
+    dataset : CrystalDataset
+        Crystals of the configuration's system.
+    out : Path
+        The run's folder: checkpoint, log, model.
+    resume : bool
+        Go on with the run in that folder.
+    start_from : Path, optional
+        A model file, of another system for instance: a new run begins with its weights where they fit.
+    max_minutes : float, optional
+        The learning rate anneals to the end of this time, the last validation included, and not of the preset's
+        epochs.
+    device : str
+        As torch names it.
+    progress : callable
+        Gets a `Report` after each step.
+
+    Returns
+    -------
+    Path
+        The model file: the weights with the best SSIM of validation.
+
+    Raises
+    ------
+    InputError
+        Where data set, folder, model or devices do not go with the configuration, or where training diverges.
+    KeyboardInterrupt
+        After a signal.
     """
     settings, members = config.train, team()
     check_devices(config, device, members.size)
@@ -113,13 +144,13 @@ def _loop(
             began, rate = time.monotonic(), run.learning_rate()
             if not run.finished:  # else the run was interrupted in its last validation
                 draws = run.draws()
-                chosen = _batch(dataset, settings, state.step, run.steps_per_epoch)
+                chosen = crystals_of_step(dataset, settings, state.step, run.steps_per_epoch)
                 state.loss = run.one_step(draw_inputs(dataset, chosen, config, draws, run.team.share), draws)
                 speed.add(time.monotonic() - began)
             now = time.monotonic()
             crystals, reserve = _affordable(run, speed)
-            told = before + now - started, interrupted(), now - validated > VALIDATION_SECONDS, reserve
-            state.seconds, stop, late, state.reserve = run.team.as_first(*told)
+            seconds, late_here = before + now - started, now - validated > VALIDATION_SECONDS
+            state.seconds, stop, late, state.reserve = run.team.as_first(seconds, interrupted(), late_here, reserve)
             due = run.finished or bool(late and state.step % run.steps_per_epoch == 0)
             ssim: float | None = None
             if log is not None and (due or stop or now - saved > SAVE_SECONDS):

@@ -24,9 +24,24 @@ def validate(
     crystals: int = VALIDATION_CRYSTALS,
     until: float | None = None,
 ) -> float:
-    """Mean SSIM of validation crystals, formula given: guess 1 unrotated; oracle: best of 2 samples × 24 rotations.
+    """Mean SSIM of the validation crystals' densities, the formula given.
 
-    crystals: so many at most. until: on time.monotonic's clock, when no further crystal is begun after the first.
+    Parameters
+    ----------
+    network : CrystalNetwork
+        In eval mode.
+    dataset : CrystalDataset
+        Its validation crystals count, or those of training where it has none.
+    oracle : bool
+        Take the best of ORACLE_GUESSES samples × 24 rotations, as the paper does; else the latent mean's, not rotated.
+    crystals : int
+        So many at most, spread evenly.
+    until : float, optional
+        Begin no crystal but the first after this time, seconds of `time.monotonic`.
+
+    Returns
+    -------
+    float
     """
     some = dataset.validation if len(dataset.validation) else dataset.train
     chosen = some[:: max(1, len(some) // crystals)][:crystals]
