@@ -111,14 +111,19 @@ def probability(found: dict[str, float]) -> float:
     return min(p, CONTRADICTED) if found["contradicted"] else p
 
 
-def calibration_error(p: np.ndarray, right: np.ndarray) -> tuple[float, list[tuple[float, float, int]]]:
+def calibration_error(
+    p: np.ndarray, right: np.ndarray, weight: np.ndarray | None = None
+) -> tuple[float, list[tuple[float, float, int]]]:
     """Expected calibration error of probabilities p (n,) and outcomes right (n,); (mean p, share right, n) of each bin.
 
-    The mean over answers of |mean p − share right| in BINS bins of equal width (Naeini et al., AAAI 2015); empty bins
-    are left out.
+    The mean over answers, of weight (n,) or alike, of |mean p − share right| in BINS bins of equal width (Naeini et
+    al., AAAI 2015); empty bins are left out.
     """
+    weight = np.ones(len(p)) if weight is None else weight
     bins = np.minimum((p * BINS).astype(int), BINS - 1)
-    rows = [
-        (float(p[bins == b].mean()), float(right[bins == b].mean()), int((bins == b).sum())) for b in np.unique(bins)
-    ]
-    return sum(n * abs(mean - share) for mean, share, n in rows) / max(len(p), 1), rows
+    error, rows = 0.0, []
+    for members in (bins == number for number in np.unique(bins)):
+        mean, share = (float(np.average(values[members], weights=weight[members])) for values in (p, right))
+        error += float(weight[members].sum()) * abs(mean - share)
+        rows.append((mean, share, int(members.sum())))
+    return error / max(float(weight.sum()), 1e-9), rows
