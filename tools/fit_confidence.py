@@ -281,7 +281,7 @@ def fitted(x: np.ndarray, right: np.ndarray, weight: np.ndarray) -> tuple[np.nda
 
 def fit(files: list[Path], figure: Path | None, out: Path) -> None:
     """Fit the first candidates, judge the very first by weights fitted without their crystal."""
-    from crystalnet.solving.confidence import CONTRADICTED, THRESHOLD, WEIGHED, calibration_error
+    from crystalnet.solving.confidence import CONTRADICTED, THRESHOLD, WEIGHED, calibration_error, is_contradicted
 
     answers = list({a["seed"]: a for file in files for a in map(json.loads, file.open())}.values())
     rows = [(i, k, c) for i, a in enumerate(answers) for k, c in enumerate(a["candidates"][:FITTED])]
@@ -295,7 +295,7 @@ def fit(files: list[Path], figure: Path | None, out: Path) -> None:
         test = crystal % FOLDS == fold
         weights, constant = fitted(x[~test], right[~test], weight[~test])
         held_out[test] = 1 / (1 + np.exp(-(x[test] @ weights + constant)))
-    contradicted = np.array([c["evidence"]["contradicted"] > 0 for _, _, c in rows])
+    contradicted = np.array([is_contradicted(c["evidence"]) for _, _, c in rows])
     held_out[contradicted] = np.minimum(held_out[contradicted], CONTRADICTED)
     first = rank == 0
     error, diagram = calibration_error(held_out[first], right[first], weight[first])

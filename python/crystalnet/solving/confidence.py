@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 
@@ -22,7 +23,8 @@ from crystalnet.xrd.indexing.lattices import line_positions
 THRESHOLD = 0.5  # below, "no confident match"
 VOLUME_RANGE = (0.65, 1.75)  # of the expected volume: 98% of 1,100 crystals; beyond, wavelength or elements are wrong
 BINS = 6  # of the reliability diagram: a few hundred answers fill no more
-CONTRADICTED = 0.45  # most that a candidate is believed whose volume says that wavelength or elements are wrong
+CONTRADICTED = 0.45  # most that a candidate is believed whose volume or lines say that wavelength or elements are wrong
+OTHER_ELEMENT = math.log(2)  # of "exchange": the lines ask for another element; none of 454 right answers has more
 MANY_TIMES = 3.0  # a rival's score this many times the candidate's says no more
 FEATURES = {
     "log_excess": "ln of the profile Rwp without the share of noise",
@@ -104,11 +106,19 @@ def _weights() -> dict[str, float]:
 
 
 def probability(found: dict[str, float]) -> float:
-    """Calibrated probability that the candidate with this evidence is right; at most CONTRADICTED where it is that."""
+    """Calibrated probability that the candidate with this evidence is right; at most CONTRADICTED where it is that.
+
+    The regression alone believes a formula of another compound of the type where the profile fits well.
+    """
     weights = _weights()
     logit = weights["constant"] + sum(weights[name] * found[name] for name in WEIGHED)
     p = 1 / (1 + math.exp(-min(max(logit, -30.0), 30.0)))
-    return min(p, CONTRADICTED) if found["contradicted"] else p
+    return min(p, CONTRADICTED) if is_contradicted(found) else p
+
+
+def is_contradicted(found: Mapping[str, float]) -> bool:
+    """Whether volume or lines speak against the wavelength or the elements."""
+    return found["contradicted"] > 0 or found["exchange"] > OTHER_ELEMENT
 
 
 def calibration_error(
