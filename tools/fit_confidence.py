@@ -49,6 +49,9 @@ IMPURITY = 0.5, 0.06  # share of samples that hold a second phase, and the large
 STEEP = 0.15, 4.0  # share of patterns with air scatter at low angle, and its largest height over the strongest line
 SPREAD = 0.1  # sd of ln(volume) that decorated crystals are given beyond the generator's, whose rule we also judge by
 MOST_SITES = 60  # atoms in the primitive cell; a laboratory pattern of more is no test of this program
+# Users who say something wrong are a third of the answers, for the regression to meet them; in the fit they count as
+# one in five of all. Chosen with a look at the calibration on development crystals, whose users err in nothing.
+ERRING = 0.2
 FITTED = 2  # candidates of each pattern: those further down are wrong so plainly that they outvote what tells the first
 PENALTY = 1.0  # ridge on standardised weights: a dozen features, a few hundred crystals
 FOLDS = 5
@@ -256,8 +259,8 @@ def _judged(found: Any, truth: Any, scores: Any) -> Iterator[dict[str, Any]]:
         yield {"right": right, "formula": c.formula, "confidence": c.confidence, "evidence": c.evidence}
 
 
-def fitted(x: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, float]:
-    """Weights and constant of a ridge logistic regression on columns x."""
+def fitted(x: np.ndarray, right: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, float]:
+    """Weights and constant of a ridge logistic regression on columns x (n, k), of answers that count by weight (n,)."""
     from scipy.optimize import minimize
 
     mean, sd = x.mean(0), x.std(0) + 1e-9
@@ -266,8 +269,9 @@ def fitted(x: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, float]:
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
         logit = z @ parameters[:-1] + parameters[-1]
         p = 1 / (1 + np.exp(-logit))
-        value = np.logaddexp(0, logit).sum() - logit[right].sum() + PENALTY / 2 * (parameters[:-1] ** 2).sum()
-        gradient = np.append(z.T @ (p - right) + PENALTY * parameters[:-1], (p - right).sum())
+        miss = weight * (p - right)
+        value = weight @ (np.logaddexp(0, logit) - logit * right) + PENALTY / 2 * (parameters[:-1] ** 2).sum()
+        gradient = np.append(z.T @ miss + PENALTY * parameters[:-1], miss.sum())
         return float(value), gradient
 
     best = minimize(loss, np.zeros(x.shape[1] + 1), jac=True).x
@@ -277,23 +281,25 @@ def fitted(x: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, float]:
 
 def fit(files: list[Path], figure: Path | None, out: Path) -> None:
     """Fit the first candidates, judge the very first by weights fitted without their crystal."""
-    from crystalnet.solving.confidence import CONTRADICTED, THRESHOLD, WEIGHED, calibration_error
+    from crystalnet.solving.confidence import CONTRADICTED, THRESHOLD, WEIGHED, calibration_error, is_contradicted
 
     answers = list({a["seed"]: a for file in files for a in map(json.loads, file.open())}.values())
     rows = [(i, k, c) for i, a in enumerate(answers) for k, c in enumerate(a["candidates"][:FITTED])]
     x = np.array([[c["evidence"][name] for name in WEIGHED] for _, _, c in rows])
     right = np.array([c["right"] for _, _, c in rows])
+    erring = np.array([answers[i]["said"] != "right" or answers[i]["wavelength"] == "wrong" for i, _, _ in rows])
+    weight = np.where(erring, ERRING / (1 - ERRING) * (~erring).sum() / max(erring.sum(), 1), 1.0)
     crystal, rank = np.array([i for i, _, _ in rows]), np.array([k for _, k, _ in rows])
     held_out = np.zeros(len(rows))
     for fold in range(FOLDS):
         test = crystal % FOLDS == fold
-        weights, constant = fitted(x[~test], right[~test])
+        weights, constant = fitted(x[~test], right[~test], weight[~test])
         held_out[test] = 1 / (1 + np.exp(-(x[test] @ weights + constant)))
-    contradicted = np.array([c["evidence"]["contradicted"] > 0 for _, _, c in rows])
+    contradicted = np.array([is_contradicted(c["evidence"]) for _, _, c in rows])
     held_out[contradicted] = np.minimum(held_out[contradicted], CONTRADICTED)
     first = rank == 0
-    error, diagram = calibration_error(held_out[first], right[first])
-    weights, constant = fitted(x, right)
+    error, diagram = calibration_error(held_out[first], right[first], weight[first])
+    weights, constant = fitted(x, right, weight)
     answered, correct = int(first.sum()), int(right[first].sum())
     named = dict(zip(WEIGHED, (round(float(w), 4) for w in weights), strict=True))
     document = {
@@ -308,6 +314,7 @@ def fit(files: list[Path], figure: Path | None, out: Path) -> None:
     believed = held_out >= THRESHOLD
     wrong, missed = first & ~right & believed, first & right & ~believed
     print(f"believed and wrong: {wrong.sum()} of {answered}, of other systems {(wrong & foreign).sum()}")
+    print(f"    {(wrong & erring).sum()} of them where the user erred ({(first & erring).sum()} answers)")
     print(f"right but not believed: {missed.sum()} of {correct}")
     if figure:
         draw(diagram, error, figure)

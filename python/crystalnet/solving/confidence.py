@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 
@@ -22,7 +23,8 @@ from crystalnet.xrd.indexing.lattices import line_positions
 THRESHOLD = 0.5  # below, "no confident match"
 VOLUME_RANGE = (0.65, 1.75)  # of the expected volume: 98% of 1,100 crystals; beyond, wavelength or elements are wrong
 BINS = 6  # of the reliability diagram: a few hundred answers fill no more
-CONTRADICTED = 0.45  # most that a candidate is believed whose volume says that wavelength or elements are wrong
+CONTRADICTED = 0.45  # most that a candidate is believed whose volume or lines say that wavelength or elements are wrong
+OTHER_ELEMENT = math.log(2)  # of "exchange": the lines ask for another element; none of 454 right answers has more
 MANY_TIMES = 3.0  # a rival's score this many times the candidate's says no more
 FEATURES = {
     "log_excess": "ln of the profile Rwp without the share of noise",
@@ -104,21 +106,34 @@ def _weights() -> dict[str, float]:
 
 
 def probability(found: dict[str, float]) -> float:
-    """Calibrated probability that the candidate with this evidence is right; at most CONTRADICTED where it is that."""
+    """Calibrated probability that the candidate with this evidence is right; at most CONTRADICTED where it is that.
+
+    The regression alone believes a formula of another compound of the type where the profile fits well.
+    """
     weights = _weights()
     logit = weights["constant"] + sum(weights[name] * found[name] for name in WEIGHED)
     p = 1 / (1 + math.exp(-min(max(logit, -30.0), 30.0)))
-    return min(p, CONTRADICTED) if found["contradicted"] else p
+    return min(p, CONTRADICTED) if is_contradicted(found) else p
 
 
-def calibration_error(p: np.ndarray, right: np.ndarray) -> tuple[float, list[tuple[float, float, int]]]:
+def is_contradicted(found: Mapping[str, float]) -> bool:
+    """Whether volume or lines speak against the wavelength or the elements."""
+    return found["contradicted"] > 0 or found["exchange"] > OTHER_ELEMENT
+
+
+def calibration_error(
+    p: np.ndarray, right: np.ndarray, weight: np.ndarray | None = None
+) -> tuple[float, list[tuple[float, float, int]]]:
     """Expected calibration error of probabilities p (n,) and outcomes right (n,); (mean p, share right, n) of each bin.
 
-    The mean over answers of |mean p − share right| in BINS bins of equal width (Naeini et al., AAAI 2015); empty bins
-    are left out.
+    The mean over answers, of weight (n,) or alike, of |mean p − share right| in BINS bins of equal width (Naeini et
+    al., AAAI 2015); empty bins are left out.
     """
+    weight = np.ones(len(p)) if weight is None else weight
     bins = np.minimum((p * BINS).astype(int), BINS - 1)
-    rows = [
-        (float(p[bins == b].mean()), float(right[bins == b].mean()), int((bins == b).sum())) for b in np.unique(bins)
-    ]
-    return sum(n * abs(mean - share) for mean, share, n in rows) / max(len(p), 1), rows
+    error, rows = 0.0, []
+    for members in (bins == number for number in np.unique(bins)):
+        mean, share = (float(np.average(values[members], weights=weight[members])) for values in (p, right))
+        error += float(weight[members].sum()) * abs(mean - share)
+        rows.append((mean, share, int(members.sum())))
+    return error / max(float(weight.sum()), 1e-9), rows

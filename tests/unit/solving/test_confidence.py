@@ -96,6 +96,14 @@ def test_a_volume_that_no_such_atoms_have_is_not_believed(ratio: float, contradi
     assert probability(evident) <= CONTRADICTED < THRESHOLD or not contradicted
 
 
+@pytest.mark.parametrize(("exchanged", "believed"), [(0.0105, False), (0.012, True)])
+def test_lines_that_ask_for_another_element_are_not_believed(exchanged: float, believed: bool):
+    evident = found(
+        residual=0.0225, excess=0.02, exchanged=exchanged, formula_given=True, sources=("network", "catalogue")
+    )
+    assert (probability(evident) > CONTRADICTED) is believed
+
+
 def test_intensity_off_the_lines_of_the_cell_is_not_explained():
     assert explained_share(CELL, lines()) == 1.0
     assert explained_share(CELL, lines((40.0, 2.0))) == pytest.approx(0.8)
