@@ -59,10 +59,26 @@ def measured_view(pattern: Tensor, fraction: float, generator: torch.Generator) 
     return torch.where(take, seen, pattern), torch.where(take, mask, torch.ones_like(mask))
 
 
-def told_composition(
+def given_composition(
     fractions: Tensor, levels: tuple[float, float, float, float], generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Composition (B, 119) and level (B,) as told: formula, elements, drop-one or nothing, with these probabilities."""
+    """Composition and level as they may be given to the network.
+
+    Parameters
+    ----------
+    fractions : Tensor (B, 119)
+        Atomic fractions of the formula.
+    levels : tuple of float
+        Probabilities that formula, elements, all elements but one, or nothing is given.
+    generator : torch.Generator
+        Draws level and the element left out.
+
+    Returns
+    -------
+    composition : Tensor (B, 119)
+    level : Tensor (B,)
+        Index into `LEVELS`.
+    """
     n = len(fractions)
     kind = torch.multinomial(torch.tensor(levels), n, replacement=True, generator=generator)
     present = (fractions > 0).float()
@@ -70,6 +86,6 @@ def told_composition(
     droppable = (kind == 2)[:, None] & (present.sum(1, keepdim=True) > 1)
     kept = torch.where(droppable, present.scatter(1, lost, 0.0), present)
     elements = kept / kept.sum(1, keepdim=True)
-    told = torch.where((kind == 0)[:, None], fractions, elements) * (kind != 3)[:, None]
+    given = torch.where((kind == 0)[:, None], fractions, elements) * (kind != 3)[:, None]
     level = torch.tensor([LEVELS.index(name) for name in ("formula", "elements", "elements", "none")])[kind]
-    return told, level
+    return given, level

@@ -11,7 +11,7 @@ from torch import Tensor
 from crystalnet.data.dataset import CrystalDataset
 from crystalnet.model.config import Config, TrainConfig
 from crystalnet.ops.sampling import stratified_sample
-from crystalnet.training.augment import measured_view, paper_augmentation, told_composition
+from crystalnet.training.augment import given_composition, measured_view, paper_augmentation
 
 UNKNOWN_CELL = 0.03  # of the crystals: the network must answer, from the chemistry alone, where indexing failed
 
@@ -31,7 +31,7 @@ class Inputs(NamedTuple):
     truth: Tensor
 
 
-def _batch(dataset: CrystalDataset, settings: TrainConfig, step: int, steps_per_epoch: int) -> np.ndarray:
+def crystals_of_step(dataset: CrystalDataset, settings: TrainConfig, step: int, steps_per_epoch: int) -> np.ndarray:
     """Crystals of a step: each epoch is its own seeded permutation, so that a resumed run needs no memory of it."""
     epoch, position = divmod(step, steps_per_epoch)
     order = np.random.default_rng((settings.seed, epoch)).permutation(dataset.train)
@@ -56,7 +56,7 @@ def draw_inputs(
     settings = config.train
     pattern, lattice, fractions = dataset.inputs(chosen)
     lattice = lattice * (torch.rand(len(chosen), 1, 1, generator=generator) >= UNKNOWN_CELL)
-    composition, level = told_composition(fractions, settings.levels, generator)
+    composition, level = given_composition(fractions, settings.levels, generator)
     own_points = config.model.architecture == "paper"
     if own_points:
         pattern, composition = paper_augmentation(pattern, composition, generator)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from crystalnet.model.base import CrystalNetwork, Latents
 from crystalnet.model.checkpoint import config_of, load_model, load_tensors, save_tensors
@@ -65,9 +66,7 @@ class Run:
             weight_decay=self.settings.weight_decay,
             fused=True,  # one pass over the weights; step by step it took a tenth of preset small's time
         )
-        self.average = (
-            {k: v.detach().clone() for k, v in self.network.state_dict().items()} if self.settings.ema else {}
-        )
+        self.average = self._average_from_here()
         self.state = State()
 
     @property
@@ -172,17 +171,30 @@ class Run:
             closest = noise[errors.argmin(dim=0), torch.arange(len(truth) - half)]
         return torch.cat([latents.mean()[:half], latents.at(closest, half)])
 
+    def _average_from_here(self) -> AveragedModel | None:
+        """An average that holds the weights as they are; None where the preset takes none."""
+        if not self.settings.ema:
+            return None
+        average = AveragedModel(self.network)
+        average.n_averaged.fill_(1)  # these weights count: torch would replace them by those of the next step
+        return average
+
     def _update_average(self) -> None:
-        decay = min(self.settings.ema, (1 + self.state.step) / (10 + self.state.step))
-        for name, value in self.network.state_dict().items():
-            if name in self.average:
-                mean = self.average[name]
-                mean.lerp_(value, 1 - decay) if mean.is_floating_point() else mean.copy_(value)
+        if self.average is not None:
+            # Early weights are soon forgotten: the average reaches back over a tenth of the steps at first.
+            decay = min(self.settings.ema, (1 + self.state.step) / (10 + self.state.step))
+            self.average.multi_avg_fn = get_ema_multi_avg_fn(decay)
+            self.average.update_parameters(self.network)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The weights to validate and ship: the average where there is one."""
+        network = self.network if self.average is None else self.average.module
+        return dict(network.state_dict())
 
     def averaged_network(self) -> CrystalNetwork:
-        """The network to validate and ship: the weight average where there is one."""
+        """A network of these weights, ready to be asked."""
         network = build_network(self.config).to(self.device)
-        network.load_state_dict(self.average or self.network.state_dict())
+        network.load_state_dict(self.weights())
         return network.eval()
 
     def summary(self) -> dict[str, Any]:
@@ -199,13 +211,13 @@ class Run:
         own = self.network.state_dict()
         fitting = {k: v for k, v in model.network.state_dict().items() if v.shape == own[k].shape}
         self.network.load_state_dict(own | fitting)
-        if self.average:
-            self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
+        self.average = self._average_from_here()
         self.state.started_from = model.sha256
 
     def save(self, path: Path) -> None:
         tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
-        tensors |= {f"average.{k}": v for k, v in self.average.items()}
+        if self.average is not None:
+            tensors |= {f"average.{k}": v for k, v in self.average.module.state_dict().items()}
         for index, moments in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{index}.{k}": torch.as_tensor(v) for k, v in moments.items()}
         save_tensors(path, tensors, {"config": self.config.to_dict(), "state": vars(self.state)})
@@ -225,7 +237,8 @@ class Run:
     def _take(self, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
         self.state = State(**about["state"])
         self.network.load_state_dict(_under(tensors, "network."))
-        self.average = {name: mean.to(self.device) for name, mean in _under(tensors, "average.").items()}
+        if self.average is not None:
+            self.average.module.load_state_dict(_under(tensors, "average."))
         moments: dict[int, dict[str, Tensor]] = {}
         for name, tensor in _under(tensors, "optimiser.").items():
             index, key = name.split(".")

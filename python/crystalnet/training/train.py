@@ -16,7 +16,7 @@ from crystalnet.model.checkpoint import load_tensors, save_model
 from crystalnet.model.config import Config
 from crystalnet.records import InputError
 from crystalnet.runtime.whole_folder import claimed
-from crystalnet.training.batches import _batch, draw_inputs
+from crystalnet.training.batches import crystals_of_step, draw_inputs
 from crystalnet.training.log import Report, TrainingLog, is_own_log
 from crystalnet.training.run import Run
 from crystalnet.training.speed import Speed
@@ -113,13 +113,13 @@ def _loop(
             began, rate = time.monotonic(), run.learning_rate()
             if not run.finished:  # else the run was interrupted in its last validation
                 draws = run.draws()
-                chosen = _batch(dataset, settings, state.step, run.steps_per_epoch)
+                chosen = crystals_of_step(dataset, settings, state.step, run.steps_per_epoch)
                 state.loss = run.one_step(draw_inputs(dataset, chosen, config, draws, run.team.share), draws)
                 speed.add(time.monotonic() - began)
             now = time.monotonic()
             crystals, reserve = _affordable(run, speed)
-            told = before + now - started, interrupted(), now - validated > VALIDATION_SECONDS, reserve
-            state.seconds, stop, late, state.reserve = run.team.as_first(*told)
+            here = before + now - started, interrupted(), now - validated > VALIDATION_SECONDS, reserve
+            state.seconds, stop, late, state.reserve = run.team.as_first(*here)
             due = run.finished or bool(late and state.step % run.steps_per_epoch == 0)
             ssim: float | None = None
             if log is not None and (due or stop or now - saved > SAVE_SECONDS):
@@ -137,7 +137,7 @@ def _loop(
                 if ssim is not None and not stop:
                     if ssim >= state.best_ssim:
                         state.best_ssim = ssim
-                        save_model(out / MODEL, run.average or run.network.state_dict(), config, about | run.summary())
+                        save_model(out / MODEL, run.weights(), config, about | run.summary())
                     run.save(out / LAST)  # once more: it holds the score now
                 points, mfu = speed.points_per_second, speed.utilisation
                 report = Report(state.step, run.steps, state.seconds, state.loss, rate, points, mfu, state.best_ssim)

@@ -15,7 +15,7 @@ from crystalnet.data import generator as prototypes
 from crystalnet.data.splits import is_dev, may_train, reserved_formulas, split_of
 from crystalnet.data.store import read_store, verify_store, write_store
 from crystalnet.records import InputError
-from crystalnet.training.augment import measured_view, told_composition
+from crystalnet.training.augment import given_composition, measured_view
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def test_levels_of_what_is_told() -> None:
 
     fractions = torch.zeros(400, 119)
     fractions[:, 8], fractions[:, 26] = 0.6, 0.4
-    told, level = told_composition(fractions, (0.25, 0.25, 0.25, 0.25), torch.Generator().manual_seed(0))
+    told, level = given_composition(fractions, (0.25, 0.25, 0.25, 0.25), torch.Generator().manual_seed(0))
     rows = {(tuple(t[[8, 26]].tolist()), int(k)) for t, k in zip(told, level, strict=True)}
     approx = {(tuple(round(v, 3) for v in values), k) for values, k in rows}
     assert approx == {((0.6, 0.4), 2), ((0.5, 0.5), 1), ((1.0, 0.0), 1), ((0.0, 1.0), 1), ((0.0, 0.0), 0)}
