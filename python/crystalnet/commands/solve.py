@@ -47,8 +47,6 @@ def solve_files(
     patterns: list[Path], options: Options, *, out: Path | None = None, jobs: int = 1, print_json: bool = False
 ) -> int:
     """Solve every pattern and write its folder; returns the exit code (the worst of the patterns')."""
-    from crystalnet.report import refuse_foreign_summary, summary_row, write_summary
-
     if out is None:
         folders = [Path(path.stem + ".crystalnet") for path in patterns]
     elif len(patterns) == 1:
@@ -61,6 +59,8 @@ def solve_files(
             code, document = solve_file(patterns[0], folders[0], options, mapped)
         print(json.dumps(document, indent=1) if print_json else summary_line(patterns[0], document, folders[0]))
         return code
+
+    from crystalnet.report import refuse_foreign_summary, summary_row, write_summary
 
     summary = (out or Path()) / "summary.csv"
     with claimed(summary.parent):
@@ -122,6 +122,11 @@ def solve_file(pattern: Path, folder: Path, options: Options, mapped: Map = map)
 
     InputError, before the work, where the folder holds files of the user's or another run writes there.
     """
+    if not pattern.exists():
+        from crystalnet.xrd.reader import read_pattern
+
+        read_pattern(pattern)  # says so before torch is loaded
+
     from crystalnet.report import earlier_solution, write_solution
     from crystalnet.solving.answer import REPORTED
     from crystalnet.solving.solve import solve

@@ -73,11 +73,11 @@ def grid_points(grid: int, device: torch.device | str) -> Tensor:
     return torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1).reshape(-1, 3)
 
 
-def _autocast_bf16(device: torch.device) -> bool:
+def autocast_bf16(device: torch.device) -> bool:
     """Whether the caller has asked for bfloat16 products."""
     return torch.is_autocast_enabled(device.type) and torch.get_autocast_dtype(device.type) == torch.bfloat16
 
 
-def _layer(linear: nn.Module, flags: LayerFlag = LayerFlag.NONE) -> Layer:
+def as_layer(linear: nn.Module, flags: LayerFlag = LayerFlag.NONE) -> Layer:
     assert isinstance(linear, nn.Linear)
     return Layer(linear.weight, linear.bias, flags)

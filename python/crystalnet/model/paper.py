@@ -7,13 +7,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from crystalnet.bragg import N_BINS
-from crystalnet.model.base import CrystalNetwork, Latents, _autocast_bf16, _layer
+from crystalnet.model.base import CrystalNetwork, Latents, as_layer, autocast_bf16
 from crystalnet.model.config import ModelConfig
 from crystalnet.model.inputs import N_ELEMENTS
 from crystalnet.ops.decoder import Decoder, Layer, LayerFlag
 from crystalnet.ops.film_decode import film_decode
-
-# --- the paper's --------------------------------------------------------------------------------------------------
 
 
 class PaperNetwork(CrystalNetwork):
@@ -54,7 +52,7 @@ class PaperNetwork(CrystalNetwork):
     def decode(self, conditions: tuple[Tensor, ...], points: Tensor) -> Tensor:
         (film,) = conditions
         if not self.training:
-            return film_decode(points, self.decoder(), film, bf16=_autocast_bf16(points.device))
+            return film_decode(points, self.decoder(), film, bf16=autocast_bf16(points.device))
         if points.dim() == 2:
             points = points.expand(len(film), -1, -1)
         phase = 2 * torch.pi * ((points - 0.5) @ self.rows.T)  # (B, P, 128)
@@ -70,9 +68,9 @@ class PaperNetwork(CrystalNetwork):
         relu, concat = LayerFlag.RELU, LayerFlag.RELU | LayerFlag.CONCAT  # a block begins with [h, c]
         return Decoder(
             rows=self.rows,
-            position=(_folded(hidden, norm, LayerFlag.RELU), _layer(position)),
+            position=(_folded(hidden, norm, LayerFlag.RELU), as_layer(position)),
             trunk=tuple(_folded(f, norm, relu if f.in_features == 512 else concat) for f, norm, _ in steps),
-            head=_layer(self.regressor.last),
+            head=as_layer(self.regressor.last),
             centre=0.5,
         )
 

@@ -11,14 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from crystalnet.crystal.elements import SYMBOLS
-from crystalnet.model.base import MIN_SIGMA, CrystalNetwork, Latents, _autocast_bf16, _layer
+from crystalnet.model.base import MIN_SIGMA, CrystalNetwork, Latents, as_layer, autocast_bf16
 from crystalnet.model.config import ModelConfig
 from crystalnet.model.inputs import LEVELS, N_ELEMENTS
 from crystalnet.model.intensities import Intensities
 from crystalnet.ops.decoder import Decoder, LayerFlag
 from crystalnet.ops.film_decode import film_decode
-
-# --- ours ---------------------------------------------------------------------------------------------------------
 
 
 class PeriodicNetwork(CrystalNetwork):
@@ -65,15 +63,15 @@ class PeriodicNetwork(CrystalNetwork):
 
     def decode(self, conditions: tuple[Tensor, ...], points: Tensor) -> Tensor:
         film, amplitude = conditions
-        return film_decode(points, self.decoder(), film, amplitude, _autocast_bf16(points.device))
+        return film_decode(points, self.decoder(), film, amplitude, autocast_bf16(points.device))
 
     def decoder(self) -> Decoder:
         trunk = LayerFlag.FILM | LayerFlag.RELU | LayerFlag.RESIDUAL
         return Decoder(
             rows=self.rows,
-            position=(_layer(self.position),),
-            trunk=tuple(_layer(layer, trunk) for layer in self.layers),
-            head=_layer(self.head),
+            position=(as_layer(self.position),),
+            trunk=tuple(as_layer(layer, trunk) for layer in self.layers),
+            head=as_layer(self.head),
             junction_relu=True,
             softplus=True,
         )

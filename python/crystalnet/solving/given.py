@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 from crystalnet.crystal.elements import ATOMIC_NUMBER
 from crystalnet.crystal.formula import parse_elements, parse_formula
@@ -51,7 +50,7 @@ class Given:
     guesses: int = 5
     seed: int = 0
     models: Models = None
-    catalogue: Catalogue | None = field(default_factory=Catalogue)
+    catalogue: Catalogue | None = None
 
     @classmethod
     def of(
@@ -62,7 +61,7 @@ class Given:
         cell: str | None = None,
         guesses: int = 5,
         seed: int = 0,
-        models: str | Path | Mapping[str, str | Path] | None = None,
+        models: Models = None,
         catalogue: Catalogue | None = None,
     ) -> Given:
         """From the user's words. InputError, before any work, for what cannot be used."""

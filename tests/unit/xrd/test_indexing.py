@@ -12,9 +12,10 @@ import pytest
 from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.metric import cubic_lattice, same_metric
 from crystalnet.records import InputError, Peaks, Radiation
-from crystalnet.xrd.indexing.given import cell_from_option, centrings, refine_cell
+from crystalnet.xrd.indexing.given import cell_from_option, centrings
 from crystalnet.xrd.indexing.index import index_peaks
-from crystalnet.xrd.indexing.lines import MAX_LINES
+from crystalnet.xrd.indexing.least_squares import refine_near
+from crystalnet.xrd.indexing.lines import MAX_LINES, Lines
 
 CU = 1.540593
 BOTH = ("cubic", "trigonal")
@@ -258,9 +259,9 @@ def test_too_few_lines_give_no_cell(count):
     assert index_peaks(peaks_at([30.0][:count], [1.0][:count])) == []
 
 
-def test_refine_cell_finds_edges_and_zero():
+def test_refinement_near_a_cell_finds_edges_and_zero():
     peaks = lines_of(hexagonal(4.913, 5.405), "P", zero=0.12, noise=0.003, top=110)
-    found = refine_cell(peaks, Cell("trigonal", "P", 4.95, 5.38))
+    found = refine_near(Lines.of(peaks), Cell("trigonal", "P", 4.95, 5.38)).cell
     assert_is(found, "trigonal", "P", 4.913, 5.405, 5e-4)
     assert found.zero_shift == pytest.approx(0.12, abs=0.03)
     assert found.n_indexed == found.n_lines == min(len(peaks), MAX_LINES)

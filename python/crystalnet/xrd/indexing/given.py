@@ -49,18 +49,6 @@ def cell_from_option(text: str, system: str = "auto") -> Cell:
     return Cell(found, "R", 2 * edge * math.sin(alpha / 2), edge * math.sqrt(3 + 6 * math.cos(alpha)))
 
 
-def refine_cell(peaks: Peaks, cell: Cell) -> Cell:
-    """The cell with its edges and zero shift by least squares on the lines.
-
-    Parameters
-    ----------
-    peaks : Peaks
-    cell : Cell
-        Its edges may be off by about 1%.
-    """
-    return refine_near(Lines.of(peaks), cell).cell
-
-
 def centrings(peaks: Peaks, cell: Cell) -> list[Cell]:
     """The cell refined with each centring that its system allows, the one that the lines prefer first."""
     lines = Lines.of(peaks)
