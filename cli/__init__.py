@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from crystalnet.cli import bench, data, density, evaluate, fetch, info, simulate, solve, train
+from crystalnet.cli import bench, data, density, evaluate, fetch, index, info, simulate, solve, train
 
 INTERRUPTED = 130
 READER_GONE = 141  # what a shell reports of a program that SIGPIPE ended
@@ -23,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(solve.solve)
+app.command()(index.index)
 app.command()(fetch.fetch)
 app.add_typer(data.app)
 app.command()(train.train)

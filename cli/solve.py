@@ -26,7 +26,7 @@ def solve(
     ] = "auto",
     system: Annotated[str, typer.Option(help="auto, cubic or trigonal.")] = "auto",
     cell: Annotated[
-        str | None, typer.Option(help="Known cell: a | a,c (hexagonal axes) | a,alpha=55 (rhombohedral), Å.")
+        str | None, typer.Option(help="Known cell: a | a,c (hexagonal axes) | a,alpha=55 | a,b,c,alpha,beta,gamma; Å.")
     ] = None,
     guesses: Annotated[int, typer.Option(min=1, max=1000, help="Densities drawn; the first is the latent mean.")] = 5,
     seed: Annotated[int, typer.Option(help="Seed of the latent samples.")] = 0,

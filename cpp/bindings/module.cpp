@@ -10,6 +10,7 @@
 
 #include "crystalnet/build.hpp"
 #include "crystalnet/film_decode.hpp"
+#include "crystalnet/index_cells.hpp"
 #include "crystalnet/powder_pattern.hpp"
 #include "crystalnet/ssim3d_rotations.hpp"
 #include "crystalnet/stratified_sample.hpp"
@@ -286,12 +287,59 @@ void bind_film_decode(py::module_& m) {
       "stream"_a, no_gil);
 }
 
+PowderLines powder_lines(std::int64_t count, Address two_theta, Address tolerance, Address spurious, double wavelength,
+                         double two_theta_min, double max_zero) {
+  require(count >= 0 && count <= kMaxIndexLines, "between 0 and 128 lines");
+  require(wavelength > 0 && wavelength < 100, "the wavelength must lie between 0 and 100 angstrom");
+  require(max_zero >= 0 && max_zero < 10, "the zero shift searched must lie between 0 and 10 degrees");
+  return {count,
+          at<const double>(two_theta),
+          at<const double>(tolerance),
+          at<const double>(spurious),
+          wavelength,
+          two_theta_min,
+          max_zero};
+}
+
+void bind_index_cells(py::module_& m) {
+  using namespace py::literals;
+  const py::call_guard<py::gil_scoped_release> no_gil;
+
+  m.attr("index_max_lines") = kMaxIndexLines;
+  m.attr("index_cell_bytes") = sizeof(IndexedCell);
+  m.def("index_lattice_count", &index_lattice_count);
+  m.def(
+      "index_search",
+      [](std::int64_t count, Address two_theta, Address tolerance, Address spurious, double wavelength,
+         double two_theta_min, double max_zero, Address chosen, int n_threads, std::int64_t capacity, Address out) {
+        return index_search(powder_lines(count, two_theta, tolerance, spurious, wavelength, two_theta_min, max_zero),
+                            at<const std::uint8_t>(chosen), n_threads, capacity, at<IndexedCell>(out));
+      },
+      "count"_a, "two_theta"_a, "tolerance"_a, "spurious"_a, "wavelength"_a, "two_theta_min"_a, "max_zero"_a,
+      "chosen"_a, "n_threads"_a, "capacity"_a, "out"_a, no_gil);
+  m.def(
+      "index_rate",
+      [](std::int64_t count, Address two_theta, Address tolerance, Address spurious, double wavelength,
+         double two_theta_min, double max_zero, std::int64_t cells, double slack, int rounds, int n_threads,
+         Address in_out) {
+        require(cells >= 0 && rounds >= 0, "the numbers of cells and rounds must not be negative");
+        auto* const first = at<IndexedCell>(in_out);
+        for (std::int64_t i = 0; i < cells; ++i)
+          require(first[i].lattice >= 0 && first[i].lattice < index_lattice_count(), "no such lattice");
+        index_rate(powder_lines(count, two_theta, tolerance, spurious, wavelength, two_theta_min, max_zero), cells,
+                   slack, rounds, n_threads, first);
+      },
+      "count"_a, "two_theta"_a, "tolerance"_a, "spurious"_a, "wavelength"_a, "two_theta_min"_a, "max_zero"_a, "cells"_a,
+      "slack"_a, "rounds"_a, "n_threads"_a, "in_out"_a, no_gil);
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_native, m) {
   m.doc() = "Compiled kernels of crystalnet; call them through crystalnet.ops.";
   m.def("cuda_built", &cuda_built);
   bind_film_decode(m);
+  bind_index_cells(m);
   bind_powder_pattern(m);
   bind_ssim3d_rotations(m);
   bind_stratified_sample(m);

@@ -1,6 +1,7 @@
 // Calls every CPU kernel on odd shapes, empty batches and one to three threads, each array exactly as long as promised.
 // Built with the address and undefined-behaviour sanitizers by `make sanitize`; right answers are the Python tests'
 // part.
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "crystalnet/film_decode.hpp"
+#include "crystalnet/index_cells.hpp"
 #include "crystalnet/powder_pattern.hpp"
 #include "crystalnet/ssim3d_rotations.hpp"
 #include "crystalnet/stratified_sample.hpp"
@@ -237,9 +239,39 @@ void decodings() {
   }
 }
 
+// What the search returns, and cells without sense, as numbers.
+void cells() {
+  for (const int n : {0, 1, 2, 5, 30}) {
+    std::vector<double> two_theta = uniform<double>(n, 8, 70);
+    std::sort(two_theta.begin(), two_theta.end());
+    const auto tolerance = uniform<double>(n, 0.005, 0.03), spurious = uniform<double>(n, 0.02, 0.4);
+    const PowderLines lines{n, two_theta.data(), tolerance.data(), spurious.data(), 1.54, 5.0, n == 30 ? 0.0 : 0.3};
+    const std::vector<std::uint8_t> chosen(index_lattice_count(), 1);
+    on_threads([&](int n_threads) {
+      std::vector<IndexedCell> found(50);
+      found.resize(index_search(lines, chosen.data(), n_threads, 50, found.data()));
+      std::vector<double> numbers;
+      for (const IndexedCell& cell : found) numbers.insert(numbers.end(), {cell.score, cell.zero, cell.metric[0]});
+      return numbers;
+    });
+    on_threads([&](int n_threads) {
+      std::vector<IndexedCell> given(3 * index_lattice_count());
+      for (std::size_t i = 0; i < given.size(); ++i) {
+        const double size = i % 3 == 0 ? 1e-6 : i % 3 == 1 ? 0.03 : -1;
+        given[i] = {static_cast<std::int64_t>(i / 3), {size, size, size, 0, 0, 0}, 0.1, 0, 0, 0, 0, 0};
+      }
+      index_rate(lines, given.size(), 0.04, 5, n_threads, given.data());
+      std::vector<double> numbers;
+      for (const IndexedCell& cell : given) numbers.push_back(cell.score);
+      return numbers;
+    });
+  }
+}
+
 }  // namespace
 
 int main() {
+  cells();
   decodings();
   powder_patterns();
   samples();

@@ -50,6 +50,24 @@ def volume_ratio(conventional: AtomSites) -> float | None:
     return float(np.clip(conventional.volume / expected, *VOLUME_BOUNDS)) if np.isfinite(expected) else None
 
 
+def smallest_volume(elements: Sequence[str]) -> float:
+    """Å³ that one atom of each element takes: less room has no crystal of them all.
+
+    An element without a known volume (beyond curium) counts as the mean of the others.
+    """
+    volumes = _atomic_volumes()
+    known = [volumes[symbol] for symbol in elements if symbol in volumes]
+    return sum(known) / len(known) * len(elements) if known else 0.0
+
+
+@cache
+def _atomic_volumes() -> dict[str, float]:
+    """Å³; atomic_volumes.json in this folder says how they were found."""
+    text = files("crystalnet.crystal").joinpath("atomic_volumes.json").read_text(encoding="utf-8")
+    volumes: dict[str, float] = json.loads(text)["volumes"]
+    return volumes
+
+
 @cache
 def covalent_radius(element: str) -> float:
     """Å (Cordero et al., Dalton Trans. 2832, 2008); 1.6 for elements without one."""

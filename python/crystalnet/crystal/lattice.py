@@ -13,8 +13,10 @@ from crystalnet.crystal.systems import system_named
 METRIC_STEPS = 1e9  # of a metric tensor, relative to its largest length: fine enough for the edges of a tall cell
 
 
-#: Rows: primitive axes in units of the conventional ones, pymatgen's standard settings.
+#: Rows: primitive axes in units of the conventional ones, pymatgen's standard settings (R: obverse).
 PRIMITIVE_AXES = {
+    "P": np.eye(3),
+    "R": np.array([[2.0, 1, 1], [-1, 1, 1], [-1, -2, 1]]) / 3,
     "I": np.array([[-1.0, 1, 1], [1, -1, 1], [1, 1, -1]]) / 2,
     "F": np.array([[0.0, 1, 1], [1, 0, 1], [1, 1, 0]]) / 2,
     "A": np.array([[2.0, 0, 0], [0, 1, -1], [0, 1, 1]]) / 2,
@@ -117,8 +119,6 @@ class Cell:
         """(3, 3) rows in Å: pymatgen's standard primitive axes of the centring."""
         if self.centring == "R":
             return _rhombohedral_axes(self.a, self.c)
-        if self.centring == "P":
-            return self.conventional_lattice
         return np.asarray(PRIMITIVE_AXES[self.centring] @ self.conventional_lattice)
 
     @property

@@ -254,3 +254,26 @@ def orbits_of(sites: AtomSites, tolerance: float) -> Symmetrised | None:
         mean += x + difference[np.arange(len(x)), nearest]
     _, orbits = np.unique(dataset.equivalent_atoms, return_inverse=True)
     return Symmetrised((mean / len(dataset.rotations)) % 1.0, orbits, int(dataset.number))
+
+
+#: The Bravais lattices by the space groups of their bare lattices.
+_BRAVAIS = {
+    221: ("cubic", "P"), 229: ("cubic", "I"), 225: ("cubic", "F"), 191: ("trigonal", "P"), 166: ("trigonal", "R"),
+    123: ("tetragonal", "P"), 139: ("tetragonal", "I"), 47: ("orthorhombic", "P"), 65: ("orthorhombic", "C"),
+    71: ("orthorhombic", "I"), 69: ("orthorhombic", "F"), 10: ("monoclinic", "P"), 12: ("monoclinic", "C"),
+    2: ("triclinic", "P"),
+}  # fmt: skip
+
+
+def bravais_lattice(lattice: np.ndarray, tolerance: float) -> tuple[str, str, np.ndarray] | None:
+    """(system, centring, conventional axes (3, 3) in Å as rows) of a bare lattice; None where the search fails.
+
+    lattice (3, 3): primitive axes in Å. tolerance: Å by which its points may stand off those of the higher symmetry.
+    The system is "trigonal" on hexagonal axes, whatever stands on them.
+    """
+    import spglib
+
+    dataset = spglib.get_symmetry_dataset((lattice.tolist(), [[0.0, 0.0, 0.0]], [1]), symprec=tolerance)
+    if dataset is None or dataset.number not in _BRAVAIS:
+        return None
+    return (*_BRAVAIS[dataset.number], np.asarray(dataset.std_lattice))

@@ -22,7 +22,7 @@ class CrystalSystem:
     gamma : float
         γ in degrees where it is not free; α and β are then 90°.
     solved : bool
-        Whether the programme indexes and solves it today.
+        Whether the programme solves it today; lattices of all systems are indexed.
     with_lattices_of : tuple of str
         Further systems with crystals on the same lattices. Trigonal and hexagonal crystals share the primitive lattice
         on hexagonal axes: its lines do not tell them apart, and an indexed "trigonal" cell stands for both.
@@ -79,6 +79,7 @@ CRYSTAL_SYSTEMS = (
     CrystalSystem("monoclinic", range(3, 16), ("P", "C"), ("a", "b", "c", "beta")),
     CrystalSystem("triclinic", range(1, 3), ("P",), ("a", "b", "c", "alpha", "beta", "gamma")),
 )
+ALL_SYSTEMS = tuple(system.name for system in CRYSTAL_SYSTEMS)  # what can be indexed
 SYSTEMS = tuple(system.name for system in CRYSTAL_SYSTEMS if system.solved)  # what the commands offer
 _BY_NAME = {system.name: system for system in CRYSTAL_SYSTEMS}
 
@@ -86,6 +87,11 @@ _BY_NAME = {system.name: system for system in CRYSTAL_SYSTEMS}
 def system_named(name: str) -> CrystalSystem:
     """The row of a crystal system; KeyError for none of the seven names."""
     return _BY_NAME[name]
+
+
+def indexed_as(name: str) -> str:
+    """The system as which crystals of system `name` are indexed where their lattice is primitive."""
+    return next((system.name for system in CRYSTAL_SYSTEMS if name in system.with_lattices_of), name)
 
 
 def system_of(space_group: int) -> CrystalSystem:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.metric import same_metric
@@ -25,9 +26,9 @@ from crystalnet.solving.proposals import WELL_EXPLAINED, Proposal, distinct
 from crystalnet.solving.ranking import Ranked, ranked
 from crystalnet.solving.tube import Tube, likeliest_tube, wavelength_lead
 from crystalnet.solving.verdict import warnings_of
+from crystalnet.xrd.indexing.equal_scatterers import hidden_lattices
 from crystalnet.xrd.indexing.given import cell_from_option, centrings
 from crystalnet.xrd.indexing.index import index_peaks
-from crystalnet.xrd.indexing.superlattices import hidden_lattices
 from crystalnet.xrd.kalpha2 import kalpha2_remark
 from crystalnet.xrd.monochromator import monochromated
 from crystalnet.xrd.peaks import find_peaks
@@ -232,7 +233,7 @@ class _Stages:
     def cells(self, peaks: Peaks) -> tuple[Cell, ...]:
         """Cells to try, best first, for which there is a network."""
         with self.clock("indexing"):
-            cells = cells_of(peaks, self.given, self.mapped)
+            cells = cells_of(peaks, self.given)
             if cells:
                 model_for(cells[0].system, self.given.models)  # the likeliest cell's must be there
             return tuple(with_a_model(cells, self.given.models))
@@ -315,19 +316,19 @@ class _Stages:
         return given.catalogue.proposals(cell, peaks, symbols, given.amounts, given.system == "auto")
 
     def _tube_cells(self, peaks: Peaks) -> Sequence[Cell]:
-        return with_a_model(cells_of(peaks, self.given, self.mapped), self.given.models)[:TUBE_CELLS]
+        return with_a_model(cells_of(peaks, self.given), self.given.models)[:TUBE_CELLS]
 
     def _mean_guess(self, cell: Cell, peaks: Peaks) -> list[Proposal]:
         return self._asked(cell, peaks, 1, unclocked)[1]
 
 
-def cells_of(peaks: Peaks, given: Given, mapped: Map = map) -> list[Cell]:
+def cells_of(peaks: Peaks, given: Given) -> list[Cell]:
     """Cells to try, best first: CELLS_TRIED lattices, of which some may be described in two crystal systems."""
     if given.cell is not None:
         return centrings(peaks, cell_from_option(given.cell, given.system))
     found: list[Cell] = []
     lattices = 0
-    for cell in index_peaks(peaks, given.systems, mapped=mapped):
+    for cell in index_peaks(peaks, given.systems, threads=torch.get_num_threads()):
         lattices += not any(same_metric(cell, other) for other in found)
         if lattices > CELLS_TRIED:
             break

@@ -79,7 +79,7 @@ def read_pattern(
     path = Path(path)
     if axis not in AXES:
         raise InputError(f"--axis {axis!r}: choose one of {', '.join(AXES)}")
-    raw = _bytes(path)
+    raw = file_bytes(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the libraries' remarks on oddities; what matters is checked below
@@ -99,7 +99,8 @@ def read_pattern(
         raise InputError(f"{path.name}: cannot be read as a powder pattern; {EXPORT}") from error
 
 
-def _bytes(path: Path) -> bytes:
+def file_bytes(path: Path) -> bytes:
+    """The content of a file; InputError where it is none or too large."""
     name = path.name or str(path)
     try:
         if path.is_dir():
@@ -121,7 +122,7 @@ def _bytes(path: Path) -> bytes:
     return raw
 
 
-def _text(raw: bytes) -> str | None:
+def text_of(raw: bytes) -> str | None:
     """The file as text, None for binary."""
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         return raw.decode("utf-16", errors="replace")
@@ -145,7 +146,7 @@ def _is_binary(raw: bytes) -> bool:
 
 def _scans(path: Path, raw: bytes, axis: str) -> list[Listed]:
     """What the file holds, by the first of the formats that recognises it."""
-    text = _text(raw)
+    text = text_of(raw)
     content = other_by_content(raw)
     known = known_format(path)
     if content is not None and known not in BINARY and (content.sure or text is None or _is_binary(raw)):

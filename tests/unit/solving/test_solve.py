@@ -139,7 +139,7 @@ def test_four_lattices_are_tried_however_often_each_is_described(monkeypatch: py
     cubic = [Cell("cubic", "P", a, a) for a in (4.0, 4.7, 5.3, 6.1, 7.9)]
     twice = Cell("trigonal", "R", 4.0 * 2**0.5, 4.0 * 3**0.5)  # the first, on hexagonal axes
 
-    def index_peaks(peaks: Peaks, systems: tuple[str, ...], mapped: Any) -> list[Cell]:
+    def index_peaks(peaks: Peaks, systems: tuple[str, ...], threads: int) -> list[Cell]:
         asked.append(systems)
         return [cubic[0], twice, *cubic[1:]]
 
@@ -322,7 +322,7 @@ class Stages:
             monkeypatch.setattr(solver, name, getattr(self, f"do_{name}"))
         monkeypatch.setattr(Catalogue, "proposals", lambda known, *asked: self.do_types(known, *asked))
 
-    def do_cells_of(self, peaks: Peaks, given: Given, mapped: Any) -> list[Cell]:
+    def do_cells_of(self, peaks: Peaks, given: Given) -> list[Cell]:
         self.system = given.system
         return list(self.cells)
 

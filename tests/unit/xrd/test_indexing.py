@@ -14,8 +14,7 @@ from crystalnet.crystal.metric import cubic_lattice, same_metric
 from crystalnet.records import InputError, Peaks, Radiation
 from crystalnet.xrd.indexing.given import cell_from_option, centrings
 from crystalnet.xrd.indexing.index import index_peaks
-from crystalnet.xrd.indexing.least_squares import refine_near
-from crystalnet.xrd.indexing.lines import MAX_LINES, Lines
+from crystalnet.xrd.indexing.lines import MAX_LINES
 
 CU = 1.540593
 BOTH = ("cubic", "trigonal")
@@ -261,7 +260,7 @@ def test_too_few_lines_give_no_cell(count):
 
 def test_refinement_near_a_cell_finds_edges_and_zero():
     peaks = lines_of(hexagonal(4.913, 5.405), "P", zero=0.12, noise=0.003, top=110)
-    found = refine_near(Lines.of(peaks), Cell("trigonal", "P", 4.95, 5.38)).cell
+    found = centrings(peaks, Cell("trigonal", "P", 4.95, 5.38))[0]
     assert_is(found, "trigonal", "P", 4.913, 5.405, 5e-4)
     assert found.zero_shift == pytest.approx(0.12, abs=0.03)
     assert found.n_indexed == found.n_lines == min(len(peaks), MAX_LINES)

@@ -5,52 +5,134 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
+
 from crystalnet.crystal.lattice import Cell
-from crystalnet.crystal.systems import SYSTEMS, system_named
+from crystalnet.crystal.systems import CRYSTAL_SYSTEMS, indexed_as, system_named
+from crystalnet.ops.index_cells import rated
 from crystalnet.records import InputError, Peaks
-from crystalnet.xrd.indexing.lattices import CENTRINGS
-from crystalnet.xrd.indexing.least_squares import refine_near
+from crystalnet.xrd.indexing.lattices import LATTICES, cell_of, state_of
 from crystalnet.xrd.indexing.lines import Lines
+
+FORM = (
+    'write --cell as "a" (cubic), "a,c" (hexagonal axes, with --system tetragonal those), "a,alpha=55" (rhombohedral) '
+    'or "a,b,c,alpha,beta,gamma"'
+)
+EDGES, LENGTHS, ANGLES = ("a", "b", "c"), (1.0, 200.0), (20.0, 160.0)
+SAME = 1e-6  # relative, of edges and angles that are one: what the user wrote twice
+#: Starts of the refinement about a cell that is good to 2%: of another source the zero shift is not known, and where
+#: lines are dense each start ends elsewhere.
+SCALES, ZEROS = np.linspace(0.98, 1.02, 9), 5
 
 
 def cell_from_option(text: str, system: str = "auto") -> Cell:
-    """Read `--cell`: "a" (cubic), "a,c" (hexagonal axes) or "a,alpha=55" (rhombohedral axes).
+    """Read `--cell`: see `FORM`; Å and degrees.
 
-    Å and degrees; system: "auto", "cubic" or "trigonal". The result is on hexagonal axes, its centring P (R
-    for the rhombohedral form) until the lines decide, see `centrings`. Raises InputError on anything else.
+    Parameters
+    ----------
+    text : str
+    system : str
+        "auto" or one of the seven.
+
+    Returns
+    -------
+    Cell
+        Its centring P (R for the rhombohedral form) until the lines decide, see `centrings`.
+
+    Raises
+    ------
+    InputError
+        On anything else.
     """
-    form = 'write --cell as "a" (cubic), "a,c" (hexagonal axes) or "a,alpha=55" (rhombohedral)'
-    names = ["a", "c"]
+    values = _numbers(text)
+    names = set(values)
+    for name in names:
+        low, high = LENGTHS if name in EDGES else ANGLES
+        if not low <= values[name] <= high:
+            what = "edges are in Å" if name in EDGES else "angles are in degrees"
+            raise InputError(f'--cell "{text}": {what}, between {low:g} and {high:g}')
+    if names == {"a", "alpha"}:
+        return _agreed(_rhombohedral(text, values["a"], values["alpha"]), text, system)
+    if names == {"a"}:
+        return _agreed(Cell("cubic", "P", values["a"]), text, system)
+    if names == {"a", "c"}:
+        with_two = [row for row in CRYSTAL_SYSTEMS if set(row.free) == names]
+        usual = next(row.name for row in with_two if row.solved)
+        found = next((indexed_as(row.name) for row in with_two if row.name == system), usual)
+        return _agreed(Cell(found, "P", values["a"], values["c"]), text, system)
+    if len(names) != 6:
+        raise InputError(f'--cell "{text}" is not understood: {FORM}')
+    return _agreed(_with_six(text, values, system), text, system)
+
+
+def _numbers(text: str) -> dict[str, float]:
+    """The numbers by the names of the parameters."""
+    parts = text.split(",")
+    names = ("a", "b", "c", "alpha", "beta", "gamma") if len(parts) == 6 else ("a", "c")
     values: dict[str, float] = {}
-    for place, part in enumerate(text.split(",")):
+    for place, part in enumerate(parts):
         name, equals, number = part.rpartition("=")
-        name = name.strip().lower() if equals else names[place] if place < 2 else ""
+        name = name.strip().lower() if equals else names[place] if place < len(names) else ""
         try:
             value = float(number)
         except ValueError:
-            raise InputError(f'cannot read "{part.strip()}" in --cell "{text}": {form}') from None
-        if name not in ("a", "c", "alpha") or name in values or not math.isfinite(value):
-            raise InputError(f'--cell "{text}" is not understood: {form}')
+            raise InputError(f'cannot read "{part.strip()}" in --cell "{text}": {FORM}') from None
+        if name not in ("a", "b", "c", "alpha", "beta", "gamma") or name in values or not math.isfinite(value):
+            raise InputError(f'--cell "{text}" is not understood: {FORM}')
         values[name] = value
-    if set(values) not in ({"a"}, {"a", "c"}, {"a", "alpha"}):
-        raise InputError(f'--cell "{text}" is not understood: {form}')
-    if any(not 1 <= values[edge] <= 200 for edge in ("a", "c") if edge in values):
-        raise InputError(f'--cell "{text}": edges are in Å, between 1 and 200')
-    free = {"a", "c"} if "alpha" in values else set(values)
-    found = next(name for name in SYSTEMS if set(system_named(name).free) == free)
-    if system not in ("auto", found):
-        raise InputError(f'--cell "{text}" is {found} but --system is {system}: {form}')
-    if "alpha" not in values:
-        return Cell(found, "P", values["a"], values.get("c", values["a"]))
-    if not 0 < values["alpha"] < 120:
-        raise InputError(f'--cell "{text}": alpha lies between 0 and 120 degrees')
-    alpha = math.radians(values["alpha"])
-    edge = values["a"]
-    return Cell(found, "R", 2 * edge * math.sin(alpha / 2), edge * math.sqrt(3 + 6 * math.cos(alpha)))
+    return values
+
+
+def _rhombohedral(text: str, edge: float, alpha: float) -> Cell:
+    if alpha >= 120:
+        raise InputError(f'--cell "{text}": alpha lies below 120 degrees')
+    half = math.radians(alpha)
+    return Cell("trigonal", "R", 2 * edge * math.sin(half / 2), edge * math.sqrt(3 + 6 * math.cos(half)))
+
+
+def _with_six(text: str, values: dict[str, float], system: str) -> Cell:
+    """The cell in the system named, else in the highest whose metric it has."""
+    try:
+        whole = Cell("triclinic", "P", **values)  # type: ignore[arg-type]
+        if not np.isfinite(whole.primitive_volume) or whole.primitive_volume <= 0:
+            raise ValueError
+    except ValueError:
+        raise InputError(f'--cell "{text}": no cell has these angles') from None
+    for row in CRYSTAL_SYSTEMS:
+        if indexed_as(row.name) != row.name or ("auto" != system and indexed_as(system) != row.name):
+            continue
+        free = {name: values[name] for name in row.free}
+        if all(abs(value / values[name] - 1) < SAME for name, value in row.parameters(dict(free)).items()):
+            return Cell(row.name, "P", **free)  # type: ignore[arg-type]
+    raise InputError(f'--cell "{text}" is not {system}')
+
+
+def _agreed(cell: Cell, text: str, system: str) -> Cell:
+    """The cell, where it is of the system that the user names."""
+    if system not in {
+        "auto",
+        cell.system,
+        *(system_named(cell.system).with_lattices_of if cell.centring == "P" else ()),
+    }:
+        raise InputError(f'--cell "{text}" is {cell.system} but --system is {system}: {FORM}')
+    return cell
 
 
 def centrings(peaks: Peaks, cell: Cell) -> list[Cell]:
     """The cell refined with each centring that its system allows, the one that the lines prefer first."""
     lines = Lines.of(peaks)
-    rated = [refine_near(lines, replace(cell, centring=centring)) for centring in CENTRINGS[cell.system]]
-    return [found.cell for found in sorted(rated, key=lambda rated: -rated.score)]
+    starts = []
+    rows = [row.centring for row in LATTICES if row.system == cell.system]
+    step = lines.max_zero / ZEROS
+    for centring in rows:
+        start = state_of(replace(cell, centring=centring))
+        for scale in SCALES:
+            for zero in step * np.arange(-ZEROS, ZEROS + 1):
+                tried = start.copy()
+                tried["metric"] *= scale
+                tried["zero"] = zero
+                starts.append(tried)
+    states = rated(lines.kernel, np.concatenate(starts), slack=step / 2)
+    each = states.reshape(len(rows), -1)
+    best = each[np.arange(len(rows)), each["score"].argmax(axis=1)]
+    return [cell_of(state, len(lines)) for state in best[np.argsort(-best["score"], kind="stable")]]

@@ -2,42 +2,92 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 
+import numpy as np
+
+from crystalnet.crystal.chemistry import smallest_volume
 from crystalnet.crystal.lattice import Cell
-from crystalnet.crystal.metric import cubic_lattice, same_metric
+from crystalnet.crystal.metric import cubic_lattice
 from crystalnet.crystal.systems import SYSTEMS
+from crystalnet.ops.index_cells import rated, search
 from crystalnet.records import Peaks
-from crystalnet.runtime.pool import Map
-from crystalnet.xrd.indexing.lattices import CENTRINGS, Lattice, lattice_of, state_of
-from crystalnet.xrd.indexing.least_squares import refine, refine_near
-from crystalnet.xrd.indexing.lines import Lines
-from crystalnet.xrd.indexing.rating import Rated, rate, without_repeats
-from crystalnet.xrd.indexing.search import search
-from crystalnet.xrd.indexing.superlattices import MANY_LINES, behind_simple_cubic, hidden_lattices, with_superlattice
+from crystalnet.xrd.indexing.equal_scatterers import behind_simple_cubic
+from crystalnet.xrd.indexing.lattices import LATTICES, cell_of, chosen, state_of
+from crystalnet.xrd.indexing.lines import MANY_LINES, Lines
+from crystalnet.xrd.indexing.related import (
+    METRIC_TOLERANCES,
+    contains,
+    primitive_axes,
+    reduced,
+    related_axes,
+    same_lattice,
+    states_of,
+)
 
-#: A cell scoring less (`Rated`), or of lower de Wolff's M, is not returned. Three lines of a
-#: body-centred metal that fit to the last digit are worth 7.5.
-MIN_SCORE, MIN_MERIT = 5.0, 5.0
-#: Best cells on hexagonal axes that are tried as cubic ones, where their metric is a cubic lattice's.
-TRIED_AS_CUBIC = 6
+#: A cell scoring less, in nats, or of lower de Wolff's M, is not returned: the best cells of lists of 20 random lines
+#: score between −30 and −5, one in seventy more than −2 (docs/indexing.md).
+MIN_SCORE, MIN_MERIT = -2.0, 5.0
+#: Best lattices of which sub- and superlattices are rated too, and of those on hexagonal axes that are tried as cubic.
+WITH_RELATIVES, TRIED_AS_CUBIC = 6, 6
+#: A superlattice of the best goes first where all lines, the faint ones too, speak for it by so many nats, though the
+#: strong ones speak against it by no more than so many: its own lines are few and weak as a rule.
+SUPERLATTICE_GAIN, SUPERLATTICE_LOSS = 18.0, 30.0
+#: Relative standard deviation of a crystal's volume from the sum over its atoms (`smallest_volume`).
+VOLUME_ESD = 0.18
 
 
-def index_peaks(peaks: Peaks, systems: tuple[str, ...] = SYSTEMS, limit: int = 10, mapped: Map = map) -> list[Cell]:
+@dataclass(frozen=True)
+class Indexed:
+    """A lattice and how well the lines speak for it.
+
+    Attributes
+    ----------
+    score : float
+        Nats saved where the lines are described by the cell; higher is better.
+    state : void
+        The likeliest description of the lattice, as the kernel has it (`ops.index_cells.CELL`).
+    reduced : ndarray, shape (7,)
+        Its Niggli cell and volume: edges in Å, angles in degrees, Å³.
+    others : tuple of Indexed
+        Descriptions in other crystal systems, which the metric allows too.
+    """
+
+    score: float
+    state: np.void
+    reduced: np.ndarray
+    others: tuple[Indexed, ...] = ()
+
+    @property
+    def free(self) -> int:
+        """Metric parameters that the description leaves free."""
+        return LATTICES[int(self.state["lattice"])].free
+
+
+def index_peaks(
+    peaks: Peaks,
+    systems: tuple[str, ...] = SYSTEMS,
+    limit: int = 10,
+    elements: Sequence[str] | None = None,
+    threads: int = 1,
+) -> list[Cell]:
     """Cells that explain the lines, best first; none where no lattice of these systems does.
 
-    Larger lattices whose extra lines may be too weak to be seen (see `hidden_lattices`) follow in the list.
+    A lattice whose metric allows several crystal systems is described in each, the likelier first.
 
     Parameters
     ----------
     peaks : Peaks
     systems : tuple of str
-        Of "cubic" and "trigonal" (any lattice on hexagonal axes).
+        Of the seven; "trigonal" is any lattice on hexagonal axes.
     limit : int
         Most cells returned.
-    mapped : callable
-        The built-in map, or one over several processes: the lattices are searched side by side.
+    elements : sequence of str, optional
+        Those in the sample: a cell must have room for them.
+    threads : int
+        They share the lattice types.
 
     >>> from crystalnet.xrd.peaks import find_peaks
     >>> from crystalnet.xrd.reader import read_pattern
@@ -45,49 +95,129 @@ def index_peaks(peaks: Peaks, systems: tuple[str, ...] = SYSTEMS, limit: int = 1
     >>> cell.centring, round(cell.a, 2)
     ('I', 9.63)
     """
-    return [one.cell for one in _rated_cells(peaks, systems, limit, mapped)]
+    n = len(Lines.of(peaks)) if len(peaks) else 0
+    lattices = indexed(peaks, systems, limit, elements, threads)
+    return [cell_of(each.state, n) for one in lattices for each in (one, *one.others)][:limit]
 
 
-def _rated_cells(peaks: Peaks, systems: Sequence[str], limit: int, mapped: Map) -> list[Rated]:
+def indexed(
+    peaks: Peaks,
+    systems: Sequence[str],
+    limit: int = 10,
+    elements: Sequence[str] | None = None,
+    threads: int = 1,
+) -> list[Indexed]:
+    """The walk of `index_peaks`, a lattice once."""
     if len(peaks) < 2:
         return []
     lines = Lines.of(peaks)
-    lattices = [Lattice(system, centring) for system in systems for centring in CENTRINGS[system]]
-    rated = [one for found in mapped(rated_search, [lines] * len(lattices), lattices) for one in found]
-    rated = without_repeats(rated, 2 * limit)
-    cubic = [larger for one in rated[:TRIED_AS_CUBIC] if (larger := cubic_lattice(one.cell))]
-    rated += [refine_near(lines, cell) for cell in cubic if cell.system in systems]
-    rated.sort(key=lambda one: -one.score)
-    # Where lines are dense, index assignments have several optima close by, and the search of the right centring may
-    # have missed its own: look around the best cells once more, with every centring.
-    best = [one.cell for one in rated[:2]]
-    rated += [refine_near(lines, replace(cell, centring=other)) for cell in best for other in CENTRINGS[cell.system]]
-    rated.sort(key=lambda one: -one.score)
-    for one in rated[:3]:
-        for larger in hidden_lattices(one.cell):
-            lattice = lattice_of(larger)
-            rated.append(rate(lines, lattice, refine(lines, lattice, state_of(larger))[0]))
-    kept = behind_simple_cubic(lines, without_repeats(rated, limit))
-    kept = _cubic_first(with_superlattice(Lines.of(peaks, MANY_LINES, faint=True), kept))
-    return [one for one in kept if one.score >= MIN_SCORE and one.cell.figure_of_merit >= MIN_MERIT]
+    allowed = chosen(systems)
+    states = search(lines.kernel, allowed, threads)
+    best = _distinct(_rooms(states, elements), 3 * limit)
+    related = _related(best[:WITH_RELATIVES], allowed)
+    cubic = _as_cubic(best[:TRIED_AS_CUBIC], allowed)
+    further = rated(lines.kernel, np.concatenate([related, cubic]), threads=threads)
+    every = _distinct(_rooms(np.concatenate([states, further]), elements), limit)
+    every = _cubic_first(every)
+    kept = [one for one in every if one.score >= MIN_SCORE and one.state["merit"] >= MIN_MERIT]
+    kept = _superlattice_first(Lines.of(peaks, MANY_LINES, faint=True), kept, threads)
+    return [in_standard_setting(one) for one in behind_simple_cubic(lines, kept)]
 
 
-def rated_search(lines: Lines, lattice: Lattice) -> list[Rated]:
-    """Promising cells of one Bravais lattice with their scores."""
-    return [rate(lines, lattice, state) for state in search(lines, lattice)]
+def in_standard_setting(one: Indexed) -> Indexed:
+    """With the axes that International Tables would choose: the search takes them as the lines come."""
+    allowed = np.arange(len(LATTICES)) == one.state["lattice"]
+    state = one.state.copy()
+    for standard in states_of(primitive_axes(state), state, allowed, METRIC_TOLERANCES[:1]):
+        state["metric"] = standard[0]["metric"]
+    return Indexed(one.score, state, one.reduced, tuple(in_standard_setting(other) for other in one.others))
 
 
-def _cubic_first(ranked: list[Rated]) -> list[Rated]:
-    """Put a cubic lattice before those on hexagonal axes that have its metric, where it indexes as many lines.
+def _rooms(states: np.ndarray, elements: Sequence[str] | None) -> list[Indexed]:
+    """The states with their reduced cells, a cell too small for an atom of each element scored down."""
+    least = smallest_volume(elements) if elements else 0.0
+    found = []
+    for state in states[np.isfinite(states["score"])]:
+        cell = reduced(primitive_axes(state))
+        lacking = min(0.0, math.log(cell[6] / least)) / VOLUME_ESD if least else 0.0
+        found.append(Indexed(float(state["score"]) - lacking**2 / 2, state, cell))
+    return found
 
-    The lines then speak for the lower symmetry only by what is not seen, and weak superstructure lines often are not.
-    """
-    order = list(ranked)
-    for item in ranked:
-        cell = item.cell
-        higher = (other for other in order if len(other.cell.free) < len(cell.free))
-        cubic = next((other for other in higher if same_metric(cell, other.cell)), None)
-        if cubic and cubic.cell.n_indexed >= cell.n_indexed and order.index(cubic) > order.index(item):
-            order.remove(cubic)
-            order.insert(order.index(item), Rated(max(item.score, cubic.score), cubic.cell))
+
+def _related(best: Sequence[Indexed], allowed: np.ndarray) -> np.ndarray:
+    """States of the best lattices in every system that their metrics allow, and of their sub- and superlattices."""
+    return np.concatenate(
+        [
+            np.zeros(0, dtype=best[0].state.dtype) if best else state_of(Cell("cubic", "P", 1.0))[:0],
+            *(
+                state
+                for one in best
+                for k, axes in enumerate(related_axes(primitive_axes(one.state)))
+                for state in states_of(axes, one.state, allowed, METRIC_TOLERANCES[: 1 + (k == 0)])
+            ),
+        ]
+    )
+
+
+def _as_cubic(best: Sequence[Indexed], allowed: np.ndarray) -> np.ndarray:
+    """States of the cubic lattices that have every line of a lattice on hexagonal axes of cubic metric."""
+    cells = [larger for one in best if (larger := cubic_lattice(cell_of(one.state))) is not None]
+    states = [state_of(cell) for cell in cells]
+    return np.concatenate(
+        [state_of(Cell("cubic", "P", 1.0))[:0], *(s for s in states if allowed[int(s[0]["lattice"])])]
+    )
+
+
+def _distinct(found: Sequence[Indexed], limit: int) -> list[Indexed]:
+    """Each lattice once, best first; of its descriptions the higher symmetry where that meets as many lines."""
+    groups: list[list[Indexed]] = []
+    for one in sorted(found, key=lambda one: -one.score):
+        group = next((group for group in groups if same_lattice(group[0].reduced, one.reduced)), None)
+        if group is None:
+            if len(groups) < limit:
+                groups.append([one])
+        elif all(one.state["lattice"] != other.state["lattice"] for other in group):
+            group.append(one)
+    lattices = []
+    for group in groups:
+        score = group[0].score
+        # The lines speak for the lower symmetry only by what is not seen, and weak lines often are not.
+        first = min(group, key=lambda one: (one.state["found"] < group[0].state["found"], one.free))
+        others = tuple(one for one in group if one is not first and one.score >= MIN_SCORE)
+        lattices.append(Indexed(score, first.state, first.reduced, others))
+    return lattices
+
+
+def _cubic_first(lattices: list[Indexed]) -> list[Indexed]:
+    """Put a cubic lattice before one on hexagonal axes whose metric asks for it, where it meets as many lines."""
+    order = list(lattices)
+    for one in lattices:
+        asked = cubic_lattice(cell_of(one.state))
+        if asked is None:
+            continue
+        wanted = reduced(asked.primitive_lattice)
+        cubic = next((other for other in order if other.free == 1 and same_lattice(other.reduced, wanted)), None)
+        if cubic is None or cubic.state["found"] < one.state["found"] or order.index(cubic) < order.index(one):
+            continue
+        order.remove(cubic)
+        order.insert(order.index(one), Indexed(max(one.score, cubic.score), cubic.state, cubic.reduced, cubic.others))
     return order
+
+
+def _superlattice_first(lines: Lines, lattices: list[Indexed], threads: int) -> list[Indexed]:
+    """Put a superlattice of the best first where all lines together ask for it."""
+    family = [
+        one
+        for one in lattices[1:]
+        if one.score > lattices[0].score - SUPERLATTICE_LOSS
+        and contains(lattices[0].reduced, lattices[0].state, one.reduced)
+    ]
+    if not family:
+        return lattices
+    scores = rated(lines.kernel, np.array([one.state for one in (lattices[0], *family)]), threads=threads)["score"]
+    at = int(np.argmax(scores[1:]))
+    if scores[1 + at] < scores[0] + SUPERLATTICE_GAIN:
+        return lattices
+    first = family[at]
+    rest = [one for one in lattices if one is not first]
+    return [Indexed(max(lattices[0].score, first.score), first.state, first.reduced, first.others), *rest]

@@ -8,10 +8,13 @@ from functools import cached_property
 import numpy as np
 
 from crystalnet.bragg import inverse_d_squared, inverse_d_squared_slope
+from crystalnet.ops.index_cells import LinesOfPattern
 from crystalnet.records import Peaks
 
 #: Most lines used, lowest angles first: further up, lines overlap and every large cell fits them.
 MAX_LINES = 30
+#: Most lines that decide between a lattice and its superlattices.
+MANY_LINES = 120
 #: In a long list, lines weaker than this share of the strongest are left out (in a short one, those of noise size).
 LEAST_STRENGTH = 0.02
 #: Zero shift searched, degrees, and the number of trial values on each side of 0.
@@ -94,14 +97,25 @@ class Lines:
     @cached_property
     def displacement_shift(self) -> np.ndarray:
         """(n,) shift of each line by a unit of specimen displacement beyond a mean shift: cosθ less its mean."""
-        cosine = np.cos(np.radians(self.two_theta / 2))
-        shift: np.ndarray = cosine - cosine.mean()
+        return self.displacement_at(self.two_theta)
+
+    def displacement_at(self, two_theta: np.ndarray) -> np.ndarray:
+        """The shift of further lines (m,) by the same unit, 2θ in degrees."""
+        mean = np.cos(np.radians(self.two_theta / 2)).mean()
+        shift: np.ndarray = np.cos(np.radians(two_theta / 2)) - mean
         return shift
 
     @cached_property
     def spurious(self) -> np.ndarray:
         """(n,) chance that a line belongs to no lattice: usual for lines as weak as noise, rare for strong ones."""
         return 0.02 + 0.4 * np.exp(-self.strength / (5 * self.noise + 1e-9))
+
+    @cached_property
+    def kernel(self) -> LinesOfPattern:
+        """For the compiled search."""
+        return LinesOfPattern(
+            self.two_theta, self.tolerance, self.spurious, self.wavelength, self.two_theta_min, self.max_zero
+        )
 
     @cached_property
     def usual_tolerance(self) -> float:
@@ -124,18 +138,3 @@ class Lines:
         shift = np.asarray(zero)[..., None] + np.asarray(displacement)[..., None] * self.displacement_shift
         q: np.ndarray = inverse_d_squared(self.two_theta - shift, self.wavelength)
         return q
-
-    def window(self, times: float, slack: float) -> np.ndarray:
-        """(n,) distance from a calculated line within which each line counts as met, degrees.
-
-        Parameters
-        ----------
-        times : float
-            Multiple of the tolerance.
-        slack : float
-            By which the zero may still be wrong, degrees. The cell makes up for such an error at low angles; what
-            remains at θ is slack·|1 − tanθ/tanθ_low|.
-        """
-        tan = np.tan(np.radians(self.two_theta / 2))
-        window: np.ndarray = times * self.tolerance + slack * np.abs(1 - tan / np.median(tan[:12]))
-        return window

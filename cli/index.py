@@ -1,0 +1,38 @@
+"""crystalnet index: the cells that explain a pattern's lines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def index(
+    pattern: Annotated[
+        Path, typer.Argument(help="A measured pattern, or a list of d values or 2θ.", metavar="PATTERN|LINES")
+    ],
+    wavelength: Annotated[
+        str | None, typer.Option(help="CuKa, CuKa1, MoKa, ... or Å; else the file's, else Cu Kα with a warning.")
+    ] = None,
+    elements: Annotated[
+        str | None, typer.Option(help="Elements in the sample: a cell must have room for them.")
+    ] = None,
+    system: Annotated[str, typer.Option(help="auto, or one of the seven crystal systems.")] = "auto",
+    axis: Annotated[
+        str, typer.Option(help="What the first column is where the file does not say: auto, two-theta, q or d.")
+    ] = "auto",
+    scan: Annotated[
+        int | None, typer.Option(min=1, help="Number of the scan in a file of several; default the longest.")
+    ] = None,
+    cells: Annotated[int, typer.Option(min=1, max=100, help="Most cells shown.")] = 10,
+    figure: Annotated[Path | None, typer.Option(help="FILE.png: the lines and those of the best cells.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print cells and lines as JSON.")] = False,
+) -> None:
+    """Find the unit cell: cells of all crystal systems, best first, with figures of merit and indexed lines."""
+    from crystalnet.commands.index import index_file, printed
+
+    answer = index_file(
+        pattern, wavelength=wavelength, elements=elements, system=system, axis=axis, scan=scan, limit=cells
+    )
+    raise typer.Exit(printed(answer, json, figure))

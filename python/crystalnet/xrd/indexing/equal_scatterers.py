@@ -1,0 +1,74 @@
+"""Lattices that show only the lines of a smaller one, because their atoms scatter alike or only light ones differ."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from crystalnet.crystal.lattice import Cell
+from crystalnet.xrd.indexing.lattices import cell_of
+from crystalnet.xrd.indexing.lines import Lines
+
+if TYPE_CHECKING:
+    from crystalnet.xrd.indexing.index import Indexed
+
+#: A primitive cubic cell up to this edge (Å) has room for one or two atoms only, see `behind_simple_cubic`.
+SIMPLE_CUBIC_EDGE = 3.6
+#: Strength of the first line, of the strongest, from which a simple cubic cell is doubted: rock salt and metals have it
+#: among their strongest (Ni3Si's is weak).
+LEADING = 0.5
+#: Relative, of edges that are one.
+SAME_EDGE = 3e-3
+
+
+def hidden_lattices(cell: Cell) -> list[Cell]:
+    """Larger lattices whose extra lines are faint when atoms scatter alike, or only the light ones differ.
+
+    KCl (rock salt) looks primitive with half the edge, CsI (CsCl type) body-centred, and an ordered fcc alloy
+    face-centred. Calcite and corundum types look as if c were half as long.
+    """
+    if "c" in cell.free:
+        doubled = replace(cell, c=2 * cell.c)
+        return [doubled, replace(cell, centring="P")] if cell.centring == "R" else [doubled]
+    if cell.centring == "P":
+        return [replace(cell, centring=x, a=2 * cell.a, c=2 * cell.c) for x in "FI"]
+    return [replace(cell, centring="P")]
+
+
+def behind_simple_cubic(lines: Lines, ranked: list[Indexed]) -> list[Indexed]:
+    """Put the likelier lattice first where the best one is a tiny primitive cube with 100 stronger than 110.
+
+    Equal scatterers on a simple cubic lattice give such lines, and only polonium is built so. The lines are those of
+    rock salt with ions of nearly equal electrons (KCl: twice the edge, F). Where 111 is stronger than 110 they are a
+    body-centred metal's (√2 times the edge, I), which has the same lines up to N = 7, the first gap of the primitive
+    set.
+    """
+    for one in ranked:
+        cell = cell_of(one.state)
+        # The lines alone count: of two elements there is no room for both in such a cube.
+        if (
+            one.state["score"] < ranked[0].state["score"] - 1
+            or cell.free != ("a",)
+            or cell.centring != "P"
+            or cell.a > SIMPLE_CUBIC_EDGE
+        ):
+            continue
+        first, second, third = (_strength_at(lines, cell, number) for number in (1, 2, 3))
+        if first > LEADING and first > second > 0:
+            edge = 2**0.5 * cell.a
+            likely = replace(cell, centring="I", a=edge, c=edge) if third > second else hidden_lattices(cell)[0]
+            ranked = sorted(ranked, key=lambda item: not _is(cell_of(item.state), likely))
+    return ranked
+
+
+def _is(cell: Cell, likely: Cell) -> bool:
+    same = cell.system == likely.system and cell.centring == likely.centring
+    return same and abs(cell.a / likely.a - 1) < SAME_EDGE
+
+
+def _strength_at(lines: Lines, cell: Cell, number: int) -> float:
+    """Strength of the line met at h²+k²+l² = number of a cubic cell, 0 where there is none."""
+    miss = np.abs(lines.q(cell.zero_shift) - number / cell.a**2) / lines.slope
+    return float(np.max(lines.strength, where=miss < 2 * lines.tolerance, initial=0.0))

@@ -1,0 +1,202 @@
+"""How often indexing finds the cell of known crystals, from their lines.
+
+    python tools/measure_indexing.py DATA_DIR perfect|lab|measured OUT.jsonl [--count 100] [--share 0/2] [--elements]
+                                     [--foreign 2] [--zero 0.2] [--without-low 3]
+
+perfect: all lines at Cu Kα1 up to 120°; lab: those that peak search finds in a profile as `simulate --measured-like`
+gives it; both of the development split, up to 20 atoms, --count a crystal system. measured: the patterns of
+DATA_DIR/index.json. A cell is right where its reduced edges are within 1% of the true ones and its volume within 2%.
+--foreign adds so many lines of 5 to 15% at random places, --zero shifts all, --without-low takes away the weakest of
+the ten lines of lowest angle. A line a crystal is noted in OUT, with the rank of the right cell among 20 and the
+processor time on one thread; called again, it goes on. Ends with a table. "Determined" leaves out crystals whose lines
+all lie on a smaller lattice, which positions cannot tell from the crystal's own, and those of fewer than 10 lines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import time
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gemmi
+import numpy as np
+
+from crystalnet.bragg import d_of_two_theta
+from crystalnet.crystal.systems import ALL_SYSTEMS
+from crystalnet.data.splits import is_dev
+from crystalnet.records import AtomSites, Peaks
+from crystalnet.xrd.indexing.index import Indexed, indexed
+from crystalnet.xrd.indexing.lattices import LATTICES
+from crystalnet.xrd.indexing.related import reduced
+from crystalnet.xrd.peaks import find_peaks
+from crystalnet.xrd.profile import calculated_peaks, simulate_profile
+from crystalnet.xrd.radiation import parse_wavelength
+from crystalnet.xrd.reader import read_pattern
+
+MOST_ATOMS, FEWEST_LINES, LISTED = 20, 10, 20
+EDGE, VOLUME = 0.01, 0.02  # relative: what counts as the right cell
+LOOSE_EDGE, LOOSE_ANGLE = 0.05, 3.0  # of the published comparison: primitive cell, edges and angles in degrees
+PERFECT_AXIS = np.arange(5, 120, 0.02)
+
+Crystal = tuple[str, str, dict[str, Any], Peaks, np.ndarray]  # name, system, record, lines, reduced cell
+
+
+def crystals(data: Path, kind: str, count: int) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """(name, system, record) in the order of the files, at most `count` a system."""
+    taken: dict[str, int] = defaultdict(int)
+    if kind == "measured":
+        for record in json.loads((data / "index.json").read_text()):
+            yield record["name"], record["system"], record
+        return
+    with gzip.open(data / "structures_other.jsonl.gz", "rt", encoding="utf-8") as lines:
+        for record in map(json.loads, lines):
+            system = record["system"]
+            if not record.get("dft_relaxed") or not is_dev(record["formula"]) or record["nsites"] > MOST_ATOMS:
+                continue
+            taken[system] += 1
+            if taken[system] <= count:
+                yield record["id"], system, {**record, "seed": taken[system]}
+
+
+def lines_of(data: Path, kind: str, record: dict[str, Any]) -> Peaks:
+    """The lines as they are measured."""
+    if kind == "measured":
+        return find_peaks(read_pattern(data / record["pattern"], parse_wavelength(record["wavelength"])))
+    sites = AtomSites(np.array(record["lattice"]), tuple(record["species"]), np.array(record["frac_coords"]))
+    if kind == "perfect":
+        return calculated_peaks(sites, parse_wavelength("CuKa1"), PERFECT_AXIS)
+    profile = simulate_profile(sites, parse_wavelength("CuKa"), measured_like=True, seed=record["seed"])
+    return find_peaks(profile)
+
+
+def true_cell(record: dict[str, Any]) -> np.ndarray:
+    """Niggli cell and volume."""
+    if "lattice" in record:
+        return reduced(np.array(record["lattice"]))
+    cell = gemmi.UnitCell(*(record[name] for name in ("a", "b", "c", "alpha", "beta", "gamma")))
+    vector = gemmi.GruberVector(cell, gemmi.find_spacegroup_by_number(record["spacegroup"]).hm[0])
+    vector.niggli_reduce()
+    parameters = vector.cell_parameters()
+    return np.array([*parameters, gemmi.UnitCell(*parameters).volume])
+
+
+def spoilt(peaks: Peaks, foreign: int, zero: float, without_low: int, seed: int) -> Peaks:
+    """With foreign lines, a zero shift, or without the weakest lines of lowest angle."""
+    rng = np.random.default_rng(seed)
+    two_theta, area, fwhm = peaks.two_theta, peaks.area, peaks.fwhm
+    if without_low:
+        low = np.arange(len(two_theta)) < 10
+        weakest = np.argsort(np.where(low, area, np.inf))[:without_low]
+        keep = np.setdiff1d(np.arange(len(two_theta)), weakest)
+        two_theta, area, fwhm = two_theta[keep], area[keep], fwhm[keep]
+    if foreign:
+        top = two_theta[min(len(two_theta), 30) - 1]
+        two_theta = np.append(two_theta, rng.uniform(two_theta[0] * 0.9, top, foreign))
+        area = np.append(area, area.max() * rng.uniform(0.05, 0.15, foreign))
+        fwhm = np.append(fwhm, np.full(foreign, np.median(fwhm)))
+    order = np.argsort(two_theta)
+    two_theta = two_theta[order] + zero
+    d_spacing = d_of_two_theta(two_theta, peaks.radiation.wavelength)
+    return replace(peaks, two_theta=two_theta, d_spacing=d_spacing, area=area[order], fwhm=fwhm[order])
+
+
+def same(found: np.ndarray, true: np.ndarray, edge: float = EDGE, volume: float = VOLUME) -> bool:
+    return bool(abs(found[6] / true[6] - 1) < volume and np.all(np.abs(found[:3] / true[:3] - 1) < edge))
+
+
+def as_published(found: np.ndarray, true: np.ndarray) -> bool:
+    """Edges within 5% and angles within 3°."""
+    edges = np.all(np.abs(found[:3] / true[:3] - 1) < LOOSE_EDGE)
+    return bool(edges and np.all(np.abs(found[3:6] - true[3:6]) < LOOSE_ANGLE))
+
+
+def outcome(found: list[Indexed], true: np.ndarray, lines: int) -> dict[str, Any]:
+    rank = next((k for k, one in enumerate(found, 1) if same(one.reduced, true)), None)
+    hidden = bool(rank != 1 and found and all_on_smaller(found[0], true, lines))
+    first = found[0] if found else None
+    return {
+        "rank": rank,
+        "published": bool(first is not None and as_published(first.reduced, true)),
+        "hidden": hidden,
+        "first": None if first is None else LATTICES[int(first.state["lattice"])].lattice_system,
+        "score": None if first is None else round(first.score, 2),
+        "met": None if first is None else int(first.state["found"]),
+    }
+
+
+def all_on_smaller(first: Indexed, true: np.ndarray, lines: int) -> bool:
+    """Whether the first cell is a smaller one (by 2, 3, ...) that meets every line."""
+    times = true[6] / first.reduced[6]
+    return bool(round(times) >= 2 and abs(times - round(times)) < VOLUME * times and first.state["found"] == lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("kind", choices=("perfect", "lab", "measured"))
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--share", default="0/1")
+    parser.add_argument("--elements", action="store_true", help="give the elements of the sample")
+    parser.add_argument("--foreign", type=int, default=0)
+    parser.add_argument("--zero", type=float, default=0.0)
+    parser.add_argument("--without-low", type=int, default=0)
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    done = (
+        {json.loads(line)["name"] for line in options.out.read_text().splitlines()} if options.out.exists() else set()
+    )
+    part, parts = map(int, options.share.split("/"))
+    with options.out.open("a") as out:
+        for place, (name, system, record) in enumerate(crystals(options.data, options.kind, options.count)):
+            if place % parts != part or name in done:
+                continue
+            try:
+                peaks = lines_of(options.data, options.kind, record)
+            except ValueError as error:  # no lines
+                print(f"{name}: {error}")
+                continue
+            peaks = spoilt(peaks, options.foreign, options.zero, options.without_low, place)
+            elements = record.get("elements") or sorted(set(record["species"]))
+            start = time.process_time()
+            found = indexed(peaks, ALL_SYSTEMS, LISTED, elements if options.elements else None)
+            seconds = time.process_time() - start
+            lines = min(len(peaks), 30)
+            said = {"name": name, "system": system, "batch": record.get("batch", 1), "lines": len(peaks)}
+            said |= {**outcome(found, true_cell(record), lines), "seconds": round(seconds, 3)}
+            out.write(json.dumps(said) + "\n")
+            out.flush()
+    print_table([json.loads(line) for line in options.out.read_text().splitlines()])
+
+
+def print_table(said: list[dict[str, Any]]) -> None:
+    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for one in said:
+        for key in (one["system"], "all", f"batch {one['batch']}"):
+            groups[key].append(one)
+    print(f"{'':13s}    n  first   four twenty  published | determined: n  first   four | seconds mean  worst")
+    for key in (*ALL_SYSTEMS, "all", "batch 1", "batch 2"):
+        if not (rows := groups[key]):
+            continue
+        determined = [one for one in rows if not one["hidden"] and one["lines"] >= FEWEST_LINES]
+        seconds = [one["seconds"] for one in rows]
+        print(
+            f"{key:13s} {len(rows):4d} {_among(rows, 1):6d} {_among(rows, 4):6d} {_among(rows, LISTED):6d}"
+            f" {sum(one['published'] for one in rows):10d} | {len(determined):13d} {_among(determined, 1):6d}"
+            f" {_among(determined, 4):6d} | {np.mean(seconds):12.2f} {max(seconds):6.2f}"
+        )
+
+
+def _among(rows: list[dict[str, Any]], most: int) -> int:
+    return sum(one["rank"] is not None and one["rank"] <= most for one in rows)
+
+
+if __name__ == "__main__":
+    main()
