@@ -18,7 +18,8 @@ constexpr int kBins = 8192;     // of Q, each with the mask of the lines in reac
 constexpr int kMostLines = 90;  // calculated in the range of the sieved lines; a cell with more meets any lines
 constexpr double kShortest = 2.0, kLongest = 50.0;  // edges, Å
 constexpr double kZeroStep = 0.08;  // degrees between the zeros tried
-constexpr std::size_t kZones = 400, kHalvedZones = 150, kPairedZones = 150;  // best zones that are completed
+constexpr std::size_t kZones = 400, kHalvedZones = 150, kPairedZones = 150,
+                      kRectangles = 300;  // best zones that are completed
 constexpr double
     kCoarseMiss = 0.1; // chance that a line of the right cell is missed by a start that is not refined yet
 constexpr double kWindow = 1.5;     // of the tolerance: within it a line is met
@@ -384,6 +385,81 @@ void starts_across(const LatticeRow& row, const Sieve& sieve, const std::vector<
   }
 }
 
+// Zones that hold b*: rectangular ones, and those of a C lattice, with h + k even only. `a` and `b` are Q of the edges
+// of the rectangle, across and along b*.
+struct Rectangle {
+  double a, b;
+  bool centred;
+  Zone zone;
+};
+
+std::vector<Rectangle> rectangles_of(const Sieve& sieve, std::size_t keep) {
+  std::vector<Rectangle> all;
+  const int base = std::min(sieve.n, 12);
+  const auto consider = [&](double a, double b, bool centred) {
+    if (!edge_allowed(a) || !edge_allowed(b)) return;
+    Rectangle found{a, b, centred, {a, b, 0, 0, 0}};
+    if (centred) found.zone = {a + b, a + b, 2 * (a - b), 0, 0};
+    reduce(found.zone);
+    rate_zone(sieve, found.zone);
+    if (found.zone.gain > 0) all.push_back(found);
+  };
+  for (int i = 0; i < base; ++i)
+    for (int j = 0; j < base; ++j) {
+      if (i == j) continue;
+      const double x = sieve.q[i], y = sieve.q[j];
+      consider(x, y, false);          // 10 and 01
+      consider(x / 4, y / 4, true);   // 20 and 02
+      consider(x, y / 4, false);      // 10 and 02: a screw axis
+      consider(y / 4, x, false);      // 20 and 01
+      consider(x, y - x, false);      // 10 and 11
+      consider(y - x, x, false);      // 01 and 11
+      for (const bool centred : {false, true}) {
+        consider(x / 4, y - x / 4, centred);  // 20 and 11
+        consider(y - x / 4, x / 4, centred);  // 02 and 11
+      }
+    }
+  std::sort(all.begin(), all.end(), [](const Rectangle& x, const Rectangle& y) { return x.zone.gain > y.zone.gain; });
+  std::vector<Rectangle> kept;
+  for (const Rectangle& one : all) {
+    const bool known = std::any_of(kept.begin(), kept.end(), [&](const Rectangle& other) {
+      return other.centred == one.centred && std::abs(other.a / one.a - 1) < 0.006 &&
+             std::abs(other.b / one.b - 1) < 0.006;
+    });
+    if (!known) kept.push_back(one);
+    if (kept.size() == keep) break;
+  }
+  return kept;
+}
+
+// A rectangle and a third vector across b* from two lines, each with k = 0 or 1.
+CRYSTALNET_CLONES
+void starts_upon(const LatticeRow& row, const Sieve& sieve, const std::vector<Rectangle>& rectangles, Best& best) {
+  const bool primitive = row.centring == Centring::kP;
+  for (const Rectangle& rectangle : rectangles) {
+    if (primitive && rectangle.centred) continue;
+    // A plain rectangle in a C lattice is the zone 0kl, of even k; the third vector is of odd k.
+    const bool beside = !primitive && !rectangle.centred;
+    const double a = rectangle.a, b = beside ? rectangle.b / 4 : rectangle.b;
+    int firsts = 0;
+    for (int i = 0; i < sieve.n && firsts < 6; ++i) {
+      if (rectangle.zone.mask >> i & 1) continue;
+      ++firsts;
+      for (int ki = beside ? 1 : 0; ki <= (rectangle.centred ? 0 : 1); ++ki) {
+        const double c = sieve.q[i] - ki * b;
+        if (!edge_allowed(c)) continue;
+        for (int j = 0; j < sieve.n; ++j)
+          for (int kj = primitive ? 0 : 1; kj <= 1; ++kj) {
+            const double e = sieve.q[j] - kj * b - a - c;
+            if (std::abs(e) > 1.02 * a || e * e > 3.9 * a * c) continue;
+            const double g[6] = {beside ? c : a, b, beside ? a : c, 0, e, 0};
+            sieve.test(row, g, best);
+          }
+      }
+    }
+  }
+}
+
 // A zone and a third vector from three lines.
 CRYSTALNET_CLONES
 void starts_beside(const LatticeRow& row, const Sieve& sieve, const std::vector<Zone>& zones, Best& best) {
@@ -461,6 +537,7 @@ std::vector<IndexedCell> search_lattice(const Prepared& lines, const Sieve& siev
       break;
     case Road::kZoneAcross:
       starts_across(row, sieve, with_halves(zones, kHalvedZones), best);
+      starts_upon(row, sieve, rectangles_of(sieve, kRectangles), best);
       break;
     case Road::kZones:
       starts_beside(row, sieve, zones, best);
@@ -473,7 +550,7 @@ std::vector<IndexedCell> search_lattice(const Prepared& lines, const Sieve& siev
     cell.lattice = number;
     for (int c = 0; c < 6; ++c) cell.metric[c] = start.metric[c];
     cell.zero = zero;
-    if (!refine(lines, sieve.n, slack, 3, cell)) continue;
+    if (!refine(lines, sieve.n, slack, 5, cell)) continue;
     rate(lines, cell);
     cells.push_back(cell);
   }
