@@ -28,7 +28,7 @@ from crystalnet.solving.tube import Tube, likeliest_tube, wavelength_lead
 from crystalnet.solving.verdict import warnings_of
 from crystalnet.xrd.indexing.equal_scatterers import hidden_lattices
 from crystalnet.xrd.indexing.given import cell_from_option, centrings
-from crystalnet.xrd.indexing.index import index_peaks
+from crystalnet.xrd.indexing.index import better_elsewhere, index_peaks
 from crystalnet.xrd.kalpha2 import kalpha2_remark
 from crystalnet.xrd.monochromator import monochromated
 from crystalnet.xrd.peaks import find_peaks
@@ -145,7 +145,7 @@ def solve_pattern(
     """
     stages = _Stages(given, clock or Clock(), mapped)
     lines = stages.lines(measured) if known is None else Lines(measured, known).decided()
-    cells = stages.cells(lines.peaks)
+    cells, elsewhere = stages.cells(lines.peaks)
     proposals = stages.proposals(lines.peaks, cells)
     refined = stages.refined(lines, proposals)
     answers = stages.answers(lines, proposals, refined)
@@ -169,7 +169,7 @@ def solve_pattern(
         spread=guesses.spread,
         lattice=guesses.cell.primitive_lattice if guesses.cell else None,
         seconds=stages.clock.seconds,
-        warnings=warnings_of(lines.pattern, lines.peaks, cells, answers, lines.tube),
+        warnings=warnings_of(lines.pattern, lines.peaks, cells, answers, lines.tube, elsewhere),
     )
 
 
@@ -230,13 +230,19 @@ class _Stages:
         with self.clock("peaks"):
             return Lines(measured, find_peaks(measured), tube).decided()
 
-    def cells(self, peaks: Peaks) -> tuple[Cell, ...]:
-        """Cells to try, best first, for which there is a network."""
+    def cells(self, peaks: Peaks) -> tuple[tuple[Cell, ...], Cell | None]:
+        """Cells to try, best first, for which there is a network; none, and the better cell, where the lines speak for
+        a system that is not solved.
+        """
         with self.clock("indexing"):
             cells = cells_of(peaks, self.given)
+            if self.given.cell is None and self.given.system == "auto":
+                elsewhere = better_elsewhere(peaks, cells, self.given.systems, torch.get_num_threads())
+                if elsewhere is not None:
+                    return (), elsewhere
             if cells:
                 model_for(cells[0].system, self.given.models)  # the likeliest cell's must be there
-            return tuple(with_a_model(cells, self.given.models))
+            return tuple(with_a_model(cells, self.given.models)), None
 
     def proposals(self, peaks: Peaks, cells: tuple[Cell, ...]) -> Proposals:
         """Crystals of the network and of the catalogue in each cell, until one explains the lines."""

@@ -317,10 +317,15 @@ class Stages:
         self.asked: list[tuple[Cell, int]] = []
         self.types: list[tuple[Any, ...]] = []
         self.completed = 0
+        self.elsewhere: Cell | None = None
         self.ranked: list[Proposal] = []
-        for name in ("cells_of", "ask_network", "completed", "ranked", "candidate", "own_cell"):
+        for name in ("cells_of", "better_elsewhere", "ask_network", "completed", "ranked", "candidate", "own_cell"):
             monkeypatch.setattr(solver, name, getattr(self, f"do_{name}"))
         monkeypatch.setattr(Catalogue, "proposals", lambda known, *asked: self.do_types(known, *asked))
+
+    def do_better_elsewhere(self, peaks: Peaks, cells: Any, systems: tuple[str, ...], threads: int) -> Cell | None:
+        assert systems == ("cubic", "trigonal")
+        return self.elsewhere
 
     def do_cells_of(self, peaks: Peaks, given: Given) -> list[Cell]:
         self.system = given.system
@@ -399,6 +404,17 @@ def test_no_larger_lattice_of_a_cell_that_is_given_or_explains_all(
     stages.residuals = {CELL: residual}
     solved(**options)
     assert {cell.centring for cell, *_ in stages.types} == {"F"}
+
+
+def test_lines_that_speak_for_a_system_not_solved_are_not_forced_into_another(stages: Stages) -> None:
+    stages.elsewhere = Cell("orthorhombic", "P", 4.75, 5.98, b=10.19, figure_of_merit=40.0, n_indexed=28, n_lines=30)
+    solution = solved()
+    assert (solution.candidates, solution.cell, stages.asked) == ((), None, [])
+    said = "\n".join(solution.warnings)
+    assert "orthorhombic P, a = 4.750 Å, b = 10.190 Å, c = 5.980 Å (28 of 30 lines, M = 40)" in said
+    assert "--system" in said and "No cubic" not in said
+    for options in ({"system": "cubic"}, {"cell": "5.64"}):  # who says so knows better
+        assert solved(**options).candidates
 
 
 def test_a_cell_of_the_same_metric_is_tried_still(stages: Stages) -> None:

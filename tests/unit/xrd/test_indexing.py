@@ -13,7 +13,7 @@ from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.metric import cubic_lattice, same_metric
 from crystalnet.records import InputError, Peaks, Radiation
 from crystalnet.xrd.indexing.given import cell_from_option, centrings
-from crystalnet.xrd.indexing.index import index_peaks
+from crystalnet.xrd.indexing.index import better_elsewhere, index_peaks
 from crystalnet.xrd.indexing.lines import MAX_LINES
 
 CU = 1.540593
@@ -244,6 +244,17 @@ def test_orthorhombic_lines_give_no_cell():
     a, b, c = 8.48, 5.40, 6.96
     peaks = lines_of(lambda h, k, m: (h / a) ** 2 + (k / b) ** 2 + (m / c) ** 2, "P", keep=0.5, top=60)
     assert index_peaks(peaks) == []
+
+
+def test_a_lattice_of_another_system_is_told_where_it_explains_far_more():
+    a, b, c = 4.75, 10.19, 5.98
+    peaks = lines_of(lambda h, k, m: (h / a) ** 2 + (k / b) ** 2 + (m / c) ** 2, "P", keep=0.6, top=70)
+    found = better_elsewhere(peaks, index_peaks(peaks), BOTH)
+    assert found is not None and found.system == "orthorhombic"
+    assert sorted((found.a, found.b, found.c)) == pytest.approx([a, c, b], rel=3e-3)
+    peaks = lines_of(cubic(9.41), "I", noise=0.004)
+    assert better_elsewhere(peaks, index_peaks(peaks), BOTH) is None
+    assert better_elsewhere(peaks, [], BOTH) is None  # nor is a cubic lattice another's
 
 
 def test_systems_and_limit_are_respected():

@@ -11,7 +11,7 @@ import numpy as np
 from crystalnet.crystal.chemistry import smallest_volume
 from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.metric import cubic_lattice
-from crystalnet.crystal.systems import SYSTEMS
+from crystalnet.crystal.systems import ALL_SYSTEMS, SYSTEMS
 from crystalnet.ops.index_cells import rated, search
 from crystalnet.records import Peaks
 from crystalnet.xrd.indexing.equal_scatterers import behind_simple_cubic
@@ -35,6 +35,9 @@ WITH_RELATIVES, TRIED_AS_CUBIC = 6, 6
 #: A superlattice of the best goes first where all lines, the faint ones too, speak for it by so many nats, though the
 #: strong ones speak against it by no more than so many: its own lines are few and weak as a rule.
 SUPERLATTICE_GAIN, SUPERLATTICE_LOSS = 18.0, 30.0
+#: Share of the lines met and M with which a cell needs no comparison with other systems, and nats by which another
+#: system's must be better: one weak line more or less is worth ten.
+CONVINCING, DECISIVE = (0.85, 20.0), 25.0
 #: Relative standard deviation of a crystal's volume from the sum over its atoms (`smallest_volume`).
 VOLUME_ESD = 0.18
 
@@ -131,6 +134,23 @@ def in_standard_setting(one: Indexed) -> Indexed:
     for standard in states_of(primitive_axes(state), state, allowed, METRIC_TOLERANCES[:1]):
         state["metric"] = standard[0]["metric"]
     return Indexed(one.score, state, one.reduced, tuple(in_standard_setting(other) for other in one.others))
+
+
+def better_elsewhere(peaks: Peaks, cells: Sequence[Cell], systems: Sequence[str], threads: int = 1) -> Cell | None:
+    """The lattice of another crystal system that explains the lines far better than any of these systems; else None.
+
+    cells: what `index_peaks` found in `systems`. Where the first convinces, the others are not asked.
+    """
+    if cells and cells[0].n_indexed >= CONVINCING[0] * cells[0].n_lines and cells[0].figure_of_merit >= CONVINCING[1]:
+        return None
+    lattices = indexed(peaks, ALL_SYSTEMS, threads=threads)
+    if not lattices:
+        return None
+    allowed = chosen(systems)
+    ours = [one.score for one in lattices if any(allowed[int(each.state["lattice"])] for each in (one, *one.others))]
+    if lattices[0].score < max(ours, default=MIN_SCORE) + DECISIVE:
+        return None
+    return cell_of(lattices[0].state, len(Lines.of(peaks)))
 
 
 def _rooms(states: np.ndarray, elements: Sequence[str] | None) -> list[Indexed]:
