@@ -34,8 +34,8 @@ def warnings_of(
         said.append(
             f"The lines speak for another crystal system: {elsewhere.system} {elsewhere.centring},"
             f" {_parameters(elsewhere)} ({elsewhere.n_indexed} of {elsewhere.n_lines} lines,"
-            f" M = {elsewhere.figure_of_merit:.0f}). Its crystals are indexed but not solved yet; `crystalnet index` shows"
-            " further cells. If the crystal is cubic or trigonal all the same, say so with --system."
+            f" M = {elsewhere.figure_of_merit:.0f}). Its crystals are indexed but not solved yet; `crystalnet index`"
+            " shows further cells. If the crystal is cubic or trigonal all the same, say so with --system."
         )
     elif not cells:
         said.append(
