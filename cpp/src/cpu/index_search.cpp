@@ -432,7 +432,7 @@ std::vector<Rectangle> rectangles_of(const Sieve& sieve, std::size_t keep) {
   return kept;
 }
 
-// A rectangle and a third vector across b* from two lines, each with k = 0 or 1.
+// A rectangle and a third vector across b* from two lines.
 CRYSTALNET_CLONES
 void starts_upon(const LatticeRow& row, const Sieve& sieve, const std::vector<Rectangle>& rectangles, Best& best) {
   const bool primitive = row.centring == Centring::kP;
@@ -445,8 +445,10 @@ void starts_upon(const LatticeRow& row, const Sieve& sieve, const std::vector<Re
     for (int i = 0; i < sieve.n && firsts < 6; ++i) {
       if (rectangle.zone.mask >> i & 1) continue;
       ++firsts;
-      for (int ki = beside ? 1 : 0; ki <= (rectangle.centred ? 0 : 1); ++ki) {
-        const double c = sieve.q[i] - ki * b;
+      // The line is 0kl with k = 0, 1 or 2 and l = 1, or 002 where a glide plane or screw axis extinguishes 001.
+      const double q = sieve.q[i];
+      const double firsts_of[3][3] = {{q, q - b, q / 4}, {q, q - 4 * b, q / 4}, {q - b, q - b, q - b}};
+      for (const double c : firsts_of[beside ? 2 : rectangle.centred ? 1 : 0]) {
         if (!edge_allowed(c)) continue;
         for (int j = 0; j < sieve.n; ++j)
           for (int kj = primitive ? 0 : 1; kj <= 1; ++kj) {
@@ -455,6 +457,7 @@ void starts_upon(const LatticeRow& row, const Sieve& sieve, const std::vector<Re
             const double g[6] = {beside ? c : a, b, beside ? a : c, 0, e, 0};
             sieve.test(row, g, best);
           }
+        if (beside) break;
       }
     }
   }

@@ -33,8 +33,9 @@ MIN_SCORE, MIN_MERIT = -2.0, 5.0
 #: Best lattices of which sub- and superlattices are rated too, and of those on hexagonal axes that are tried as cubic.
 WITH_RELATIVES, TRIED_AS_CUBIC = 6, 6
 #: A superlattice of the best goes first where all lines, the faint ones too, speak for it by so many nats, though the
-#: strong ones speak against it by no more than so many: its own lines are few and weak as a rule.
-SUPERLATTICE_GAIN, SUPERLATTICE_LOSS = 18.0, 30.0
+#: strong ones speak against it by no more than so many: its own lines are few and weak as a rule. Where the strong lines
+#: are undecided, within the third number, all lines decide.
+SUPERLATTICE_GAIN, SUPERLATTICE_LOSS, UNDECIDED = 18.0, 30.0, 1.0
 #: Share of the lines met and M with which a cell needs no comparison with other systems, and nats by which another
 #: system's must be better: one weak line more or less is worth ten.
 CONVINCING, DECISIVE = (0.85, 20.0), 25.0
@@ -236,8 +237,9 @@ def _superlattice_first(lines: Lines, lattices: list[Indexed], threads: int) -> 
         return lattices
     scores = rated(lines.kernel, np.array([one.state for one in (lattices[0], *family)]), threads=threads)["score"]
     at = int(np.argmax(scores[1:]))
-    if scores[1 + at] < scores[0] + SUPERLATTICE_GAIN:
-        return lattices
     first = family[at]
+    needed = 0.0 if first.score > lattices[0].score - UNDECIDED else SUPERLATTICE_GAIN
+    if scores[1 + at] < scores[0] + needed:
+        return lattices
     rest = [one for one in lattices if one is not first]
     return [Indexed(max(lattices[0].score, first.score), first.state, first.reduced, first.others), *rest]
