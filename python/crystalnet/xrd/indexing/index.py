@@ -33,8 +33,8 @@ MIN_SCORE, MIN_MERIT = -2.0, 5.0
 #: Best lattices of which sub- and superlattices are rated too, and of those on hexagonal axes that are tried as cubic.
 WITH_RELATIVES, TRIED_AS_CUBIC = 6, 6
 #: A superlattice of the best goes first where all lines, the faint ones too, speak for it by so many nats, though the
-#: strong ones speak against it by no more than so many: its own lines are few and weak as a rule. Where the strong lines
-#: are undecided, within the third number, all lines decide.
+#: strong ones speak against it by no more than so many: its own lines are few and weak as a rule. Where the strong
+#: ones are undecided, within the third number, all lines decide.
 SUPERLATTICE_GAIN, SUPERLATTICE_LOSS, UNDECIDED = 18.0, 30.0, 1.0
 #: Share of the lines met and M with which a cell needs no comparison with other systems, and nats by which another
 #: system's must be better: one weak line more or less is worth ten.
