@@ -155,6 +155,21 @@ def test_lists_are_told_from_profiles(tmp_path: Path) -> None:
     assert lines_of_text(tmp_path, "\n".join(f"{x:.5f} {rng.uniform(1, 9):.2f}" for x in d_profile)) is None
 
 
+def test_the_lines_that_simulate_writes_are_a_list(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "lines.xy"
+    monkeypatch.setattr("sys.argv", ["crystalnet", "simulate", str(EXAMPLES / "Zr3Sb4Pt3.cif"), "--out", str(path)])
+    with pytest.raises(SystemExit):
+        main()
+    code, out, said = run(capsys, monkeypatch, path, "--wavelength", "MoKa", "--json")
+    document = json.loads(out.partition("\n")[2] if out.startswith(str(path)) else out)
+    best = document["cells"][0]
+    assert code == 0 and "arcsin" not in said and (best["system"], best["centring"]) == ("cubic", "I")
+    assert best["m20"] > 100 and best["lattice"]["a"] == pytest.approx(9.63, abs=0.02)
+    assert sum(line["hkl"] is None for line in document["lines"]) == 0
+
+
 def test_what_a_column_is(tmp_path: Path) -> None:
     d = lines_of_text(tmp_path, "4.255\n3.343\n2.456\n")
     assert d.d_spacing == pytest.approx([4.255, 3.343, 2.456])

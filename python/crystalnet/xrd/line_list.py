@@ -21,7 +21,8 @@ from crystalnet.xrd.text_table.rows import COMMENT, rows_of
 
 FEWEST_LINES = 3  # a metal's on a short range
 MOST_LINES = 2000  # a longer table of numbers is a profile
-JUMPY = 0.3  # median of |log| of the ratio of neighbouring steps: those of a profile are alike
+JUMPY = 0.2  # |log| of the ratio of neighbouring steps, which one in ten exceeds: those of a profile are alike
+ROUNDED = 4  # units of the last decimal: smaller steps are uneven by rounding
 LEAST_ANGLE = 12.0  # an unnamed ascending column that ends below is no list of 2θ in degrees
 ESD = 0.015  # degrees 2θ: what positions in published lists are good to, beside their rounding
 RESOLVED = 0.02  # degrees: lines closer than this are one line
@@ -60,13 +61,13 @@ def read_line_list(path: str | Path, radiation: Radiation | None = None, axis: s
     if table is None:
         return None
     x, area, named, header = table
-    if not _is_list(x):
+    decimals = max((len(line.split()[0].partition(".")[2]) for line in lines if numbers(line)), default=2)
+    if not _is_list(x, 10.0**-decimals):
         return None
     if len(x) < FEWEST_LINES:
         raise InputError(f"{path.name}: lists {len(x)} line{'s'[: len(x) != 1]}; a cell needs at least {FEWEST_LINES}")
     found = named or _unnamed_axis(path.name, x)
     beam = radiation or radiation_of_header(header) or _usual(x * found.factor, found)
-    decimals = max((len(line.split()[0].partition(".")[2]) for line in lines if numbers(line)), default=2)
     rounding = 0.5 * 10.0**-decimals * found.factor
     two_theta = two_theta_of(path.name, x, found, beam.wavelength)
     shifted = two_theta_of(path.name, x + rounding / found.factor, found, beam.wavelength)
@@ -104,13 +105,15 @@ def _columns(
     return rows.table[:, column], rows.table[:, intensity], found, rows.header
 
 
-def _is_list(x: np.ndarray) -> bool:
-    """Too few for a profile, or steps without order."""
+def _is_list(x: np.ndarray, unit: float) -> bool:
+    """Too few for a profile, or steps without order. unit: of the last decimal."""
     if len(x) < MIN_POINTS or len(x) > MOST_LINES:
         return len(x) < MIN_POINTS
     step = np.abs(np.diff(x))
     step = step[step > 0]
-    return len(step) > 2 and float(np.median(np.abs(np.diff(np.log(step))))) > JUMPY
+    if len(step) < 3 or np.median(step) < ROUNDED * unit:
+        return False
+    return float(np.quantile(np.abs(np.diff(np.log(step))), 0.9)) > JUMPY
 
 
 def _unnamed_axis(name: str, x: np.ndarray) -> Axis:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from crystalnet.bragg import two_theta_of_inverse_d
+from crystalnet.bragg import inverse_d_squared, two_theta_of_inverse_d
 from crystalnet.crystal.lattice import Cell
 from crystalnet.xrd.indexing.index import Indexed
 from crystalnet.xrd.indexing.lattices import cell_of, line_indices
@@ -58,7 +58,8 @@ def assigned(lines: Lines, found: Indexed, every: Lines) -> Assignment:
     """
     cell = cell_of(found.state, len(lines))
     zero, displacement = float(found.state["zero"]), float(found.state["displacement"])
-    hkl, q_calc = _distinct(*line_indices(cell, float(every.q(zero, displacement)[-1] * 1.03)))
+    in_reach = inverse_d_squared(180.0, lines.wavelength)
+    hkl, q_calc = _distinct(*line_indices(cell, float(min(every.q(zero, displacement)[-1] * 1.03, in_reach))))
     calculated = two_theta_of_inverse_d(np.sqrt(q_calc), lines.wavelength)
 
     def compared(with_lines: Lines) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
