@@ -155,6 +155,13 @@ def test_lists_are_told_from_profiles(tmp_path: Path) -> None:
     assert lines_of_text(tmp_path, "\n".join(f"{x:.5f} {rng.uniform(1, 9):.2f}" for x in d_profile)) is None
 
 
+def test_no_measured_pattern_is_a_list(shared_data: Path) -> None:
+    from crystalnet.xrd.line_list import read_line_list
+
+    files = [*shared_data.glob("patterns/*.xy"), *shared_data.glob("nano/*.xy"), *shared_data.glob("mixtures/*.xrdml")]
+    assert [path.name for path in files if read_line_list(path) is not None] == []
+
+
 def test_the_lines_that_simulate_writes_are_a_list(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

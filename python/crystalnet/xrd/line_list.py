@@ -10,6 +10,7 @@ from crystalnet.bragg import at_other_wavelength, d_of_two_theta
 from crystalnet.records import InputError, Peaks, Radiation
 from crystalnet.xrd.abscissa import two_theta_of
 from crystalnet.xrd.formats import FORMATS
+from crystalnet.xrd.formats.vendor import TEXT_TABLES, known_format
 from crystalnet.xrd.header.sources import radiation_of_header
 from crystalnet.xrd.radiation import parse_wavelength
 from crystalnet.xrd.reader import AXES, file_bytes, text_of
@@ -18,6 +19,7 @@ from crystalnet.xrd.text_table.columns import abscissa, ordinate
 from crystalnet.xrd.text_table.labels import axis_of
 from crystalnet.xrd.text_table.numbers import numbers
 from crystalnet.xrd.text_table.rows import COMMENT, rows_of
+from crystalnet.xrd.text_table.start_step_stop import start_step_stop
 
 FEWEST_LINES = 3  # a metal's on a short range
 MOST_LINES = 2000  # a longer table of numbers is a profile
@@ -55,7 +57,10 @@ def read_line_list(path: str | Path, radiation: Radiation | None = None, axis: s
     if text is None:
         return None
     lines = [line for line in text.splitlines() if line.strip()]
-    if any(form.recognises(lines) for form in FORMATS):
+    known = known_format(path)
+    if (known is not None and known not in TEXT_TABLES) or any(form.recognises(lines) for form in FORMATS):
+        return None
+    if start_step_stop(path.name, lines) is not None:
         return None
     table = _single_column(lines, axis) or _columns(path.name, text, lines, axis)
     if table is None:
