@@ -19,7 +19,7 @@ inline constexpr double kZeroEsd = 0.12, kDisplacementEsd = 0.1;
 // Lines with what depends on neither cell nor shift.
 struct Prepared {
   int n;
-  double wavelength, two_theta_min, usual_tolerance, log_spurious_sum;
+  double wavelength, two_theta_min, usual_tolerance;
   double two_theta[kMaxIndexLines], tolerance[kMaxIndexLines], spurious[kMaxIndexLines];
   double slope[kMaxIndexLines];   // dQ/d2θ, 1/Å² per degree
   double cosine[kMaxIndexLines];  // cosθ less its mean

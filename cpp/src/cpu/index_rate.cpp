@@ -280,13 +280,12 @@ void rate(const Prepared& lines, IndexedCell& cell) {
   double choice = log_choose(possible, found) + classes;
   // The lines of a superlattice, few and weak as a rule, are counted for themselves where that is shorter.
   for (const auto& sub : kSublattices) {
-    int main = 0, main_found = 0, last_group = -1, extra = 0, extra_found = 0;
+    int main = 0, main_found = 0, extra = 0, extra_found = 0;
     for (int j = 0; j < m;) {
       bool any = false, in_main = false;
       const int g = group[j];
       for (; j < m && group[j] == g; ++j)
         if (present[j]) any = true, in_main = in_main || dot(sub, list[j]) % sub[3] == 0;
-      (void)last_group;
       if (!any && seen[g] < 0) continue;
       (in_main ? main : extra) += 1;
       (in_main ? main_found : extra_found) += seen[g] >= 0;
