@@ -189,3 +189,7 @@ def test_what_a_column_is(tmp_path: Path) -> None:
     assert small.d_spacing == pytest.approx([1.10, 0.62, 0.41])
     rounded, exact = lines_of_text(tmp_path, "4.3\n3.3\n2.5\n"), lines_of_text(tmp_path, "4.3000\n3.3000\n2.5000\n")
     assert (rounded.fwhm > 3 * exact.fwhm).all()
+    table = lines_of_text(tmp_path, "d,I\n4.3,100\n3.3,50\n2.5,20\n")  # the decimals are those of d, whatever follows
+    assert table.fwhm == pytest.approx(rounded.fwhm)
+    commas = lines_of_text(tmp_path, "4,3;100,25\n3,3;50,75\n2,5;20,50\n")
+    assert commas.d_spacing == pytest.approx([4.3, 3.3, 2.5]) and commas.fwhm == pytest.approx(rounded.fwhm)

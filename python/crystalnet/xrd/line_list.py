@@ -16,8 +16,8 @@ from crystalnet.xrd.radiation import parse_wavelength
 from crystalnet.xrd.reader import AXES, file_bytes, text_of
 from crystalnet.xrd.scans import MIN_POINTS, Axis
 from crystalnet.xrd.text_table.columns import abscissa, ordinate
+from crystalnet.xrd.text_table.dialect import dialect_of
 from crystalnet.xrd.text_table.labels import axis_of
-from crystalnet.xrd.text_table.numbers import numbers
 from crystalnet.xrd.text_table.rows import COMMENT, rows_of
 from crystalnet.xrd.text_table.start_step_stop import start_step_stop
 
@@ -66,16 +66,15 @@ def read_line_list(path: str | Path, radiation: Radiation | None = None, axis: s
     if table is None:
         return None
     x, area, named, header = table
-    decimals = max((len(line.split()[0].partition(".")[2]) for line in lines if numbers(line)), default=2)
-    if not _is_list(x, 10.0**-decimals):
+    unit = _last_decimal(lines, x)
+    if not _is_list(x, unit):
         return None
     if len(x) < FEWEST_LINES:
         raise InputError(f"{path.name}: lists {len(x)} line{'s'[: len(x) != 1]}; a cell needs at least {FEWEST_LINES}")
     found = named or _unnamed_axis(path.name, x)
     beam = radiation or radiation_of_header(header) or _usual(x * found.factor, found)
-    rounding = 0.5 * 10.0**-decimals * found.factor
     two_theta = two_theta_of(path.name, x, found, beam.wavelength)
-    shifted = two_theta_of(path.name, x + rounding / found.factor, found, beam.wavelength)
+    shifted = two_theta_of(path.name, x + unit / 2, found, beam.wavelength)  # by rounding
     use = np.isfinite(two_theta) & np.isfinite(shifted) & (two_theta > 0) & (area > 0)
     if use.sum() < FEWEST_LINES:
         raise InputError(
@@ -85,16 +84,27 @@ def read_line_list(path: str | Path, radiation: Radiation | None = None, axis: s
     return _peaks(two_theta[use], area[use], np.hypot(ESD, np.abs(shifted - two_theta)[use]), beam)
 
 
+def _last_decimal(lines: list[str], x: np.ndarray) -> float:
+    """Unit of the last decimal with which the numbers x are written."""
+    dialect = dialect_of(lines)
+    mark = "," if dialect.comma == "decimal" else "."
+    listed = set(x.tolist())
+    written = [cell for line in lines for cell in dialect.cells(line) if dialect.value(cell) in listed]
+    return float(10.0 ** -max((len(cell.partition(mark)[2]) for cell in written), default=0))
+
+
 def _single_column(lines: list[str], axis: str) -> tuple[np.ndarray, np.ndarray, Axis | None, list[str]] | None:
     """A column of numbers and nothing else, with what is written above it."""
-    parsed = [numbers(line) for line in lines]
-    rows = [values for values in parsed if values]
+    dialect = dialect_of(lines)
+    cells = [dialect.cells(line) for line in lines]
+    parsed = [[dialect.value(cell) for cell in row] for row in cells]
+    rows = [values for values in parsed if values and None not in values]
     if not rows or any(len(values) != 1 for values in rows):
         return None
-    header = [line for line, values in zip(lines, parsed, strict=True) if not values]
+    header = [line for line, values in zip(lines, parsed, strict=True) if None in values]
     names = [named for line in header if (named := axis_of(line.strip().lstrip(COMMENT).strip())) is not None]
     wanted = {"two-theta": Axis("2theta"), "d": Axis("d"), "q": Axis("q")}.get(axis)
-    x = np.array([values[0] for values in rows])
+    x = np.array([values[0] for values in rows], dtype=float)
     return x, np.ones(len(x)), wanted or (names[0] if names else None), header
 
 
