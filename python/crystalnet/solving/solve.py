@@ -11,6 +11,7 @@ import torch
 
 from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.metric import same_metric
+from crystalnet.crystal.systems import system_named
 from crystalnet.density.promolecule import GRID
 from crystalnet.model.choice import Models, model_entry, model_for, with_a_model
 from crystalnet.records import Candidate, InputError, Pattern, Peaks, Solution
@@ -76,7 +77,7 @@ def solve(
     system : str
         auto, cubic or trigonal.
     cell : str, optional
-        "a", "a,c" (hexagonal axes) or "a,alpha=55", in Å and degrees.
+        "a", "a,c" (hexagonal axes), "a,alpha=55" or all six parameters, in Å and degrees.
     guesses, seed : int
         Latent samples of the network, the first being the mean, and their seed.
     model : str, Path or mapping, optional
@@ -331,7 +332,10 @@ class _Stages:
 def cells_of(peaks: Peaks, given: Given) -> list[Cell]:
     """Cells to try, best first: CELLS_TRIED lattices, of which some may be described in two crystal systems."""
     if given.cell is not None:
-        return centrings(peaks, cell_from_option(given.cell, given.system))
+        cell = cell_from_option(given.cell, given.system)
+        if not system_named(cell.system).solved:
+            raise InputError(f'--cell "{given.cell}" is {cell.system}: such crystals are indexed but not solved yet')
+        return centrings(peaks, cell)
     found: list[Cell] = []
     lattices = 0
     for cell in index_peaks(peaks, given.systems, threads=torch.get_num_threads()):

@@ -151,6 +151,11 @@ def test_four_lattices_are_tried_however_often_each_is_described(monkeypatch: py
     assert cells_of(PEAKS, Given(system="cubic", cell="5.64"))[0].centring == "F" and len(asked) == 2
 
 
+def test_a_cell_of_a_system_that_is_not_solved_is_refused() -> None:
+    with pytest.raises(InputError, match="is monoclinic: such crystals are indexed but not solved yet"):
+        cells_of(PEAKS, Given(cell="5.1,5.2,5.3,90,99.2,90"))
+
+
 def test_who_says_the_wavelength_is_believed() -> None:
     assumed = replace(PATTERN, radiation=assumed_cu())
     tube = Tube("Cu", assumed_cu(), 0.4, ())
