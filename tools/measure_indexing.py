@@ -45,8 +45,6 @@ EDGE, VOLUME = 0.01, 0.02  # relative: what counts as the right cell
 LOOSE_EDGE, LOOSE_ANGLE = 0.05, 3.0  # of the published comparison: primitive cell, edges and angles in degrees
 PERFECT_AXIS = np.arange(5, 120, 0.02)
 
-Crystal = tuple[str, str, dict[str, Any], Peaks, np.ndarray]  # name, system, record, lines, reduced cell
-
 
 def crystals(data: Path, kind: str, count: int) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """(name, system, record) in the order of the files, at most `count` a system."""

@@ -271,9 +271,7 @@ def bravais_lattice(lattice: np.ndarray, tolerance: float) -> tuple[str, str, np
     lattice (3, 3): primitive axes in Å. tolerance: Å by which its points may stand off those of the higher symmetry.
     The system is "trigonal" on hexagonal axes, whatever stands on them.
     """
-    import spglib
-
-    dataset = spglib.get_symmetry_dataset((lattice.tolist(), [[0.0, 0.0, 0.0]], [1]), symprec=tolerance)
+    dataset = bare_symmetry(AtomSites(lattice, ("H",), np.zeros((1, 3))), tolerance)
     if dataset is None or dataset.number not in _BRAVAIS:
         return None
     return (*_BRAVAIS[dataset.number], np.asarray(dataset.std_lattice))

@@ -292,6 +292,12 @@ def test_centrings_are_ranked_by_the_lines():
         ("4.913, 5.405", "auto", ("trigonal", "P", 4.913, 5.405)),
         ("a=4.913,c=5.405", "trigonal", ("trigonal", "P", 4.913, 5.405)),
         ("5.1284,alpha=55.28", "trigonal", ("trigonal", "R", 4.7588, 12.992)),  # corundum
+        ("4.594,2.959", "tetragonal", ("tetragonal", "P", 4.594, 2.959)),
+        ("3.25,5.207", "hexagonal", ("trigonal", "P", 3.25, 5.207)),  # indexed as any lattice on hexagonal axes
+        ("5,5,5,90,90,90", "auto", ("cubic", "P", 5.0, 5.0)),
+        ("3.25,3.25,5.207,90,90,120", "auto", ("trigonal", "P", 3.25, 5.207)),
+        ("5.145,5.208,5.311,90,99.2,90", "auto", ("monoclinic", "P", 5.145, 5.311)),
+        ("5.145,5.208,5.311,90,99.2,90", "triclinic", ("triclinic", "P", 5.145, 5.311)),
     ],
 )
 def test_cell_option(text, system, expected):
@@ -322,6 +328,9 @@ def test_rhombohedral_option_keeps_the_primitive_cell():
         ("5,6", "cubic"),
         ("5", "trigonal"),
         ("5;6", "auto"),
+        ("5,6,7,90,90,200", "auto"),
+        ("5,6,7,30,30,150", "auto"),
+        ("5,6,7,90,99,90", "cubic"),
     ],
 )
 def test_bad_cell_options_say_what_to_do_in_one_line(text, system):

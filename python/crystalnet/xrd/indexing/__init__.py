@@ -1,6 +1,7 @@
 """Indexing: from the positions of the lines to cells, best first.
 
-`lines` chooses the lines. `lattices` says where the lines of a Bravais lattice lie, and `comparison` how measured lines
-agree with them. `search` finds cells, `least_squares` refines them and `rating` says how much each explains.
-`superlattices` looks for weak further lines. `index` walks through all of these; `given` takes a cell from the user.
+`lines` chooses the lines; the kernel behind `ops.index_cells` finds, refines and rates cells. `lattices` has the
+Bravais lattices and translates between the kernel's cells and `Cell`, `related` finds sub- and superlattices and higher
+symmetries, `equal_scatterers` lattices that hide behind a smaller one. `index` walks through all of these, `assignment`
+gives each line its indices, and `given` takes a cell from the user.
 """

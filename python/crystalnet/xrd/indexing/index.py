@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -28,7 +28,7 @@ from crystalnet.xrd.indexing.related import (
 )
 
 #: A cell scoring less, in nats, or of lower de Wolff's M, is not returned: the best cells of lists of 20 random lines
-#: score between −30 and −5, one in seventy more than −2 (docs/indexing.md).
+#: score between −30 and −5, two in 130 more than −2 (docs/indexing.md).
 MIN_SCORE, MIN_MERIT = -2.0, 5.0
 #: Best lattices of which sub- and superlattices are rated too, and of those on hexagonal axes that are tried as cubic.
 WITH_RELATIVES, TRIED_AS_CUBIC = 6, 6
@@ -118,23 +118,14 @@ def indexed(
     allowed = chosen(systems)
     states = search(lines.kernel, allowed, threads)
     best = _distinct(_rooms(states, elements), 3 * limit)
-    related = _related(best[:WITH_RELATIVES], allowed)
-    cubic = _as_cubic(best[:TRIED_AS_CUBIC], allowed)
-    further = rated(lines.kernel, np.concatenate([related, cubic]), threads=threads)
-    every = _distinct(_rooms(np.concatenate([states, further]), elements), limit)
+    further = [*_related(best[:WITH_RELATIVES], allowed), *_as_cubic(best[:TRIED_AS_CUBIC], allowed)]
+    if further:
+        states = np.concatenate([states, rated(lines.kernel, np.concatenate(further), threads=threads)])
+    every = _distinct(_rooms(states, elements), limit)
     every = _cubic_first(every)
     kept = [one for one in every if one.score >= MIN_SCORE and one.state["merit"] >= MIN_MERIT]
     kept = _superlattice_first(Lines.of(peaks, MANY_LINES, faint=True), kept, threads)
-    return [in_standard_setting(one) for one in behind_simple_cubic(lines, kept)]
-
-
-def in_standard_setting(one: Indexed) -> Indexed:
-    """With the axes that International Tables would choose: the search takes them as the lines come."""
-    allowed = np.arange(len(LATTICES)) == one.state["lattice"]
-    state = one.state.copy()
-    for standard in states_of(primitive_axes(state), state, allowed, METRIC_TOLERANCES[:1]):
-        state["metric"] = standard[0]["metric"]
-    return Indexed(one.score, state, one.reduced, tuple(in_standard_setting(other) for other in one.others))
+    return [_in_standard_setting(one) for one in behind_simple_cubic(lines, kept)]
 
 
 def better_elsewhere(peaks: Peaks, cells: Sequence[Cell], systems: Sequence[str], threads: int = 1) -> Cell | None:
@@ -165,28 +156,20 @@ def _rooms(states: np.ndarray, elements: Sequence[str] | None) -> list[Indexed]:
     return found
 
 
-def _related(best: Sequence[Indexed], allowed: np.ndarray) -> np.ndarray:
+def _related(best: Sequence[Indexed], allowed: np.ndarray) -> list[np.ndarray]:
     """States of the best lattices in every system that their metrics allow, and of their sub- and superlattices."""
-    return np.concatenate(
-        [
-            np.zeros(0, dtype=best[0].state.dtype) if best else state_of(Cell("cubic", "P", 1.0))[:0],
-            *(
-                state
-                for one in best
-                for k, axes in enumerate(related_axes(primitive_axes(one.state)))
-                for state in states_of(axes, one.state, allowed, METRIC_TOLERANCES[: 1 + (k == 0)])
-            ),
-        ]
-    )
+    return [
+        state
+        for one in best
+        for k, axes in enumerate(related_axes(primitive_axes(one.state)))
+        for state in states_of(axes, one.state, allowed, METRIC_TOLERANCES[: 1 + (k == 0)])
+    ]
 
 
-def _as_cubic(best: Sequence[Indexed], allowed: np.ndarray) -> np.ndarray:
+def _as_cubic(best: Sequence[Indexed], allowed: np.ndarray) -> list[np.ndarray]:
     """States of the cubic lattices that have every line of a lattice on hexagonal axes of cubic metric."""
-    cells = [larger for one in best if (larger := cubic_lattice(cell_of(one.state))) is not None]
-    states = [state_of(cell) for cell in cells]
-    return np.concatenate(
-        [state_of(Cell("cubic", "P", 1.0))[:0], *(s for s in states if allowed[int(s[0]["lattice"])])]
-    )
+    cubic = [state_of(larger) for one in best if (larger := cubic_lattice(cell_of(one.state))) is not None]
+    return [state for state in cubic if allowed[int(state[0]["lattice"])]]
 
 
 def _distinct(found: Sequence[Indexed], limit: int) -> list[Indexed]:
@@ -221,7 +204,7 @@ def _cubic_first(lattices: list[Indexed]) -> list[Indexed]:
         if cubic is None or cubic.state["found"] < one.state["found"] or order.index(cubic) < order.index(one):
             continue
         order.remove(cubic)
-        order.insert(order.index(one), Indexed(max(one.score, cubic.score), cubic.state, cubic.reduced, cubic.others))
+        order.insert(order.index(one), replace(cubic, score=max(one.score, cubic.score)))
     return order
 
 
@@ -242,4 +225,13 @@ def _superlattice_first(lines: Lines, lattices: list[Indexed], threads: int) -> 
     if scores[1 + at] < scores[0] + needed:
         return lattices
     rest = [one for one in lattices if one is not first]
-    return [Indexed(max(lattices[0].score, first.score), first.state, first.reduced, first.others), *rest]
+    return [replace(first, score=max(lattices[0].score, first.score)), *rest]
+
+
+def _in_standard_setting(one: Indexed) -> Indexed:
+    """With the axes that International Tables would choose: the search takes them as the lines come."""
+    allowed = np.arange(len(LATTICES)) == one.state["lattice"]
+    state = one.state.copy()
+    for standard in states_of(primitive_axes(state), state, allowed, METRIC_TOLERANCES[:1]):
+        state["metric"] = standard[0]["metric"]
+    return replace(one, state=state, others=tuple(_in_standard_setting(other) for other in one.others))

@@ -17,11 +17,8 @@ MAX_LINES = 30
 MANY_LINES = 120
 #: In a long list, lines weaker than this share of the strongest are left out (in a short one, those of noise size).
 LEAST_STRENGTH = 0.02
-#: Zero shift searched, degrees, and the number of trial values on each side of 0.
-MAX_ZERO, ZERO_STEPS = 0.3, 5
-#: Standard deviations expected of the shift, degrees: of its mean (the zero), and of the part that goes with cosθ
-#: (specimen displacement).
-ZERO_ESD, DISPLACEMENT_ESD = 0.12, 0.1
+#: Zero shift searched, degrees.
+MAX_ZERO = 0.3
 
 
 @dataclass(frozen=True)
@@ -94,13 +91,8 @@ class Lines:
         slope: np.ndarray = inverse_d_squared_slope(self.two_theta, self.wavelength)
         return slope
 
-    @cached_property
-    def displacement_shift(self) -> np.ndarray:
-        """(n,) shift of each line by a unit of specimen displacement beyond a mean shift: cosθ less its mean."""
-        return self.displacement_at(self.two_theta)
-
     def displacement_at(self, two_theta: np.ndarray) -> np.ndarray:
-        """The shift of further lines (m,) by the same unit, 2θ in degrees."""
+        """(m,) shift at 2θ by a unit of specimen displacement beyond a mean shift (cosθ less the lines' mean)."""
         mean = np.cos(np.radians(self.two_theta / 2)).mean()
         shift: np.ndarray = np.cos(np.radians(two_theta / 2)) - mean
         return shift
@@ -117,24 +109,8 @@ class Lines:
             self.two_theta, self.tolerance, self.spurious, self.wavelength, self.two_theta_min, self.max_zero
         )
 
-    @cached_property
-    def usual_tolerance(self) -> float:
-        """Median tolerance, degrees."""
-        return float(np.median(self.tolerance))
-
-    def q(self, zero: float | np.ndarray = 0.0, displacement: float | np.ndarray = 0.0) -> np.ndarray:
-        """Q = 1/d² of the lines, corrected for shifts of 2θ.
-
-        Parameters
-        ----------
-        zero, displacement : float or ndarray, shape (...)
-            Degrees; the displacement is multiplied by `displacement_shift`.
-
-        Returns
-        -------
-        ndarray, shape (..., n)
-            1/Å².
-        """
-        shift = np.asarray(zero)[..., None] + np.asarray(displacement)[..., None] * self.displacement_shift
+    def q(self, zero: float = 0.0, displacement: float = 0.0) -> np.ndarray:
+        """(n,) Q = 1/d² of the lines, 1/Å², without zero shift and displacement (`displacement_at`) in degrees."""
+        shift = zero + displacement * self.displacement_at(self.two_theta)
         q: np.ndarray = inverse_d_squared(self.two_theta - shift, self.wavelength)
         return q
