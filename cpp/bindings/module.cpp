@@ -10,6 +10,7 @@
 
 #include "crystalnet/build.hpp"
 #include "crystalnet/film_decode.hpp"
+#include "crystalnet/fit_sites.hpp"
 #include "crystalnet/index_cells.hpp"
 #include "crystalnet/powder_pattern.hpp"
 #include "crystalnet/ssim3d_rotations.hpp"
@@ -333,12 +334,41 @@ void bind_index_cells(py::module_& m) {
       "slack"_a, "rounds"_a, "n_threads"_a, "in_out"_a, no_gil);
 }
 
+void bind_fit_sites(py::module_& m) {
+  using namespace py::literals;
+  const py::call_guard<py::gil_scoped_release> no_gil;
+
+  m.def(
+      "fit_sites",
+      [](std::int64_t reflections, Address hkl, Address s_squared, Address weight, Address target,
+         std::int64_t observed, Address amplitude, std::int64_t unseen, Address limit, Address lattice,
+         std::int64_t used, std::int64_t count, Address atom_offsets, Address free_offsets, Address atomic_numbers,
+         Address frac_coords, Address directions, Address columns, Address form_factors, int rounds, int n_threads,
+         Address u, Address b_iso, Address residual) {
+        require(reflections >= 0 && observed >= 0 && unseen >= 0 && count >= 0 && rounds >= 0, "a number is negative");
+        fit_sites({reflections, at<const std::int32_t>(hkl), at<const double>(s_squared), at<const double>(weight),
+                   at<const std::int32_t>(target), observed, at<const double>(amplitude), unseen,
+                   at<const double>(limit), at<const double>(lattice)},
+                  used,
+                  {count, at<const std::int64_t>(atom_offsets), at<const std::int64_t>(free_offsets),
+                   at<const std::int64_t>(atomic_numbers), at<const double>(frac_coords), at<const double>(directions),
+                   at<const std::int32_t>(columns), at<const double>(form_factors), at<double>(u), at<double>(b_iso),
+                   at<double>(residual)},
+                  rounds, n_threads);
+      },
+      "reflections"_a, "hkl"_a, "s_squared"_a, "weight"_a, "target"_a, "observed"_a, "amplitude"_a, "unseen"_a,
+      "limit"_a, "lattice"_a, "used"_a, "count"_a, "atom_offsets"_a, "free_offsets"_a, "atomic_numbers"_a,
+      "frac_coords"_a, "directions"_a, "columns"_a, "form_factors"_a, "rounds"_a, "n_threads"_a, "u"_a, "b_iso"_a,
+      "residual"_a, no_gil);
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_native, m) {
   m.doc() = "Compiled kernels of crystalnet; call them through crystalnet.ops.";
   m.def("cuda_built", &cuda_built);
   bind_film_decode(m);
+  bind_fit_sites(m);
   bind_index_cells(m);
   bind_powder_pattern(m);
   bind_ssim3d_rotations(m);

@@ -60,6 +60,12 @@ def smallest_volume(elements: Sequence[str]) -> float:
     return sum(known) / len(known) * len(elements) if known else 0.0
 
 
+def atomic_volume(element: str) -> float:
+    """Å³ that an atom of the element takes in a compound; the mean of all where it is not known."""
+    volumes = _atomic_volumes()
+    return volumes.get(element, sum(volumes.values()) / len(volumes))
+
+
 @cache
 def _atomic_volumes() -> dict[str, float]:
     """Å³; atomic_volumes.json in this folder says how they were found."""

@@ -275,3 +275,14 @@ def bravais_lattice(lattice: np.ndarray, tolerance: float) -> tuple[str, str, np
     if dataset is None or dataset.number not in _BRAVAIS:
         return None
     return (*_BRAVAIS[dataset.number], np.asarray(dataset.std_lattice))
+
+
+def niggli_matrix(lattice: np.ndarray) -> np.ndarray:
+    """(3, 3) int: the Niggli reduced axes in terms of the axes (rows, Å) given.
+
+    Křivý & Gruber, Acta Cryst. A32, 297 (1976).
+    """
+    import spglib
+
+    reduced = spglib.niggli_reduce(lattice)
+    return np.rint(np.asarray(reduced) @ np.linalg.inv(lattice)).astype(np.int64)

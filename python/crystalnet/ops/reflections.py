@@ -191,23 +191,24 @@ class LatticeLines:
 
     |Σ_g f_g S_g|² = Σ_gh f_g f_h Re(S_g S_h*), S_g being the geometric structure factor of the atoms of group g: summed
     over the members of a line, the products S_g S_h* serve every naming of the groups.
-    two_theta: (n,) degrees, ascending. d_spacing: (n,) Å. All lines are kept, absent ones included.
+    two_theta: (n,) degrees, ascending. d_spacing: (n,) Å. All lines are kept, absent ones included. hkl: (R, 3), one of
+    each Friedel pair, ascending in |G|; starts: (n,) the first of each line. weight: (n,) of |F|².
     """
 
     def __init__(self, lattice: NDArray[np.float64], wavelength: float, two_theta_max: float) -> None:
         radius = inverse_d_of_two_theta(two_theta_max, wavelength) + SPHERE_TOLERANCE
-        self._hkl, length = _half_sphere(lattice, min(radius, 2 * BACKSCATTERING / wavelength))
+        self.hkl, length = _half_sphere(lattice, min(radius, 2 * BACKSCATTERING / wavelength))
         two_theta = two_theta_of_inverse_d(length, wavelength)
-        self._starts = _line_starts(two_theta)
-        self.two_theta, self.d_spacing = two_theta[self._starts], 1 / length[self._starts]
+        self.starts = _line_starts(two_theta)
+        self.two_theta, self.d_spacing = two_theta[self.starts], 1 / length[self.starts]
         theta = np.radians(self.two_theta / 2)
-        self._weight = 2 * lorentz_polarisation(np.sin(theta), np.cos(theta))  # 2: the Friedel mate
+        self.weight = 2 * lorentz_polarisation(np.sin(theta), np.cos(theta))  # 2: the Friedel mate
         self._forms: dict[int, NDArray[np.float64]] = {}
 
     def products(self, frac_coords: NDArray[np.float64], groups: NDArray[np.int64]) -> NDArray[np.float64]:
         """(n, G, G): Re(S_g S_h*)·LP summed over each line. frac_coords: (N, 3); groups: (N,) of 0 to G − 1."""
-        lowest, highest = self._hkl.min(axis=0, initial=0), self._hkl.max(axis=0, initial=0)
-        index = tuple((self._hkl - lowest).T)
+        lowest, highest = self.hkl.min(axis=0, initial=0), self.hkl.max(axis=0, initial=0)
+        index = tuple((self.hkl - lowest).T)
         axes = zip(lowest, highest, frac_coords.T, strict=True)
         waves = [np.exp(2j * np.pi * np.outer(np.arange(low, high + 1), x)) for low, high, x in axes]
         factors = []
@@ -215,8 +216,8 @@ class LatticeLines:
             h, k, el = (wave[:, groups == group] for wave in waves)
             factors.append(((h[:, None] * k) @ el.T)[index])
         factor = np.stack(factors, axis=1)
-        sums = [np.add.reduceat((s[:, None] * factor.conj()).real, self._starts) for s in factors]
-        products: NDArray[np.float64] = np.stack(sums, axis=1) * self._weight[:, None, None]
+        sums = [np.add.reduceat((s[:, None] * factor.conj()).real, self.starts) for s in factors]
+        products: NDArray[np.float64] = np.stack(sums, axis=1) * self.weight[:, None, None]
         return products
 
     def intensities(

@@ -1,69 +1,43 @@
-"""Proposals of the catalogue: known structure types decorated with the elements."""
+"""Proposals of the catalogue: known structure types, decorated with the elements, in the indexed lattice.
+
+A type is put into the lattice in every way that its symmetry and the metric allow, named in every way that the formula
+allows, compared with the strong lines, and the best are refined within their space group.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache, lru_cache
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import permutations
 from pathlib import Path
 
 import numpy as np
 
-from crystalnet.crystal.chemistry import VOLUME_PER_ATOM
+from crystalnet.crystal.chemistry import atomic_volume, closest_contacts
+from crystalnet.crystal.elements import ATOMIC_NUMBER
+from crystalnet.crystal.free_sites import FreeSites
 from crystalnet.crystal.lattice import Cell
-from crystalnet.crystal.record_file import Record
-from crystalnet.crystal.symmetry import centring_of
-from crystalnet.crystal.systems import system_named
-from crystalnet.crystal.types import types_table
+from crystalnet.crystal.lattice_maps import LatticeMaps
+from crystalnet.crystal.library import Entry, Library, library, library_of, packed
+from crystalnet.crystal.symmetry import SYMPREC, SymmetryError, niggli_matrix
+from crystalnet.crystal.systems import ALL_SYSTEMS
 from crystalnet.data.store import read_types
+from crystalnet.ops.fit_sites import Fitted, fit_sites
 from crystalnet.records import AtomSites, Peaks
 from crystalnet.runtime.settings import default_directory
 from crystalnet.solving.proposals import Proposal, distinct, has_formula
 from crystalnet.solving.screen import Screen
 
 MIN_CONTACT = 0.60  # of the covalent radii: below, the proposal is no crystal
-
-
-@dataclass(frozen=True)
-class CatalogueType:
-    """A structure type of the catalogue: its primitive cell, the centring letter of its space group, and its
-    protostructure (AFLOW's label; of the user's data sets the label of the type).
-    """
-
-    label: str
-    protostructure: str
-    centring: str
-    sites: AtomSites
-
-
-@cache
-def catalogue(system: str) -> tuple[CatalogueType, ...]:
-    """The package's structure types of one system."""
-    return _catalogue_types(types_table(system))
-
-
-def own_catalogue(system: str) -> tuple[CatalogueType, ...]:
-    """Further types of the user's data set of one system, where there is one. InputError where it is damaged."""
-    directory = default_directory(system)
-    manifest = directory / "manifest.json"
-    return _own_types(directory, manifest.stat().st_mtime_ns) if manifest.is_file() else ()
-
-
-@lru_cache(maxsize=4)  # a batch meets three systems
-def _own_types(directory: Path, changed: int) -> tuple[CatalogueType, ...]:
-    return _catalogue_types(read_types(directory))
-
-
-def _catalogue_types(records: Iterable[Record]) -> tuple[CatalogueType, ...]:
-    kinds = []
-    for record in records:
-        sites = AtomSites(
-            np.array(record["lattice"], float), tuple(record["species"]), np.array(record["frac_coords"], float)
-        )
-        centring = centring_of(record["space_group"])
-        kinds.append(CatalogueType(record["id"], record.get("protostructure") or record["id"], centring, sites))
-    return tuple(kinds)
+MIN_CONTACT_TYPE = 0.45  # before refinement: another cell and other elements bring atoms of a type together
+#: Volume of a type over what its elements take as a rule: 98% of 10,000 crystals have 0.7 to 2.4.
+VOLUME_OF_ELEMENTS = (0.6, 2.5)
+SCREEN_D = 1.3  # Å; the lines down to there tell most types apart, in a tenth of the time that all take
+#: Stages of refinement: spacings in Å down to which lines count, and so many of the best that go on.
+STAGES = ((1.6, 60), (1.1, 20), (0.0, 12))
+ROUNDS = 12
 
 
 @dataclass(frozen=True)
@@ -77,10 +51,13 @@ class Catalogue:
         fetched.
     without : str, optional
         A protostructure that is not known, to see what an answer of an unknown type is worth.
+    without_formula : mapping of str to int, optional
+        A composition whose crystals are not known, to see what an answer is worth that nobody published.
     """
 
     own: bool = True
     without: str | None = None
+    without_formula: Mapping[str, int] | None = field(default=None, hash=False)
 
     def proposals(
         self,
@@ -88,34 +65,162 @@ class Catalogue:
         peaks: Peaks,
         elements: Sequence[str],
         formula: Mapping[str, float] | None = None,
-        hexagonal: bool = True,
+        threads: int = 1,
     ) -> list[Proposal]:
-        """Every known type with the right centring and number of elements, decorated in every way, best first.
+        """Crystals of every known type that has room in the cell, refined on the line intensities, best first.
 
-        "X" among the elements stands for one that was not given. hexagonal: in a primitive cell on hexagonal axes,
-        whose metric does not tell the two systems apart, hexagonal types are tried beside the trigonal ones.
+        "X" among the elements stands for one that was not given; such crystals are not refined. Hydrogen, which no
+        pattern shows, is not asked of a type.
         """
-        found: list[Proposal] = []
-        screen = Screen(cell.primitive_lattice, cell.zero_shift, peaks)
-        for kind in self._types(cell, hexagonal):
-            per_atom = cell.primitive_volume / len(kind.sites)
-            if kind.protostructure == self.without or kind.centring != cell.centring:
-                continue
-            if len(set(kind.sites.species)) != len(elements):
-                continue
-            if not VOLUME_PER_ATOM[0] < per_atom < VOLUME_PER_ATOM[1]:
-                continue
-            _, groups = np.unique(kind.sites.species, return_inverse=True)
-            decorations = list(permutations(elements))
-            if formula is not None:
-                decorations = [d for d in decorations if has_formula((d[group] for group in groups), formula)]
-            crystals = screen.crystals(kind.sites.frac_coords, groups, decorations, MIN_CONTACT)
-            found += [Proposal(sites, "catalogue", value, cell, kind.label) for sites, value in crystals]
-        return distinct(found)
+        lattice = niggli_matrix(cell.primitive_lattice) @ cell.primitive_lattice
+        maps = LatticeMaps(lattice)
+        coarse = Screen(lattice, cell.zero_shift, peaks, SCREEN_D)
+        volume = cell.primitive_volume
+        found: list[_Named] = []
+        for symbols, amounts in _with_and_without_hydrogen(elements, formula):
+            for known in self._libraries():
+                rows = [i for i in range(len(known)) if self._may_be(known, i, volume, symbols, amounts)]
+                for i, numbers in zip(rows, maps.near(known.metrics[rows]), strict=True):
+                    if len(numbers):
+                        decorations = _decorations(known.counts[i], symbols, amounts, volume)
+                        if decorations:
+                            found += _screened(known, i, maps.images(known.sites(i), numbers), decorations, coarse)
+        found.sort(key=lambda one: one.residual)
+        return distinct(self._refined(found, cell, peaks, lattice, threads))
 
-    def _types(self, cell: Cell, hexagonal: bool) -> list[CatalogueType]:
-        systems = [cell.system, *(system_named(cell.system).with_lattices_of if hexagonal else ())]
-        kinds = [kind for system in systems for kind in catalogue(system)]
+    def _libraries(self) -> Iterator[Library]:
+        yield library()
         if self.own:  # after the package's: of equal proposals the first stays
-            kinds += [kind for system in systems for kind in own_catalogue(system)]
-        return kinds
+            yield from own_types()
+
+    def _may_be(
+        self, known: Library, i: int, volume: float, symbols: Sequence[str], amounts: Mapping[str, float] | None
+    ) -> bool:
+        """Whether a crystal of the library, with other elements, may fill the cell."""
+        counts = known.counts[i]
+        if len(counts) != len(symbols) or known.entries[i].type == self.without:
+            return False
+        if self.without_formula is not None and same_composition(counts, self.without_formula):
+            return False
+        return amounts is None or _ratios(counts.values()) == _ratios(amounts[s] for s in symbols)
+
+    def _refined(
+        self, found: list[_Named], cell: Cell, peaks: Peaks, lattice: np.ndarray, threads: int
+    ) -> list[Proposal]:
+        """The best, refined in stages; those with "X" as they are."""
+        screen = Screen(lattice, cell.zero_shift, peaks)
+        unknown = [one for one in found if "X" in one.species][: STAGES[-1][1]]
+        result = []
+        for one in unknown:
+            names, groups = np.unique(one.species, return_inverse=True)
+            for sites, value in screen.crystals(one.sites.frac_coords, groups, [names.tolist()], MIN_CONTACT):
+                result.append(Proposal(sites, "catalogue", value, cell, one.label))
+        targets = screen.targets()
+        if targets is None:
+            return result
+        named = [one for one in found if "X" not in one.species]
+        fitted = None
+        for d_min, kept in STAGES:
+            named = named[:kept]
+            if fitted is not None:
+                fitted = Fitted(fitted.u[:kept], fitted.b_iso[:kept], fitted.residual[:kept])
+            numbers = [np.array([ATOMIC_NUMBER[s] for s in one.species]) for one in named]
+            fitted = fit_sites(
+                targets, [one.sites for one in named], numbers, fitted, d_min=d_min, rounds=ROUNDS, threads=threads
+            )
+            order = np.argsort(fitted.residual, kind="stable")
+            named = [named[i] for i in order]
+            fitted = Fitted([fitted.u[i] for i in order], fitted.b_iso[order], fitted.residual[order])
+        for one, u in zip(named, fitted.u if fitted else (), strict=True):
+            names, groups = np.unique(one.species, return_inverse=True)
+            x = one.sites.moved(u)
+            for sites, value in screen.crystals(x % 1.0, groups, [names.tolist()], MIN_CONTACT):
+                result.append(Proposal(sites, "catalogue", value, cell, one.label))
+        return result
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A type in the lattice with the elements of the sample, and its residual on the strong lines."""
+
+    sites: FreeSites
+    species: tuple[str, ...]
+    residual: float
+    label: str
+
+
+def _with_and_without_hydrogen(
+    elements: Sequence[str], formula: Mapping[str, float] | None
+) -> Iterator[tuple[tuple[str, ...], Mapping[str, float] | None]]:
+    yield tuple(elements), formula
+    heavy = tuple(e for e in elements if e != "H")
+    if 0 < len(heavy) < len(elements):
+        yield heavy, formula
+
+
+def same_composition(counts: Mapping[str, float], other: Mapping[str, float]) -> bool:
+    """Whether both are of one formula, hydrogen left out where one of them lacks it."""
+    if ("H" in counts) != ("H" in other):
+        counts, other = ({s: n for s, n in each.items() if s != "H"} for each in (counts, other))
+    return set(counts) == set(other) and has_formula(Counter(counts).elements(), other)  # type: ignore[arg-type]
+
+
+def _ratios(amounts: Iterable[float]) -> tuple[float, ...]:
+    """Amounts in ascending order, in units of the smallest."""
+    ordered = sorted(amounts)
+    return tuple(round(n / ordered[0], 3) for n in ordered)
+
+
+def _decorations(
+    counts: Mapping[str, int], symbols: Sequence[str], amounts: Mapping[str, float] | None, volume: float
+) -> list[tuple[str, ...]]:
+    """Elements in place of the type's own, in the order of `counts`, that fit the formula and the volume."""
+    numbers = list(counts.values())
+    found = []
+    for names in permutations(symbols):
+        if amounts is not None and _ratio(numbers, [amounts[s] for s in names]) > 1e-3:
+            continue
+        expected = sum(n * atomic_volume(s) for n, s in zip(numbers, names, strict=True))
+        if VOLUME_OF_ELEMENTS[0] * expected < volume < VOLUME_OF_ELEMENTS[1] * expected:
+            found.append(names)
+    return found
+
+
+def _ratio(one: Sequence[float], other: Sequence[float]) -> float:
+    """By how much proportions differ, relative."""
+    quotients = [a / b for a, b in zip(one, other, strict=True)]
+    return max(quotients) / min(quotients) - 1
+
+
+def _screened(
+    known: Library, i: int, images: Sequence[FreeSites], decorations: Sequence[tuple[str, ...]], coarse: Screen
+) -> Iterator[_Named]:
+    """A type in the lattice, named in every way that leaves the atoms room."""
+    own = list(known.counts[i])
+    for sites in images:
+        groups = np.array([own.index(s) for s in sites.species])
+        for crystal, value in coarse.crystals(sites.frac_coords, groups, decorations, MIN_CONTACT_TYPE):
+            yield _Named(sites, crystal.species, value, known.entries[i].id)
+
+
+def own_types() -> list[Library]:
+    """Further types of the user's data sets. InputError where one is damaged."""
+    directories = (default_directory(system) for system in ALL_SYSTEMS)
+    manifests = (directory / "manifest.json" for directory in directories)
+    return [_own_types(file.parent, file.stat().st_mtime_ns) for file in manifests if file.is_file()]
+
+
+@lru_cache(maxsize=8)
+def _own_types(directory: Path, changed: int) -> Library:
+    crystals = []
+    for record in read_types(directory):
+        sites = AtomSites(
+            np.array(record["lattice"], float), tuple(record["species"]), np.array(record["frac_coords"], float)
+        )
+        label = record.get("protostructure") or record["id"]
+        entry = Entry(record["id"], record["formula"], record["space_group"], label, "", "", False)
+        try:
+            crystals.append((entry, packed(sites, SYMPREC)))
+        except (SymmetryError, ValueError):
+            continue
+    return library_of(crystals)

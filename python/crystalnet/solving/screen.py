@@ -11,6 +11,7 @@ from crystalnet.bragg import two_theta_of_d
 from crystalnet.crystal.chemistry import closest_contacts
 from crystalnet.crystal.elements import ATOMIC_NUMBER, SYMBOLS
 from crystalnet.crystal.lattice import Cell
+from crystalnet.ops.fit_sites import LatticeTargets
 from crystalnet.ops.reflections import LatticeLines
 from crystalnet.records import AtomSites, Peaks
 from crystalnet.xrd.residual import D_MIN, LineMatch
@@ -53,9 +54,9 @@ class Screen:
     groups (N,) of 0 to G − 1: atoms that share a name; a decoration is an element for each group.
     """
 
-    def __init__(self, lattice: np.ndarray, zero_shift: float, peaks: Peaks) -> None:
+    def __init__(self, lattice: np.ndarray, zero_shift: float, peaks: Peaks, d_min: float = D_MIN) -> None:
         wavelength = peaks.radiation.wavelength  # lines below D_MIN tell nothing that the others have not told
-        end = min(peaks.two_theta_max + 0.5, two_theta_of_d(D_MIN, wavelength, largest_sine=0.999))
+        end = min(peaks.two_theta_max + 0.5, two_theta_of_d(d_min, wavelength, largest_sine=0.999))
         self.lattice = lattice
         self.lines = LatticeLines(lattice, wavelength, end)
         self.match = LineMatch(peaks, self.lines.two_theta, self.lines.d_spacing, zero_shift)
@@ -73,6 +74,25 @@ class Screen:
                 decorations, self.residuals(frac_coords, groups, decorations).tolist(), strict=True
             ):
                 yield AtomSites(self.lattice, tuple(decoration[group] for group in groups), frac_coords), value
+
+    def targets(self) -> LatticeTargets | None:
+        """What the pattern says of each reflection, as atoms are refined against it; None where no line is in reach."""
+        match, lines = self.match, self.lines
+        if not match.comparable:
+            return None
+        target = np.full(len(lines.two_theta), -1, np.int32)
+        target[match.hit] = match.group
+        target[match.missed] = len(match.observed) + np.arange(len(match.missed))
+        line = np.repeat(np.arange(len(lines.starts)), np.diff(lines.starts, append=len(lines.hkl)))
+        return LatticeTargets(
+            lattice=self.lattice,
+            hkl=lines.hkl.astype(np.int32),
+            s_squared=(1 / (2 * lines.d_spacing) ** 2)[line],
+            weight=(lines.weight * match.polarisation)[line],
+            target=target[line],
+            amplitude=match.observed,
+            limit=match.limit,
+        )
 
     def residuals(
         self, frac_coords: np.ndarray, groups: np.ndarray, decorations: Sequence[Sequence[str]]

@@ -51,6 +51,7 @@ class LineMatch:
     """
 
     def __init__(self, peaks: Peaks, two_theta: np.ndarray, d_spacing: np.ndarray, zero_shift: float) -> None:
+        n_lines = len(two_theta)
         two_theta = two_theta + zero_shift
         end = min(peaks.two_theta_max, end_of_lines(D_MIN, peaks.radiation))
         inside = np.flatnonzero((two_theta >= peaks.two_theta_min) & (two_theta <= end))
@@ -60,8 +61,8 @@ class LineMatch:
             return
         two_theta, d_spacing = two_theta[inside], d_spacing[inside]
         position, fwhm, area = peaks.two_theta[used], peaks.fwhm[used], peaks.area[used]
-        visible = polarisation_ratio(two_theta, peaks.radiation)
-        visible = visible * np.exp(-B_GRID[:, None] / (2 * d_spacing**2))  # 2B(sinθ/λ)² = B/2d²
+        polarisation = polarisation_ratio(two_theta, peaks.radiation)
+        visible = polarisation * np.exp(-B_GRID[:, None] / (2 * d_spacing**2))  # 2B(sinθ/λ)² = B/2d²
 
         width = np.maximum(fwhm, np.median(fwhm))
         group = np.cumsum(np.diff(position, prepend=-np.inf) > width) - 1
@@ -73,7 +74,10 @@ class LineMatch:
         self.observed = np.sqrt(np.bincount(group, area))
         self.limit = np.sqrt(area[around].min(axis=1, initial=np.inf))
         self.hit, self.missed = inside[hit], inside[~hit]
-        self.membership = (group[nearest[hit], None] == np.arange(len(self.observed))).astype(float)
+        self.polarisation = np.zeros(n_lines)
+        self.polarisation[inside] = polarisation
+        self.group = group[nearest[hit]]
+        self.membership = (self.group[:, None] == np.arange(len(self.observed))).astype(float)
         self.visible_hit, self.visible_missed = visible[:, hit], np.sqrt(visible[:, ~hit])
 
     def residuals(self, intensity: np.ndarray) -> np.ndarray:

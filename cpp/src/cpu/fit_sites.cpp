@@ -1,0 +1,373 @@
+#include "crystalnet/fit_sites.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "clones.hpp"
+#include "crystalnet/powder_pattern.hpp"
+#include "parallel.hpp"
+
+namespace crystalnet {
+namespace {
+
+constexpr double kFirstDamping = 1e-2, kLeastDamping = 1e-7, kMostDamping = 1e6;
+constexpr double kConverged = 1e-4;  // relative change of R² that ends the rounds
+constexpr double kFaint = 1e-9;      // of the strongest I_c: below, √I has no derivative worth having
+
+// cos and sin of 2π h·x for every reflection, in single precision: 1e-5 is far below what intensities show.
+CRYSTALNET_CLONES
+void phases(std::int64_t n, const float* h, const float* k, const float* l, float x, float y, float z, float* cosine,
+            float* sine) {
+  for (std::int64_t r = 0; r < n; ++r) {
+    const float turns = h[r] * x + k[r] * y + l[r] * z;
+    const float t = turns - std::nearbyint(turns);
+    const float a = 3.14159265f * t, q = a * a;  // half the angle, so that |a| ≤ π/2: Taylor series suffice
+    const float s =
+        a * (1 + q * (-1 / 6.0f + q * (1 / 120.0f + q * (-1 / 5040.0f + q * (1 / 362880.0f - q / 39916800.0f)))));
+    const float c = 1 + q * (-0.5f + q * (1 / 24.0f + q * (-1 / 720.0f + q * (1 / 40320.0f - q / 3628800.0f))));
+    cosine[r] = 1 - 2 * s * s;
+    sine[r] = 2 * s * c;
+  }
+}
+
+CRYSTALNET_CLONES
+void add_atom(std::int64_t n, const float* form, const float* cosine, const float* sine, float* real, float* imag) {
+  for (std::int64_t r = 0; r < n; ++r) {
+    real[r] += form[r] * cosine[r];
+    imag[r] += form[r] * sine[r];
+  }
+}
+
+// dF/du of one atom and coordinate, without the factor 2π: i (h·d) f e^{2πi h·x}.
+CRYSTALNET_CLONES
+void add_slope(std::int64_t n, const float* h, const float* k, const float* l, float x, float y, float z,
+               const float* form, const float* cosine, const float* sine, float* real, float* imag) {
+  for (std::int64_t r = 0; r < n; ++r) {
+    const float along = (h[r] * x + k[r] * y + l[r] * z) * form[r];
+    real[r] -= along * sine[r];
+    imag[r] += along * cosine[r];
+  }
+}
+
+// Re(conj(F) dF) · 4π weight, the derivative of weight · |F|²; and weight · |F|² itself.
+CRYSTALNET_CLONES
+void intensity_slope(std::int64_t n, const float* weight, const float* real, const float* imag, const float* slope_real,
+                     const float* slope_imag, float* out) {
+  constexpr float kFourPi = 12.56637061f;
+  for (std::int64_t r = 0; r < n; ++r)
+    out[r] = kFourPi * weight[r] * (real[r] * slope_real[r] + imag[r] * slope_imag[r]);
+}
+
+CRYSTALNET_CLONES
+void intensities(std::int64_t n, const float* weight, const float* real, const float* imag, float* out) {
+  for (std::int64_t r = 0; r < n; ++r) out[r] = weight[r] * (real[r] * real[r] + imag[r] * imag[r]);
+}
+
+// The reflections in use, as the loops want them: single precision, and only groups that lie in them wholly.
+struct Reflections {
+  std::int64_t count = 0, targets = 0;
+  std::vector<float> h, k, l, weight;
+  std::vector<double> s_squared;
+  std::vector<std::int32_t> target;  // renumbered: those in use
+  std::vector<double> amplitude;     // observed √I_o, or the limit of a line not seen
+  std::vector<bool> seen;
+  double constant = 0, total = 0;  // of R²: what no reflection of the lattice explains; ΣI_o
+
+  Reflections(const LatticeTargets& all, std::int64_t used) {
+    const std::int64_t n = all.observed + all.unseen;
+    std::vector<bool> whole(n, true), met(n, false);
+    for (std::int64_t r = 0; r < all.reflections; ++r)
+      if (all.target[r] >= 0) {
+        met[all.target[r]] = true;
+        if (r >= used) whole[all.target[r]] = false;
+      }
+    std::vector<std::int32_t> number(n, -1);
+    for (std::int64_t t = 0; t < n; ++t) {
+      const bool is_seen = t < all.observed;
+      const double value = is_seen ? all.amplitude[t] : all.limit[t - all.observed];
+      if (is_seen && whole[t]) total += value * value;
+      if (is_seen && !met[t]) constant += value * value;
+      if (!met[t] || !whole[t]) continue;
+      number[t] = static_cast<std::int32_t>(targets++);
+      amplitude.push_back(value);
+      seen.push_back(is_seen);
+    }
+    for (std::int64_t r = 0; r < std::min(used, all.reflections); ++r) {
+      if (all.target[r] < 0 || number[all.target[r]] < 0) continue;
+      h.push_back(static_cast<float>(all.hkl[3 * r]));
+      k.push_back(static_cast<float>(all.hkl[3 * r + 1]));
+      l.push_back(static_cast<float>(all.hkl[3 * r + 2]));
+      weight.push_back(static_cast<float>(all.weight[r]));
+      s_squared.push_back(all.s_squared[r]);
+      target.push_back(number[all.target[r]]);
+    }
+    count = static_cast<std::int64_t>(h.size());
+  }
+};
+
+class Fit {
+ public:
+  Fit(const Reflections& lines, const double* lattice, const SitesBatch& batch, std::int64_t i)
+      : lines_(lines),
+        lattice_(lattice),
+        batch_(batch),
+        first_(batch.atom_offsets[i]),
+        atoms_(batch.atom_offsets[i + 1] - first_),
+        free_(batch.free_offsets[i + 1] - batch.free_offsets[i]),
+        parameters_(free_ + 2),
+        u_(batch.u + batch.free_offsets[i]),
+        real_(lines.count),
+        imag_(lines.count),
+        cosine_(lines.count * atoms_),
+        sine_(lines.count * atoms_),
+        single_(lines.count),
+        slope_real_(lines.count),
+        slope_imag_(lines.count),
+        jacobian_(lines.targets * parameters_),
+        residuals_(lines.targets),
+        calculated_(lines.targets) {
+    for (std::int64_t a = 0; a < atoms_; ++a) {
+      const std::int64_t z = batch.atomic_numbers[first_ + a];
+      std::size_t place = 0;
+      while (place < elements_.size() && elements_[place] != z) ++place;
+      if (place == elements_.size()) {
+        elements_.push_back(z);
+        std::vector<float> form(lines.count);
+        const double* terms = batch.form_factors + z * kFormFactorTerms * 2;
+        for (std::int64_t r = 0; r < lines.count; ++r) {
+          double sum = 0;
+          for (int t = 0; t < kFormFactorTerms; ++t) sum += terms[2 * t] * std::exp(-terms[2 * t + 1] * lines.s_squared[r]);
+          form[r] = static_cast<float>(static_cast<double>(z) - kFormFactorScale * lines.s_squared[r] * sum);
+        }
+        forms_.push_back(std::move(form));
+      }
+      kind_.push_back(place);
+    }
+  }
+
+  // R after at most so many rounds; u and B as they became.
+  double run(int rounds, double& b_iso) {
+    b_ = b_iso;
+    std::vector<double> u(u_, u_ + free_);
+    double cost = evaluate(u, true);
+    double damping = kFirstDamping;
+    for (int round = 0; round < rounds; ++round) {
+      normal_equations();
+      bool better = false;
+      double before = cost;
+      while (damping < kMostDamping) {
+        std::vector<double> step;
+        if (!solve(damping, step)) {
+          damping *= 10;
+          continue;
+        }
+        limit(step);
+        const std::vector<double> kept = u;
+        const double kept_b = b_, kept_scale = scale_;
+        for (std::int64_t p = 0; p < free_; ++p) u[p] += step[p];
+        b_ = std::clamp(b_ + step[free_], kLeastB, kMostB);
+        scale_ = std::max(scale_ + step[free_ + 1], 1e-3 * scale_);
+        const double tried = evaluate(u, false);
+        if (tried < cost) {
+          cost = tried;
+          damping = std::max(damping / 10, kLeastDamping);
+          better = true;
+          break;
+        }
+        u = kept;
+        b_ = kept_b;
+        scale_ = kept_scale;
+        damping *= 10;
+      }
+      if (!better || before - cost < kConverged * before) break;
+      if (round + 1 < rounds) derivatives(u);
+    }
+    std::copy(u.begin(), u.end(), u_);
+    b_iso = b_;
+    return lines_.total > 0 ? std::sqrt((cost + lines_.constant) / lines_.total) : 1.0;
+  }
+
+ private:
+  // Σ of squares; `fresh`: the scale that fits best, and the derivatives.
+  double evaluate(const std::vector<double>& u, bool fresh) {
+    std::fill(real_.begin(), real_.end(), 0.0f);
+    std::fill(imag_.begin(), imag_.end(), 0.0f);
+    for (std::int64_t a = 0; a < atoms_; ++a) {
+      const std::int64_t atom = first_ + a;
+      double x[3];
+      for (int i = 0; i < 3; ++i) {
+        x[i] = batch_.frac_coords[3 * atom + i];
+        for (int k = 0; k < 3; ++k)
+          if (const std::int32_t p = batch_.columns[3 * atom + k]; p >= 0)
+            x[i] += batch_.directions[9 * atom + 3 * i + k] * u[p];
+        x[i] -= std::floor(x[i]);
+      }
+      float* cosine = &cosine_[a * lines_.count];
+      float* sine = &sine_[a * lines_.count];
+      phases(lines_.count, lines_.h.data(), lines_.k.data(), lines_.l.data(), static_cast<float>(x[0]),
+             static_cast<float>(x[1]), static_cast<float>(x[2]), cosine, sine);
+      add_atom(lines_.count, forms_[kind_[a]].data(), cosine, sine, real_.data(), imag_.data());
+    }
+    intensities(lines_.count, lines_.weight.data(), real_.data(), imag_.data(), single_.data());
+    damped(b_);
+    if (fresh) scale_ = best_scale();
+    double cost = 0;
+    for (std::int64_t t = 0; t < lines_.targets; ++t) {
+      residuals_[t] = difference(t, scale_);
+      cost += residuals_[t] * residuals_[t];
+    }
+    if (fresh) derivatives(u);
+    return cost;
+  }
+
+  // √I of every target with an overall B.
+  void damped(double b) {
+    std::fill(calculated_.begin(), calculated_.end(), 0.0);
+    for (std::int64_t r = 0; r < lines_.count; ++r)
+      calculated_[lines_.target[r]] += single_[r] * std::exp(-2 * b * lines_.s_squared[r]);
+    for (double& value : calculated_) value = std::sqrt(value);
+  }
+
+  double difference(std::int64_t t, double scale) const {
+    const double excess = scale * calculated_[t] - lines_.amplitude[t];
+    return lines_.seen[t] || excess > 0 ? excess : 0.0;
+  }
+
+  // Which lines exceed their limits depends on the scale: three rounds settle it.
+  double best_scale() const {
+    double scale = 0;
+    for (int round = 0; round < 4; ++round) {
+      double signal = 0, power = 0;
+      for (std::int64_t t = 0; t < lines_.targets; ++t)
+        if (lines_.seen[t] || (round > 0 && scale * calculated_[t] > lines_.amplitude[t])) {
+          signal += calculated_[t] * lines_.amplitude[t];
+          power += calculated_[t] * calculated_[t];
+        }
+      scale = power > 0 ? signal / power : 0;
+    }
+    return scale;
+  }
+
+  void derivatives(const std::vector<double>&) {
+    std::fill(jacobian_.begin(), jacobian_.end(), 0.0);
+    double strongest = 0;
+    for (const double value : calculated_) strongest = std::max(strongest, value * value);
+    const double faint = std::sqrt(kFaint * strongest) + 1e-300;
+    std::vector<double> decay(lines_.count);
+    for (std::int64_t r = 0; r < lines_.count; ++r) decay[r] = std::exp(-2 * b_ * lines_.s_squared[r]);
+    for (std::int64_t r = 0; r < lines_.count; ++r)
+      at(lines_.target[r], free_) -= 2 * lines_.s_squared[r] * single_[r] * decay[r];
+    std::vector<float> slope(lines_.count);
+    for (std::int64_t p = 0; p < free_; ++p) {
+      std::fill(slope_real_.begin(), slope_real_.end(), 0.0f);
+      std::fill(slope_imag_.begin(), slope_imag_.end(), 0.0f);
+      for (std::int64_t a = 0; a < atoms_; ++a)
+        for (int k = 0; k < 3; ++k)
+          if (batch_.columns[3 * (first_ + a) + k] == p) {
+            const double* d = batch_.directions + 9 * (first_ + a) + k;
+            add_slope(lines_.count, lines_.h.data(), lines_.k.data(), lines_.l.data(), static_cast<float>(d[0]),
+                      static_cast<float>(d[3]), static_cast<float>(d[6]), forms_[kind_[a]].data(),
+                      &cosine_[a * lines_.count], &sine_[a * lines_.count], slope_real_.data(), slope_imag_.data());
+          }
+      intensity_slope(lines_.count, lines_.weight.data(), real_.data(), imag_.data(), slope_real_.data(),
+                      slope_imag_.data(), slope.data());
+      for (std::int64_t r = 0; r < lines_.count; ++r) at(lines_.target[r], p) += slope[r] * decay[r];
+    }
+    for (std::int64_t t = 0; t < lines_.targets; ++t) {
+      const bool counts = lines_.seen[t] || scale_ * calculated_[t] > lines_.amplitude[t];
+      const double half = counts ? scale_ / (2 * std::max(calculated_[t], faint)) : 0.0;
+      for (std::int64_t p = 0; p <= free_; ++p) at(t, p) *= half;
+      at(t, free_ + 1) = counts ? calculated_[t] : 0.0;
+    }
+  }
+
+  double& at(std::int64_t target, std::int64_t parameter) { return jacobian_[target * parameters_ + parameter]; }
+
+  void normal_equations() {
+    const std::int64_t n = parameters_;
+    normal_.assign(n * n, 0.0);
+    gradient_.assign(n, 0.0);
+    for (std::int64_t t = 0; t < lines_.targets; ++t) {
+      const double* row = &jacobian_[t * n];
+      for (std::int64_t p = 0; p < n; ++p) {
+        if (row[p] == 0) continue;
+        gradient_[p] += row[p] * residuals_[t];
+        for (std::int64_t q = 0; q <= p; ++q) normal_[p * n + q] += row[p] * row[q];
+      }
+    }
+  }
+
+  // (N + λ diag N) step = −gradient by Cholesky; false where that breaks down.
+  bool solve(double damping, std::vector<double>& step) const {
+    const std::int64_t n = parameters_;
+    std::vector<double> lower(normal_);
+    double largest = 0;
+    for (std::int64_t p = 0; p < n; ++p) largest = std::max(largest, normal_[p * n + p]);
+    for (std::int64_t p = 0; p < n; ++p) lower[p * n + p] += damping * normal_[p * n + p] + 1e-12 * largest;
+    for (std::int64_t p = 0; p < n; ++p)
+      for (std::int64_t q = 0; q <= p; ++q) {
+        double sum = lower[p * n + q];
+        for (std::int64_t k = 0; k < q; ++k) sum -= lower[p * n + k] * lower[q * n + k];
+        if (p == q) {
+          if (!(sum > 0)) return false;
+          lower[p * n + p] = std::sqrt(sum);
+        } else {
+          lower[p * n + q] = sum / lower[q * n + q];
+        }
+      }
+    step.assign(n, 0.0);
+    for (std::int64_t p = 0; p < n; ++p) {
+      double sum = -gradient_[p];
+      for (std::int64_t k = 0; k < p; ++k) sum -= lower[p * n + k] * step[k];
+      step[p] = sum / lower[p * n + p];
+    }
+    for (std::int64_t p = n - 1; p >= 0; --p) {
+      double sum = step[p];
+      for (std::int64_t k = p + 1; k < n; ++k) sum -= lower[k * n + p] * step[k];
+      step[p] = sum / lower[p * n + p];
+    }
+    return true;
+  }
+
+  // Shorten a step that moves an atom by more than kMostStep.
+  void limit(std::vector<double>& step) const {
+    double most = 0;
+    for (std::int64_t a = 0; a < atoms_; ++a) {
+      double moved[3] = {0, 0, 0}, along[3] = {0, 0, 0};
+      for (int i = 0; i < 3; ++i)
+        for (int k = 0; k < 3; ++k)
+          if (const std::int32_t p = batch_.columns[3 * (first_ + a) + k]; p >= 0)
+            moved[i] += batch_.directions[9 * (first_ + a) + 3 * i + k] * step[p];
+      for (int i = 0; i < 3; ++i)
+        for (int j = 0; j < 3; ++j) along[j] += moved[i] * lattice_[3 * i + j];
+      most = std::max(most, std::sqrt(along[0] * along[0] + along[1] * along[1] + along[2] * along[2]));
+    }
+    if (most > kMostStep)
+      for (std::int64_t p = 0; p < free_; ++p) step[p] *= kMostStep / most;
+  }
+
+  const Reflections& lines_;
+  const double* lattice_;
+  const SitesBatch& batch_;
+  const std::int64_t first_, atoms_, free_, parameters_;
+  double* u_;
+  std::vector<float> real_, imag_, cosine_, sine_, single_, slope_real_, slope_imag_;
+  std::vector<double> jacobian_, residuals_, calculated_, normal_, gradient_;
+  std::vector<std::int64_t> elements_;
+  std::vector<std::vector<float>> forms_;
+  std::vector<std::size_t> kind_;
+  double b_ = 0, scale_ = 0;
+};
+
+}  // namespace
+
+void fit_sites(const LatticeTargets& targets, std::int64_t used, const SitesBatch& crystals, int rounds,
+               int n_threads) {
+  const Reflections lines(targets, used);
+  parallel_for(crystals.count, n_threads, [&](std::int64_t i) {
+    crystals.residual[i] = Fit(lines, targets.lattice, crystals, i).run(rounds, crystals.b_iso[i]);
+  });
+}
+
+}  // namespace crystalnet
