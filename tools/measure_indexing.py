@@ -29,7 +29,7 @@ import gemmi
 import numpy as np
 
 from crystalnet.bragg import d_of_two_theta
-from crystalnet.crystal.systems import ALL_SYSTEMS
+from crystalnet.crystal.systems import SYSTEMS
 from crystalnet.data.splits import is_dev
 from crystalnet.records import AtomSites, Peaks
 from crystalnet.xrd.indexing.index import Indexed, indexed
@@ -164,7 +164,7 @@ def main() -> None:
             peaks = spoilt(peaks, options.foreign, options.zero, options.without_low, place)
             elements = record.get("elements") or sorted(set(record["species"]))
             start = time.process_time()
-            found = indexed(peaks, ALL_SYSTEMS, LISTED, elements if options.elements else None)
+            found = indexed(peaks, SYSTEMS, LISTED, elements if options.elements else None)
             seconds = time.process_time() - start
             lines = min(len(peaks), 30)
             said = {"name": name, "system": system, "batch": record.get("batch", 1), "lines": len(peaks)}
@@ -180,7 +180,7 @@ def print_table(said: list[dict[str, Any]]) -> None:
         for key in (one["system"], "all", f"batch {one['batch']}"):
             groups[key].append(one)
     print(f"{'':13s}    n  first   four twenty  published | determined: n  first   four | seconds mean  worst")
-    for key in (*ALL_SYSTEMS, "all", "batch 1", "batch 2"):
+    for key in (*SYSTEMS, "all", "batch 1", "batch 2"):
         if not (rows := groups[key]):
             continue
         determined = [one for one in rows if not one["hidden"] and one["lines"] >= FEWEST_LINES]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from crystalnet.crystal.record_file import read_records
-from crystalnet.crystal.systems import SYSTEMS
+from crystalnet.crystal.systems import LEARNT
 from crystalnet.crystal.types import types_table
 from crystalnet.data.splits import is_dev, may_train, split_of
 from crystalnet.data.structure_types import MAX_SITES
@@ -26,7 +26,7 @@ def label(record: dict[str, Any]) -> str:
 def main(data: Path) -> None:
     """Print the table of docs/data.md."""
     files = [data / "amcsd_structures.jsonl.gz", data / "structures_other.jsonl.gz"]
-    for system in SYSTEMS:
+    for system in LEARNT:
         records = [record for file in files for record in read_records(file, system)]
         package = {label(record) for record in types_table(system)}
         given = {label(r) for r in records if may_train(r["formula"]) and len(r["species"]) <= MAX_SITES}

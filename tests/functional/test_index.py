@@ -12,7 +12,7 @@ from PIL import Image
 
 from crystalnet.cli import main
 from crystalnet.crystal.lattice import Cell
-from crystalnet.crystal.systems import ALL_SYSTEMS
+from crystalnet.crystal.systems import SYSTEMS
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CELLS = {
@@ -50,7 +50,7 @@ def d_values(cell: Cell, count: int = 24) -> np.ndarray:
     return d[:count]
 
 
-@pytest.mark.parametrize("system", ALL_SYSTEMS)
+@pytest.mark.parametrize("system", SYSTEMS)
 def test_a_list_of_d_values_gives_the_cell(
     system: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,7 +38,7 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr("crystalnet.data.structure_types.types_table", lambda system: rows)
     monkeypatch.setattr("crystalnet.data.further_types.types_table", lambda system: rows)
     monkeypatch.setattr("crystalnet.commands.fetch.materials_project_key", lambda: None)
-    monkeypatch.setattr("crystalnet.commands.fetch.SYSTEMS", ("cubic",))
+    monkeypatch.setattr("crystalnet.commands.fetch.LEARNT", ("cubic",))
     monkeypatch.setattr("crystalnet.solving.solve.solve", lambda pattern, **options: rock_salt(Path(pattern).name))
     monkeypatch.setattr("crystalnet.report.figure.write_figure", lambda solution, views, path: path.touch())
     monkeypatch.setattr("crystalnet.commands.solve.helped", lambda modules: nullcontext(map))

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from crystalnet.crystal.systems import SYSTEMS
+from crystalnet.crystal.systems import LEARNT
 from crystalnet.data import files
 from crystalnet.data.fetch import DEFAULT_LIMIT, Progress, fetch_prototypes
 from crystalnet.data.splits import read_splits
@@ -80,9 +80,9 @@ def fetch(
     """
     if source is not None and source not in SOURCES:
         raise InputError(f"--source {source!r}: choose one of {', '.join(SOURCES)}")
-    if system is not None and system not in SYSTEMS:
-        raise InputError(f"--system {system!r}: choose one of {', '.join(SYSTEMS)}")
-    systems = (system,) if system else SYSTEMS
+    if system is not None and system not in LEARNT:
+        raise InputError(f"--system {system!r}: choose one of {', '.join(LEARNT)}")
+    systems = (system,) if system else LEARNT
     asked = source is not None or bool(paths)
     source = source or ("files" if paths else _default_source(say))
     key = materials_project_key() if source == "materials-project" else None

@@ -13,7 +13,7 @@ import numpy as np
 
 from crystalnet.bragg import d_of_two_theta
 from crystalnet.crystal.formula import parse_elements
-from crystalnet.crystal.systems import ALL_SYSTEMS
+from crystalnet.crystal.systems import SYSTEMS
 from crystalnet.records import InputError, Pattern, Peaks
 from crystalnet.runtime.settings import settings
 from crystalnet.runtime.whole_file import is_our_picture, refuse_foreign, replacing
@@ -62,8 +62,8 @@ def index_file(
     InputError
         For a file or options that cannot be used.
     """
-    if system != "auto" and system not in ALL_SYSTEMS:
-        raise InputError(f"--system {system!r}: choose auto or one of {', '.join(ALL_SYSTEMS)}")
+    if system != "auto" and system not in SYSTEMS:
+        raise InputError(f"--system {system!r}: choose auto or one of {', '.join(SYSTEMS)}")
     symbols = parse_elements(elements) if elements else None
     given = parse_wavelength(wavelength) if wavelength else None
     usual = parse_wavelength(own) if (own := settings().wavelength) else None
@@ -72,7 +72,7 @@ def index_file(
     if peaks is None:
         pattern = read_pattern(path, given, scan=scan, axis=axis, otherwise=usual)
         peaks = find_peaks(pattern)
-    systems = ALL_SYSTEMS if system == "auto" else (system,)
+    systems = SYSTEMS if system == "auto" else (system,)
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     lattices = indexed(peaks, systems, limit, symbols, threads)
     lines = Lines.of(peaks)

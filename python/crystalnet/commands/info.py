@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import torch
 
 from crystalnet import __version__
-from crystalnet.crystal.systems import SYSTEMS
+from crystalnet.crystal.systems import LEARNT
 from crystalnet.density.promolecule import GRID
 from crystalnet.model.base import grid_points
 from crystalnet.model.checkpoint import load_model, shipped_model
@@ -37,7 +37,7 @@ def describe() -> str:
         + torch.backends.cpu.get_cpu_capability(),
     ]
     lines += list(_kernels()) if module is not None else []
-    for system in SYSTEMS:
+    for system in LEARNT:
         try:
             model = load_model(shipped_model(system))
             lines.append(f"model {system}: {model.config.preset}, SHA-256 {model.sha256[:12]}…")

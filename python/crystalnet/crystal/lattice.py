@@ -101,18 +101,7 @@ class Cell:
             return np.array([[a / 2, -a * np.sqrt(3) / 2, 0], [a / 2, a * np.sqrt(3) / 2, 0], [0, 0, c]])
         if self.alpha == self.beta == self.gamma == 90:
             return np.diag([a, b, c])
-        # c along z, a in the xz plane: for a monoclinic cell b is along y.
-        cos_alpha, cos_beta, cos_gamma = np.cos(np.radians([self.alpha, self.beta, self.gamma]))
-        sin_beta = np.sin(np.radians(self.beta))
-        across = (cos_gamma - cos_alpha * cos_beta) / sin_beta
-        upright = np.sqrt(1 - cos_alpha**2 - across**2)
-        return np.array(
-            [
-                [a * sin_beta, 0, a * cos_beta],
-                [b * across, b * upright, b * cos_alpha],
-                [0, 0, c],
-            ]
-        )
+        return axes_of(a, b, c, self.alpha, self.beta, self.gamma)
 
     @property
     def primitive_lattice(self) -> np.ndarray:
@@ -125,6 +114,21 @@ class Cell:
     def primitive_volume(self) -> float:
         """Å³."""
         return float(abs(np.linalg.det(self.primitive_lattice)))
+
+
+def axes_of(a: float, b: float, c: float, alpha: float, beta: float, gamma: float) -> np.ndarray:
+    """(3, 3) axes as rows, Å, of a cell: c along z, a in the xz plane, so that b of a monoclinic cell is along y."""
+    cos_alpha, cos_beta, cos_gamma = np.cos(np.radians([alpha, beta, gamma]))
+    sin_beta = np.sin(np.radians(beta))
+    across = (cos_gamma - cos_alpha * cos_beta) / sin_beta
+    upright = np.sqrt(1 - cos_alpha**2 - across**2)
+    return np.array(
+        [
+            [a * sin_beta, 0, a * cos_beta],
+            [b * across, b * upright, b * cos_alpha],
+            [0, 0, c],
+        ]
+    )
 
 
 def _rhombohedral_axes(a: float, c: float) -> np.ndarray:

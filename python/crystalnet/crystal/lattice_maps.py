@@ -46,7 +46,7 @@ class LatticeMaps:
         matrices = unimodular_matrices().astype(float)
         self._quadratics = matrices.transpose(0, 2, 1) @ np.linalg.inv(metric) @ matrices
         self._holohedry = holohedry(lattice, HOLOHEDRY_TOLERANCE).astype(np.int64)
-        self._codes = _code(self._holohedry)
+        self._codes = code_of(self._holohedry)
 
     def near(self, metrics: np.ndarray, most_strain: float = MOST_STRAIN) -> list[np.ndarray]:
         """For each metric (T, 6) of volume 1 (g11, g22, g33, g23, g13, g12), the numbers of the matrices that bring it
@@ -66,19 +66,19 @@ class LatticeMaps:
             return []
         inverse = np.rint(np.linalg.inv(matrices)).astype(np.int64)
         turned = inverse.transpose(0, 2, 1)[:, None] @ crystal.rotations @ matrices.transpose(0, 2, 1)[:, None]
-        matrices = matrices[np.isin(_code(turned), self._codes).all(axis=1)]
+        matrices = matrices[np.isin(code_of(turned), self._codes).all(axis=1)]
         found: list[FreeSites] = []
         left = matrices
         group = self._holohedry.transpose(0, 2, 1)  # of rows
         own = crystal.rotations.transpose(0, 2, 1)
         while len(left):
             found.append(crystal.in_axes(left[0], self.lattice))
-            alike = _code((group @ left[0])[:, None] @ own).ravel()
-            left = left[~(np.isin(_code(left), alike) | np.isin(_code(-left), alike))]
+            alike = code_of((group @ left[0])[:, None] @ own).ravel()
+            left = left[~(np.isin(code_of(left), alike) | np.isin(code_of(-left), alike))]
         return found
 
 
-def _code(matrices: np.ndarray) -> np.ndarray:
+def code_of(matrices: np.ndarray) -> np.ndarray:
     """(...) one number for each integer matrix (..., 3, 3)."""
     flat = matrices.reshape(*matrices.shape[:-2], 9) + BASE // 2
     return np.asarray(flat @ BASE ** np.arange(9, dtype=np.int64))

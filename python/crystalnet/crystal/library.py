@@ -18,7 +18,7 @@ import numpy as np
 
 from crystalnet.crystal.elements import SYMBOLS, atomic_numbers
 from crystalnet.crystal.free_sites import FreeSites, Orbits, atoms_of_orbits, orbits_of_atoms
-from crystalnet.crystal.lattice import Cell
+from crystalnet.crystal.lattice import axes_of
 from crystalnet.crystal.symmetry import SymmetryError, bare_symmetry, niggli_matrix
 from crystalnet.records import AtomSites
 
@@ -114,9 +114,8 @@ class Library:
         )
         x, directions, columns = atoms_of_orbits(packed, rotations, translations)
         symbols = [SYMBOLS[z] for z in a["number"][orbits].tolist()]
-        lattice = Cell("triclinic", "P", *a["cell"][i].astype(float).tolist()[:1], **_parameters(a["cell"][i]))
         return FreeSites(
-            lattice.conventional_lattice, tuple(symbols[o] for o in packed.orbit.tolist()), x, directions, columns, rotations
+            axes_of(*a["cell"][i].astype(float).tolist()), tuple(symbols[o] for o in packed.orbit.tolist()), x, directions, columns, rotations
         )
 
 
@@ -184,10 +183,6 @@ def arrays_of(crystals: Sequence[tuple[Entry, Packed]]) -> dict[str, np.ndarray]
 
 def _text(value: Any) -> np.ndarray:
     return np.frombuffer(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode(), np.uint8)
-
-
-def _parameters(cell: np.ndarray) -> dict[str, Any]:
-    return dict(zip(("b", "c", "alpha", "beta", "gamma"), cell.astype(float).tolist()[1:], strict=True))
 
 
 def read_library(path: Path) -> Library:

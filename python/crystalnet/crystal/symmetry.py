@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from crystalnet.crystal.elements import atomic_numbers
-from crystalnet.crystal.lattice import nearest_image
+from crystalnet.crystal.lattice import PRIMITIVE_AXES, nearest_image
 from crystalnet.records import AtomSites, Transformation
 
 if TYPE_CHECKING:
@@ -105,8 +105,10 @@ class Symmetry:
 
     @cached_property
     def conventional(self) -> Structure:
-        """The conventional standard cell; R lattices obverse on hexagonal axes."""
-        structure: Structure = self.analyser.get_conventional_standard_structure()
+        """The conventional cell in the standard setting of International Tables (monoclinic: unique axis b, R lattices
+        obverse on hexagonal axes).
+        """
+        structure: Structure = self.analyser.get_refined_structure()
         return structure
 
     @cached_property
@@ -115,14 +117,16 @@ class Symmetry:
         structure: Structure = self.analyser.get_primitive_standard_structure()
         return structure
 
-    @property
-    def primitive_to_conventional(self) -> Transformation:
-        """From the primitive standard cell to the conventional one; they share their origin.
-
-        The rhombohedral cell is turned in space, which fractional coordinates do not see.
-        """
-        axes = np.linalg.inv(self.analyser.get_conventional_to_primitive_transformation_matrix())
-        return Transformation(np.round(axes).astype(np.int64), np.zeros(3))
+    @cached_property
+    def primitive_of_conventional(self) -> tuple[AtomSites, Transformation]:
+        """Primitive axes in the conventional cell, with its origin, and the way from them to it."""
+        whole = AtomSites.from_structure(self.conventional)
+        axes = PRIMITIVE_AXES[centring_of(self.number)]
+        x = np.round(whole.frac_coords @ np.linalg.inv(axes), 9) % 1.0
+        near = np.linalg.norm(nearest_image(x[:, None] - x) @ (axes @ whole.lattice), axis=-1) < SYMPREC_ON_SITES
+        first = np.flatnonzero(near.argmax(axis=1) == np.arange(len(x)))
+        sites = AtomSites(axes @ whole.lattice, tuple(whole.species[i] for i in first), x[first])
+        return sites, Transformation(np.round(np.linalg.inv(axes)).astype(np.int64), np.zeros(3))
 
     def one_a_rotation(self) -> tuple[np.ndarray, np.ndarray]:
         """Rotations (k, 3, 3) int64, each once, with a translation (k, 3): all operations of a primitive cell."""

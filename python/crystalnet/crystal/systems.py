@@ -21,8 +21,8 @@ class CrystalSystem:
         Metric parameters that symmetry leaves free, in the order in which they are shown.
     gamma : float
         γ in degrees where it is not free; α and β are then 90°.
-    solved : bool
-        Whether the programme solves it today; lattices of all systems are indexed.
+    learnt : bool
+        Whether the package has a network for it; crystals of all systems are solved.
     with_lattices_of : tuple of str
         Further systems with crystals on the same lattices. Trigonal and hexagonal crystals share the primitive lattice
         on hexagonal axes: its lines do not tell them apart, and an indexed "trigonal" cell stands for both.
@@ -33,7 +33,7 @@ class CrystalSystem:
     centrings: tuple[str, ...]
     free: tuple[str, ...]
     gamma: float = 90.0
-    solved: bool = False
+    learnt: bool = False
     with_lattices_of: tuple[str, ...] = ()
 
     def may_have(self, space_group: int) -> bool:
@@ -63,7 +63,7 @@ class CrystalSystem:
 
 
 CRYSTAL_SYSTEMS = (
-    CrystalSystem("cubic", range(195, 231), ("P", "I", "F"), ("a",), solved=True),
+    CrystalSystem("cubic", range(195, 231), ("P", "I", "F"), ("a",), learnt=True),
     CrystalSystem("hexagonal", range(168, 195), ("P",), ("a", "c"), gamma=120.0),
     CrystalSystem(
         "trigonal",
@@ -71,7 +71,7 @@ CRYSTAL_SYSTEMS = (
         ("P", "R"),
         ("a", "c"),
         gamma=120.0,
-        solved=True,
+        learnt=True,
         with_lattices_of=("hexagonal",),
     ),
     CrystalSystem("tetragonal", range(75, 143), ("P", "I"), ("a", "c")),
@@ -79,8 +79,8 @@ CRYSTAL_SYSTEMS = (
     CrystalSystem("monoclinic", range(3, 16), ("P", "C"), ("a", "b", "c", "beta")),
     CrystalSystem("triclinic", range(1, 3), ("P",), ("a", "b", "c", "alpha", "beta", "gamma")),
 )
-ALL_SYSTEMS = tuple(system.name for system in CRYSTAL_SYSTEMS)  # what can be indexed
-SYSTEMS = tuple(system.name for system in CRYSTAL_SYSTEMS if system.solved)  # what the commands offer
+SYSTEMS = tuple(system.name for system in CRYSTAL_SYSTEMS)
+LEARNT = tuple(system.name for system in CRYSTAL_SYSTEMS if system.learnt)  # what a network can be trained for
 _BY_NAME = {system.name: system for system in CRYSTAL_SYSTEMS}
 
 

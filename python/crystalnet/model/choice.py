@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from crystalnet.crystal.lattice import Cell
+from crystalnet.crystal.systems import system_named
 from crystalnet.model.checkpoint import Model, load_model, shipped_model
 from crystalnet.records import InputError
 
@@ -38,12 +38,13 @@ def check_models(files: Models, system: str) -> None:
         model_for(_loaded_file(Path(files)).config.system if system == "auto" else system, files)
 
 
-def with_a_model(cells: list[Cell], files: Models) -> list[Cell]:
-    """The cells that there is a model for: all, or those of the system of the user's only file."""
+def has_model(system: str, files: Models = None) -> bool:
+    """Whether there is a network for cells of a crystal system."""
+    if isinstance(files, Mapping) and system in files:
+        return True
     if files is None or isinstance(files, Mapping):
-        return cells
-    trained = _loaded_file(Path(files)).config.system
-    return [cell for cell in cells if cell.system == trained]
+        return system_named(system).learnt
+    return _loaded_file(Path(files)).config.system == system
 
 
 def _loaded_file(path: Path) -> Model:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from crystalnet.crystal.systems import SYSTEMS
+from crystalnet.crystal.systems import LEARNT
 from crystalnet.records import InputError
 
 
@@ -84,8 +84,8 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def __post_init__(self) -> None:
-        if self.system not in SYSTEMS:
-            raise InputError(f"--system {self.system!r}: choose one of {', '.join(SYSTEMS)}")
+        if self.system not in LEARNT:
+            raise InputError(f"--system {self.system!r}: choose one of {', '.join(LEARNT)}")
         if self.train.hypotheses > 1 and self.model.architecture == "paper":
             raise InputError("the paper's network learns from one sample a crystal; set hypotheses to 1")
 

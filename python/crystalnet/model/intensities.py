@@ -17,14 +17,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from crystalnet.bragg import MO_KA, N_BINS, lorentz_polarisation, sine_of_inverse_d
-from crystalnet.crystal.systems import SYSTEMS, system_named
+from crystalnet.crystal.systems import LEARNT, system_named
 
 # Classes told to the network: N up to 256 is d = 0.6 Å at a = 10 Å; M up to 37, l up to 30 alike for long axes.
 CUBIC_TOLD, HEXAGONAL_TOLD = 256, (37, 30)
 # Classes counted as sharing a bin: all that Mo Kα reaches in cells of 11 Å (cubic), 7 Å × 28 Å (hexagonal).
 CUBIC_COUNTED, HEXAGONAL_COUNTED = 1000, (300, 80)
 EDGE = 0.2  # bins; a measured line this near its bin's edge may have fallen into the next one
-CENTRINGS = {system: system_named(system).centrings for system in SYSTEMS}
+CENTRINGS = {system: system_named(system).centrings for system in LEARNT}
 
 
 def on_cubic_axes(system: str) -> bool:

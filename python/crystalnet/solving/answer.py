@@ -61,15 +61,21 @@ def candidate(
     """A refined proposal as reported: refined atoms, their symmetry, the density behind them, how far to believe it."""
     proposal, fit = refined.proposal, refined.fit
     symmetry = Symmetry(fit.sites, SYMPREC_ON_SITES)
-    conventional, primitive = map(AtomSites.from_structure, (symmetry.conventional, symmetry.primitive))
-    if proposal.source == "network" or "X" in primitive.species:  # X has no density of its own: the network's shows it
+    conventional = AtomSites.from_structure(symmetry.conventional)
+    primitive, to_conventional = symmetry.primitive_of_conventional
+    drawn = proposal.cell in densities
+    # X has no density of its own: the network's shows it.
+    if drawn and (proposal.source == "network" or "X" in primitive.species):
         values = densities[proposal.cell][int(proposal.origin) if proposal.source == "network" else 0]
         lattice = proposal.cell.primitive_lattice
         setting = placement(conventional, DensityGrid(values, lattice))  # refinement may have taken another setting
     else:
-        values = promolecule_density(primitive.lattice, primitive.species, primitive.frac_coords)
+        known = [i for i, symbol in enumerate(primitive.species) if symbol != "X"]
+        values = promolecule_density(
+            primitive.lattice, [primitive.species[i] for i in known], primitive.frac_coords[known]
+        )
         lattice = primitive.lattice
-        setting = symmetry.primitive_to_conventional
+        setting = to_conventional
     wyckoff = wyckoff_rows(conventional)
     shifted = replace(proposal.cell, zero_shift=fit.zero_shift)
     found = evidence(

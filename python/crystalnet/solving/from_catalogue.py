@@ -22,7 +22,7 @@ from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.lattice_maps import LatticeMaps
 from crystalnet.crystal.library import Entry, Library, library, library_of, packed
 from crystalnet.crystal.symmetry import SYMPREC, SymmetryError, niggli_matrix
-from crystalnet.crystal.systems import ALL_SYSTEMS
+from crystalnet.crystal.systems import SYSTEMS
 from crystalnet.data.store import read_types
 from crystalnet.ops.fit_sites import Fitted, fit_sites
 from crystalnet.records import AtomSites, Peaks
@@ -205,7 +205,7 @@ def _screened(
 
 def own_types() -> list[Library]:
     """Further types of the user's data sets. InputError where one is damaged."""
-    directories = (default_directory(system) for system in ALL_SYSTEMS)
+    directories = (default_directory(system) for system in SYSTEMS)
     manifests = (directory / "manifest.json" for directory in directories)
     return [_own_types(file.parent, file.stat().st_mtime_ns) for file in manifests if file.is_file()]
 

@@ -11,9 +11,8 @@ import torch
 
 from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.metric import same_metric
-from crystalnet.crystal.systems import system_named
 from crystalnet.density.promolecule import GRID
-from crystalnet.model.choice import Models, model_entry, model_for, with_a_model
+from crystalnet.model.choice import Models, has_model, model_entry, model_for
 from crystalnet.records import Candidate, InputError, Pattern, Peaks, Solution
 from crystalnet.runtime.clock import Clock, Progress, Stage, unclocked
 from crystalnet.runtime.pool import Map
@@ -29,7 +28,8 @@ from crystalnet.solving.tube import Tube, likeliest_tube, wavelength_lead
 from crystalnet.solving.verdict import warnings_of
 from crystalnet.xrd.indexing.equal_scatterers import hidden_lattices
 from crystalnet.xrd.indexing.given import cell_from_option, centrings
-from crystalnet.xrd.indexing.index import better_elsewhere, index_peaks
+from crystalnet.xrd.indexing.index import index_peaks
+from crystalnet.xrd.indexing.related import reduced, same_lattice
 from crystalnet.xrd.kalpha2 import kalpha2_remark
 from crystalnet.xrd.monochromator import monochromated
 from crystalnet.xrd.peaks import find_peaks
@@ -75,7 +75,7 @@ def solve(
     monochromator : str, optional
         Its crystal (graphite, Ge, ...) or 2θ in degrees.
     system : str
-        auto, cubic or trigonal.
+        auto or one of the seven.
     cell : str, optional
         "a", "a,c" (hexagonal axes), "a,alpha=55" or all six parameters, in Å and degrees.
     guesses, seed : int
@@ -146,7 +146,7 @@ def solve_pattern(
     """
     stages = _Stages(given, clock or Clock(), mapped)
     lines = stages.lines(measured) if known is None else Lines(measured, known).decided()
-    cells, elsewhere = stages.cells(lines.peaks)
+    cells = stages.cells(lines.peaks)
     proposals = stages.proposals(lines.peaks, cells)
     refined = stages.refined(lines, proposals)
     answers = stages.answers(lines, proposals, refined)
@@ -162,7 +162,7 @@ def solve_pattern(
             "wavelength_angstrom": lines.peaks.radiation.wavelength,
             "wavelength_assumed": radiation.assumed,
         },
-        model=model_entry(model_for(guesses.cell.system, given.models) if guesses.cell else None),
+        model=model_entry(model_for(guesses.cell.system, given.models) if len(guesses.maps) and guesses.cell else None),
         cell=guesses.cell,
         candidates=answers,
         guesses=guesses.maps,
@@ -170,7 +170,7 @@ def solve_pattern(
         spread=guesses.spread,
         lattice=guesses.cell.primitive_lattice if guesses.cell else None,
         seconds=stages.clock.seconds,
-        warnings=warnings_of(lines.pattern, lines.peaks, cells, answers, lines.tube, elsewhere),
+        warnings=warnings_of(lines.pattern, lines.peaks, cells, answers, lines.tube),
     )
 
 
@@ -231,19 +231,10 @@ class _Stages:
         with self.clock("peaks"):
             return Lines(measured, find_peaks(measured), tube).decided()
 
-    def cells(self, peaks: Peaks) -> tuple[tuple[Cell, ...], Cell | None]:
-        """Cells to try, best first, for which there is a network; none, and the better cell, where the lines speak for
-        a system that is not solved.
-        """
+    def cells(self, peaks: Peaks) -> tuple[Cell, ...]:
+        """Cells to try, best first."""
         with self.clock("indexing"):
-            cells = cells_of(peaks, self.given)
-            if self.given.cell is None and self.given.system == "auto":
-                elsewhere = better_elsewhere(peaks, cells, self.given.systems, torch.get_num_threads())
-                if elsewhere is not None:
-                    return (), elsewhere
-            if cells:
-                model_for(cells[0].system, self.given.models)  # the likeliest cell's must be there
-            return tuple(with_a_model(cells, self.given.models)), None
+            return tuple(cells_of(peaks, self.given))
 
     def proposals(self, peaks: Peaks, cells: tuple[Cell, ...]) -> Proposals:
         """Crystals of the network and of the catalogue in each cell, until one explains the lines."""
@@ -252,15 +243,17 @@ class _Stages:
         proposals: list[Proposal] = []
         explains: Cell | None = None
         least = 1.0
-        for tried in cells:
+        for number, tried in enumerate(cells):
             # The next cells are for the case that this one is wrong, or has the metric of a higher symmetry.
             if explains and not _rivals(tried, explains):
                 continue
-            # Samples of the likeliest cell only: a decoding takes longer than all else that is done for a cell.
-            densities[tried], found = self._asked(tried, peaks, 1 if densities else given.guesses)
-            with self.clock("catalogue"):
-                found += self._types_in(tried, peaks)
-            proposals += found
+            if has_model(tried.system, given.models):
+                # Samples of the likeliest cell only: a decoding takes longer than all else that is done for a cell.
+                densities[tried], found = self._asked(tried, peaks, 1 if densities else given.guesses)
+                proposals += found
+            if not any(_one_lattice(tried, other) for other in cells[:number]):
+                with self.clock("catalogue"):
+                    proposals += self._types_in(tried, peaks)
             least = min((p.residual for p in proposals), default=1.0)
             explains = explains or (tried if least < WELL_EXPLAINED else None)
         if explains and least > SEEN and given.cell is None:  # who gives the cell knows its size
@@ -305,7 +298,10 @@ class _Stages:
         likeliest = cell = proposals.cells[0]
         if answers and (answers[0].confidence or 0.0) >= SURE:  # a crystal in doubt is no reason to leave it
             cell = own_cell(refined[0], proposals.cells)
-        maps = proposals.densities[cell] if cell == likeliest else self._asked(cell, lines.peaks, self.given.guesses)[0]
+        if not has_model(cell.system, self.given.models):
+            return Guesses(cell, np.zeros((0, GRID, GRID, GRID)), np.zeros(0, int), np.zeros((GRID, GRID, GRID)))
+        drawn = cell == likeliest and cell in proposals.densities
+        maps = proposals.densities[cell] if drawn else self._asked(cell, lines.peaks, self.given.guesses)[0]
         rank = guess_rank(proposals.found, len(maps), cell)
         return Guesses(cell, maps, rank, spread(maps, maps[rank.argmin()], cell))
 
@@ -320,26 +316,23 @@ class _Stages:
         if given.catalogue is None or not given.symbols:
             return []
         symbols = (*given.symbols, *further)
-        return given.catalogue.proposals(cell, peaks, symbols, given.amounts, given.system == "auto")
+        return given.catalogue.proposals(cell, peaks, symbols, given.amounts, torch.get_num_threads())
 
     def _tube_cells(self, peaks: Peaks) -> Sequence[Cell]:
-        return with_a_model(cells_of(peaks, self.given), self.given.models)[:TUBE_CELLS]
+        return cells_of(peaks, self.given)[:TUBE_CELLS]
 
     def _mean_guess(self, cell: Cell, peaks: Peaks) -> list[Proposal]:
-        return self._asked(cell, peaks, 1, unclocked)[1]
+        return self._asked(cell, peaks, 1, unclocked)[1] if has_model(cell.system, self.given.models) else []
 
 
 def cells_of(peaks: Peaks, given: Given) -> list[Cell]:
     """Cells to try, best first: CELLS_TRIED lattices, of which some may be described in two crystal systems."""
     if given.cell is not None:
-        cell = cell_from_option(given.cell, given.system)
-        if not system_named(cell.system).solved:
-            raise InputError(f'--cell "{given.cell}" is {cell.system}: such crystals are indexed but not solved yet')
-        return centrings(peaks, cell)
+        return centrings(peaks, cell_from_option(given.cell, given.system))
     found: list[Cell] = []
     lattices = 0
     for cell in index_peaks(peaks, given.systems, threads=torch.get_num_threads()):
-        lattices += not any(same_metric(cell, other) for other in found)
+        lattices += not any(_one_lattice(cell, other) or same_metric(cell, other) for other in found)
         if lattices > CELLS_TRIED:
             break
         found.append(cell)
@@ -349,4 +342,10 @@ def cells_of(peaks: Peaks, given: Given) -> list[Cell]:
 def _rivals(tried: Cell, explains: Cell) -> bool:
     """Whether a cell is worth trying beside one that explains the lines: cubic, or smaller, and of the same metric."""
     smaller = tried.primitive_volume < (1 - SAME_VOLUME) * explains.primitive_volume
-    return same_metric(tried, explains) and (smaller or len(tried.free) < len(explains.free))
+    alike = same_metric(tried, explains) or _one_lattice(tried, explains)
+    return alike and (smaller or len(tried.free) < len(explains.free))
+
+
+def _one_lattice(one: Cell, other: Cell) -> bool:
+    """Whether two cells describe one lattice, be it in two crystal systems."""
+    return same_lattice(reduced(one.primitive_lattice), reduced(other.primitive_lattice))

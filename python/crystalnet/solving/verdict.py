@@ -17,12 +17,8 @@ def warnings_of(
     cells: Sequence[Cell],
     found: tuple[Candidate, ...],
     tube: Tube | None,
-    elsewhere: Cell | None = None,
 ) -> tuple[str, ...]:
-    """What the user must know before believing the answer, in plain words.
-
-    elsewhere: a cell of a crystal system that is not solved, for which the lines speak.
-    """
+    """What the user must know before believing the answer, in plain words."""
     said = list(pattern.remarks)
     if tube:
         said.append(tube.remark)
@@ -30,17 +26,10 @@ def warnings_of(
         said.append(
             "The wavelength is not in the file and was not given: Cu Kα was assumed. Give --wavelength if wrong."
         )
-    if elsewhere is not None:
+    if not cells:
         said.append(
-            f"The lines speak for another crystal system: {elsewhere.system} {elsewhere.centring},"
-            f" {_parameters(elsewhere)} ({elsewhere.n_indexed} of {elsewhere.n_lines} lines,"
-            f" M = {elsewhere.figure_of_merit:.0f}). Its crystals are indexed but not solved yet; `crystalnet index`"
-            " shows further cells. If the crystal is cubic or trigonal all the same, say so with --system."
-        )
-    elif not cells:
-        said.append(
-            f"No cubic, rhombohedral or hexagonal cell explains the {len(peaks)} lines: the sample may have another"
-            " crystal system, or more than one phase. If you know the cell, give --cell."
+            f"No cell explains the {len(peaks)} lines: the sample may have more than one phase, or too few lines to tell."
+            " If you know the cell, give --cell; `crystalnet index` shows what was tried."
         )
     elif not found:
         said.append("A cell was found, but no arrangement of the atoms that fits it.")
@@ -70,12 +59,6 @@ def warnings_of(
             f" is right with a probability of {found[0].confidence or 0:.0%}."
         )
     return tuple(said)
-
-
-def _parameters(cell: Cell) -> str:
-    """The free parameters in words."""
-    unit = {"alpha": "°", "beta": "°", "gamma": "°"}
-    return ", ".join(f"{x} = {getattr(cell, x):.{2 if x in unit else 3}f}{unit.get(x, ' Å')}" for x in cell.free)
 
 
 def _believable(candidate: Candidate) -> bool:

@@ -12,8 +12,9 @@ from dataclasses import replace
 import numpy as np
 
 from crystalnet.crystal.elements import atomic_numbers
-from crystalnet.crystal.lattice import nearest_image
+from crystalnet.crystal.lattice import axes_of, nearest_image
 from crystalnet.crystal.symmetry import SYMPREC, bare_symmetry
+from crystalnet.crystal.systems import system_of
 from crystalnet.ops.reflections import reflections
 from crystalnet.records import AtomSites, Fit, Pattern, Peaks, short_reason
 from crystalnet.xrd.residual import D_MIN, end_of_lines
@@ -26,7 +27,7 @@ SHIFT_SIGMA, SHIFT_COST = 0.15, 0.01  # a coordinate this far (Å) from its star
 # shift and no specimen displacement: in a laboratory's range they are one parameter. Measured on 32 patterns:
 # freeing both, the zero within ±0.15°, lowers no Rwp by more than 0.002; unbounded they run to ±2.5°.
 SCALE = ("phases.*.scale", "instrument.background.c*")
-CELL = ("instrument.zero_shift", "phases.*.cell.[abc]")
+CELL = ("instrument.zero_shift", "phases.*.cell.[abc]")  # and the angles that the system leaves free
 WIDTHS = ("instrument.profile.[uvwxy]",)
 DISPLACEMENT = ("phases.*.atoms.*.biso",)
 COORDINATES = ("phases.*.atoms.*.dof.*",)
@@ -123,6 +124,7 @@ class _Crystal:
             raise ValueError("the cell is not a conventional one")
         self.sites = sites
         self.origin = origin
+        self.angles = [name for name in system_of(data.number).free if name not in "abc"]
         self.symbol = f"{data.international} [spglib]"  # the bracket: the operations hold, not the symbol
         self.orbit, self.member = np.unique(data.crystallographic_orbits, return_inverse=True)
         self.positions = sites.frac_coords[self.orbit] + origin
@@ -155,10 +157,8 @@ class _Crystal:
         """One atom of each orbit, from the standard origin."""
         return AtomSites(self.sites.lattice, tuple(self.species), self.positions)
 
-    def moved(self, lengths: np.ndarray, positions: np.ndarray) -> AtomSites:
-        """All atoms, in the order given, for new cell edges and new positions of one atom an orbit."""
-        old = np.linalg.norm(self.sites.lattice, axis=1)
-        lattice = self.sites.lattice * (lengths / old)[:, None]
+    def moved(self, lattice: np.ndarray, positions: np.ndarray) -> AtomSites:
+        """All atoms, in the order given, for a new lattice (3, 3) and new positions of one atom an orbit."""
         rotation, translation = self.rotations[self.operation], self.translations[self.operation]
         coords = np.einsum("nij,nj->ni", rotation, positions[self.member]) + translation - self.origin
         return AtomSites(lattice, self.sites.species, coords % 1.0)
@@ -198,7 +198,8 @@ class _Rietveld:
 
     def profile(self, deadline: _Deadline) -> None:
         """Scale and background, zero and cell, widths, B and the occupancy of unexplained sites."""
-        stages = {"scale": SCALE, "cell": CELL, "widths": WIDTHS, "displacement": self.displacement}
+        cell = (*CELL, *(f"phases.*.cell.{name}" for name in self.crystal.angles))
+        stages = {"scale": SCALE, "cell": cell, "widths": WIDTHS, "displacement": self.displacement}
         self._run(stages, deadline)
 
     def coordinates(self, deadline: _Deadline) -> None:
@@ -244,7 +245,8 @@ class _Rietveld:
         bare = instrument.model_copy(update={"background": BackgroundChebyshev()})
         lines = Refinement(structure, bare, history=False).predict(self.pattern.two_theta)
         cell = structure.phases[0].cell
-        sites = self.crystal.moved(np.array([cell.a.value, cell.b.value, cell.c.value]), self._positions())
+        parameters = (getattr(cell, name).value for name in ("a", "b", "c", "alpha", "beta", "gamma"))
+        sites = self.crystal.moved(axes_of(*parameters), self._positions())
         zero = float(instrument.zero_shift.value)
         return Fit(
             sites=sites,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from crystalnet.crystal.systems import CRYSTAL_SYSTEMS, SYSTEMS, system_named, system_of
+from crystalnet.crystal.systems import CRYSTAL_SYSTEMS, LEARNT, SYSTEMS, system_named, system_of
 
 
 def test_every_space_group_has_one_system() -> None:
@@ -27,8 +27,9 @@ def test_systems_and_centrings_are_those_of_gemmi() -> None:
         assert group.centring_type() in system.centrings
 
 
-def test_commands_offer_what_is_solved() -> None:
-    assert SYSTEMS == ("cubic", "trigonal")
+def test_all_seven_are_offered_and_two_are_learnt() -> None:
+    assert len(SYSTEMS) == 7
+    assert LEARNT == ("cubic", "trigonal")
 
 
 def test_trigonal_lattices_are_of_hexagonal_crystals_too() -> None:

@@ -57,7 +57,7 @@ def cell_from_option(text: str, system: str = "auto") -> Cell:
         return _agreed(Cell("cubic", "P", values["a"]), text, system)
     if names == {"a", "c"}:
         with_two = [row for row in CRYSTAL_SYSTEMS if set(row.free) == names]
-        usual = next(row.name for row in with_two if row.solved)
+        usual = next(row.name for row in with_two if indexed_as(row.name) == row.name)
         found = next((indexed_as(row.name) for row in with_two if row.name == system), usual)
         return _agreed(Cell(found, "P", values["a"], values["c"]), text, system)
     if len(names) != 6:

@@ -11,7 +11,7 @@ import numpy as np
 from crystalnet.crystal.chemistry import smallest_volume
 from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.metric import cubic_lattice
-from crystalnet.crystal.systems import ALL_SYSTEMS, SYSTEMS
+from crystalnet.crystal.systems import SYSTEMS
 from crystalnet.ops.index_cells import rated, search
 from crystalnet.records import Peaks
 from crystalnet.xrd.indexing.equal_scatterers import behind_simple_cubic
@@ -36,9 +36,6 @@ WITH_RELATIVES, TRIED_AS_CUBIC = 6, 6
 #: strong ones speak against it by no more than so many: its own lines are few and weak as a rule. Where the strong
 #: ones are undecided, within the third number, all lines decide.
 SUPERLATTICE_GAIN, SUPERLATTICE_LOSS, UNDECIDED = 18.0, 30.0, 1.0
-#: Share of the lines met and M with which a cell needs no comparison with other systems, and nats by which another
-#: system's must be better: one weak line more or less is worth ten.
-CONVINCING, DECISIVE = (0.85, 20.0), 25.0
 #: Relative standard deviation of a crystal's volume from the sum over its atoms (`smallest_volume`).
 VOLUME_ESD = 0.18
 
@@ -72,7 +69,7 @@ class Indexed:
 
 def index_peaks(
     peaks: Peaks,
-    systems: tuple[str, ...] = SYSTEMS,
+    systems: Sequence[str] = SYSTEMS,
     limit: int = 10,
     elements: Sequence[str] | None = None,
     threads: int = 1,
@@ -126,23 +123,6 @@ def indexed(
     kept = [one for one in every if one.score >= MIN_SCORE and one.state["merit"] >= MIN_MERIT]
     kept = _superlattice_first(Lines.of(peaks, MANY_LINES, faint=True), kept, threads)
     return [_in_standard_setting(one) for one in behind_simple_cubic(lines, kept)]
-
-
-def better_elsewhere(peaks: Peaks, cells: Sequence[Cell], systems: Sequence[str], threads: int = 1) -> Cell | None:
-    """The lattice of another crystal system that explains the lines far better than any of these systems; else None.
-
-    cells: what `index_peaks` found in `systems`. Where the first convinces, the others are not asked.
-    """
-    if cells and cells[0].n_indexed >= CONVINCING[0] * cells[0].n_lines and cells[0].figure_of_merit >= CONVINCING[1]:
-        return None
-    lattices = indexed(peaks, ALL_SYSTEMS, threads=threads)
-    if not lattices:
-        return None
-    allowed = chosen(systems)
-    ours = [one.score for one in lattices if any(allowed[int(each.state["lattice"])] for each in (one, *one.others))]
-    if lattices[0].score < max(ours, default=MIN_SCORE) + DECISIVE:
-        return None
-    return cell_of(lattices[0].state, len(Lines.of(peaks)))
 
 
 def _rooms(states: np.ndarray, elements: Sequence[str] | None) -> list[Indexed]:

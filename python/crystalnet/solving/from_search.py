@@ -1,0 +1,295 @@
+"""Proposals of a search where no known type explains the lines: atoms on Wyckoff positions, from random starts.
+
+Space groups come by the lines that are absent, contents of the cell by its volume, and combinations of Wyckoff
+positions by how often known crystals have them; all stand in one queue, the likeliest for their cost first. Each is
+tried with random free coordinates, refined on the lines of long spacings first.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import re
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from crystalnet.crystal.chemistry import atomic_volume, closest_contacts
+from crystalnet.crystal.elements import ATOMIC_NUMBER
+from crystalnet.crystal.free_sites import FreeSites
+from crystalnet.crystal.lattice import PRIMITIVE_AXES, Cell
+from crystalnet.crystal.library import library
+from crystalnet.crystal.wyckoff import Group, groups_on
+from crystalnet.ops.fit_sites import Fitted, LatticeTargets, fit_sites
+from crystalnet.records import Peaks
+from crystalnet.solving.proposals import Proposal, distinct
+from crystalnet.solving.screen import Screen
+
+SEARCH_SECONDS = 30.0  # by default
+SOLVED = 0.02  # residual at which a search ends: of 210 answers below it on perfect lines 208 were right
+VOLUME_ESD = 0.18  # of ln(volume / sum over the atoms)
+MIN_CONTACT = 0.60  # of the covalent radii
+MOST_FREE = 24  # coordinates; more are not found by random starts
+MOST_COMBINATIONS = 400  # of one element's positions in one group
+CONTRADICTION = 8.0  # nats that a line seen where a group forbids it costs at most
+STARTS = 8, 12, 128  # so many, and so many more for each free coordinate, up to so many
+COARSE, MIDDLE = 1.6, 1.1  # Å; spacings down to which lines count at first
+GO_ON, FINISH = 6, 2  # of the starts of a combination that are refined further
+SEED = 7
+
+
+def search_proposals(
+    cell: Cell,
+    peaks: Peaks,
+    amounts: Mapping[str, float],
+    *,
+    seconds: float = SEARCH_SECONDS,
+    threads: int = 1,
+) -> list[Proposal]:
+    """Crystals of a formula in the cell, best first, found within so many seconds."""
+    lattice = np.asarray(PRIMITIVE_AXES[cell.centring] @ cell.conventional_lattice)
+    screen = Screen(lattice, cell.zero_shift, peaks)
+    targets = screen.targets()
+    contents = _contents(amounts, cell.primitive_volume)
+    if targets is None or not contents:
+        return []
+    end = time.monotonic() + seconds
+    rng = np.random.default_rng(SEED)
+    found: list[Proposal] = []
+    reduced: dict[int, LatticeTargets] = {}
+    for group, counts, letters in _queue(_likely_groups(groups_on(cell), targets, peaks), contents):
+        if time.monotonic() > end:
+            break
+        if id(group) not in reduced:
+            reduced[id(group)] = _independent(targets, group.laue)
+        for crystal, u in _tried(group, lattice, counts, letters, reduced[id(group)], rng, threads):
+            names, kinds = np.unique(crystal.species, return_inverse=True)
+            for sites, value in screen.crystals(crystal.moved(u) % 1.0, kinds, [names.tolist()], MIN_CONTACT):
+                found.append(Proposal(sites, "search", value, cell, f"{group.number}"))
+        if found and min(p.residual for p in found[-GO_ON:]) < SOLVED:
+            break
+    return distinct(found)
+
+
+# --- what may be in the cell -------------------------------------------------------------------------------------------
+
+
+def _contents(amounts: Mapping[str, float], volume: float) -> list[tuple[float, dict[str, int]]]:
+    """(nats, atoms of each element in the primitive cell), likeliest first; hydrogen is left out."""
+    heavy = {s: n for s, n in amounts.items() if s != "H"} or dict(amounts)
+    unit = _whole(list(heavy.values()))
+    if unit is None:
+        return []
+    per_unit = sum(n * atomic_volume(s) for s, n in zip(heavy, unit, strict=True))
+    found = []
+    for z in range(1, int(volume / per_unit * 2) + 2):
+        off = math.log(volume / (z * per_unit)) / VOLUME_ESD
+        if abs(off) < 4:
+            found.append((off**2 / 2, {s: z * n for s, n in zip(heavy, unit, strict=True)}))
+    return sorted(found, key=lambda item: item[0])
+
+
+def _whole(amounts: Sequence[float]) -> list[int] | None:
+    """The smallest whole numbers in these proportions; None where there are none up to 12 times the smallest."""
+    for factor in range(1, 13):
+        scaled = [n / min(amounts) * factor for n in amounts]
+        if all(abs(n - round(n)) < 0.01 for n in scaled):
+            return [round(n) for n in scaled]
+    return None
+
+
+# --- which group -------------------------------------------------------------------------------------------------------
+
+
+def _likely_groups(groups: Sequence[Group], targets: LatticeTargets, peaks: Peaks) -> list[tuple[float, Group]]:
+    """(nats, group): how unlikely the lines that are seen and not seen, and the group itself, make each."""
+    seen, count = len(targets.amplitude), len(targets.amplitude) + len(targets.limit)
+    used = targets.target >= 0
+    hkl, target = targets.hkl[used], targets.target[used]
+    allowed = np.zeros((len(groups), count), bool)
+    for row, group in zip(allowed, groups, strict=True):
+        row[target[~group.absent(hkl)]] = True
+    met = np.zeros(count, bool)
+    met[target] = True
+    always = met & allowed.all(axis=0)
+    missing = float(np.clip((always[seen:].sum() + 0.5) / (always.sum() + 1.0), 0.02, 0.8))
+    strength = (targets.amplitude / targets.amplitude.max()) ** 2 / max(peaks.noise, 1e-4)
+    costs = []
+    for row, group in zip(allowed, groups, strict=True):
+        silent = (met & ~row)[seen:].sum()
+        against = np.minimum(strength[(met & ~row)[:seen]], CONTRADICTION).sum()
+        prior = -math.log((_group_counts()[group.number] + 0.3) / len(library()))
+        costs.append(against + silent * math.log(missing) + prior)
+    least = min(costs)
+    return sorted(((c - least, g) for c, g in zip(costs, groups, strict=True)), key=lambda item: item[0])
+
+
+@cache
+def _group_counts() -> Counter[int]:
+    return Counter(entry.space_group for entry in library().entries)
+
+
+# --- which positions ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """Positions of one element, by number, with its cost in nats and its free coordinates."""
+
+    cost: float
+    letters: tuple[int, ...]
+    free: int
+
+
+def _queue(
+    groups: Sequence[tuple[float, Group]], contents: Sequence[tuple[float, dict[str, int]]]
+) -> Iterator[tuple[Group, dict[str, int], list[tuple[str, int]]]]:
+    """Group, contents and [(element, position)], the likeliest for their cost first."""
+    heap: list[tuple[float, int, Iterator]] = []  # type: ignore[type-arg]
+    for place, (group_cost, group) in enumerate(groups):
+        for content_cost, counts in contents:
+            # A stream is not begun before its turn: its first cost is at least that of group and contents.
+            heap.append((group_cost + content_cost, len(heap), _combinations(group, counts)))
+    heapq.heapify(heap)
+    started: set[int] = set()
+    waiting: dict[int, tuple] = {}  # type: ignore[type-arg]
+    bases = {number: base for base, number, _ in heap}
+    owners = [(g, c) for _, g in groups for _, c in contents]
+    while heap:
+        cost, number, stream = heapq.heappop(heap)
+        if number in started:
+            yield (*owners[number], waiting.pop(number))
+        started.add(number)
+        following = next(stream, None)
+        if following is not None:
+            waiting[number] = following[1]
+            heapq.heappush(heap, (bases[number] + following[0], number, stream))
+
+
+def _combinations(group: Group, counts: Mapping[str, int]) -> Iterator[tuple[float, list[tuple[str, int]]]]:
+    """(nats, [(element, position)]) of one group, cheapest first, each once but for the choice of the origin."""
+    elements = list(counts)
+    choices = [_choices(group, counts[s]) for s in elements]
+    if not all(choices):
+        return
+    heap = [(sum(c[0].cost for c in choices), (0,) * len(elements))]
+    pushed = {heap[0][1]}
+    seen = set()
+    fixed = {i for i, p in enumerate(group.positions) if p.free == 0}
+    while heap:
+        cost, at = heapq.heappop(heap)
+        for i in range(len(at)):
+            further = (*at[:i], at[i] + 1, *at[i + 1 :])
+            if further[i] < len(choices[i]) and further not in pushed:
+                pushed.add(further)
+                heapq.heappush(heap, (sum(c[k].cost for c, k in zip(choices, further, strict=True)), further))
+        own = [c[k] for c, k in zip(choices, at, strict=True)]
+        taken = Counter(i for c in own for i in c.letters if i in fixed)
+        if any(n > 1 for n in taken.values()) or sum(c.free for c in own) > MOST_FREE:
+            continue
+        forms = [tuple(tuple(sorted(p[i] for i in c.letters)) for c in own) for p in group.permutations]
+        if min(forms) in seen:
+            continue
+        seen.add(min(forms))
+        yield cost, [(s, i) for s, c in zip(elements, own, strict=True) for i in c.letters]
+
+
+def _choices(group: Group, count: int) -> list[_Choice]:
+    """Multisets of positions that hold so many atoms of one element, likeliest first."""
+    sizes = [len(p) for p in group.positions]
+    costs = _position_costs(group)
+    found: list[_Choice] = []
+
+    def fill(first: int, left: int, letters: tuple[int, ...], cost: float, free: int) -> None:
+        if left == 0:
+            found.append(_Choice(cost, letters, free))
+            return
+        if len(found) > 20 * MOST_COMBINATIONS or free > MOST_FREE:
+            return
+        for i in range(first, len(sizes)):
+            if sizes[i] <= left:
+                following = i + 1 if group.positions[i].free == 0 else i
+                fill(following, left - sizes[i], (*letters, i), cost + costs[i], free + group.positions[i].free)
+
+    fill(0, count, (), 0.0, 0)
+    return sorted(found, key=lambda c: c.cost)[:MOST_COMBINATIONS]
+
+
+def _position_costs(group: Group) -> list[float]:
+    """Nats of an atom on each position: how often known crystals of the group have it, and what its freedom costs."""
+    usage = _usage().get(group.number, {})
+    counts = [0.0] * len(group.positions)
+    for permutation in group.permutations:
+        for i, image in enumerate(permutation):
+            counts[image] += usage.get(group.positions[i].letter, 0) / len(group.permutations)
+    total = sum(counts)
+    general = 3.0  # as many observations as the prior is worth
+    prior = np.array([(1.0 + p.free) / 4 for p in group.positions])
+    prior = prior / prior.sum()
+    shares = (np.array(counts) + general * prior) / (total + general)
+    return [-math.log(s) + 0.35 * p.free for s, p in zip(shares.tolist(), group.positions, strict=True)]
+
+
+@cache
+def _usage() -> dict[int, Counter[str]]:
+    """How often the crystals of the library have an atom on each position, by space group: from the types' labels."""
+    found: dict[int, Counter[str]] = defaultdict(Counter)
+    for entry in library().entries:
+        parts = entry.type.split("_")
+        if len(parts) > 3 and parts[2].isdigit():
+            for block in parts[3:]:
+                for times, letter in re.findall(r"(\d*)([a-zA-Z])", block):
+                    found[int(parts[2])][letter] += int(times or 1)
+    return dict(found)
+
+
+# --- trying ------------------------------------------------------------------------------------------------------------
+
+
+def _independent(targets: LatticeTargets, laue: np.ndarray) -> LatticeTargets:
+    """The targets with one reflection for each set that the Laue group makes equal, its weight that of all."""
+    images = targets.hkl.astype(np.int64) @ laue  # (m, R, 3)
+    keys = ((images[..., 0] + 512) * 1024 + images[..., 1] + 512) * 1024 + images[..., 2] + 512
+    _, first, members = np.unique(keys.max(axis=0), return_index=True, return_inverse=True)
+    weight = np.bincount(members, targets.weight)
+    order = np.argsort(first)
+    first, weight = first[order], weight[order]
+    return LatticeTargets(
+        targets.lattice, targets.hkl[first], targets.s_squared[first], weight, targets.target[first],
+        targets.amplitude, targets.limit,
+    )  # fmt: skip
+
+
+def _tried(
+    group: Group,
+    lattice: np.ndarray,
+    counts: Mapping[str, int],
+    letters: Sequence[tuple[str, int]],
+    targets: LatticeTargets,
+    rng: np.random.Generator,
+    threads: int,
+) -> Iterator[tuple[FreeSites, np.ndarray]]:
+    """The best of many starts of one combination, refined on all lines."""
+    crystal = group.crystal(lattice, *zip(*letters, strict=True))
+    free = crystal.free
+    numbers = np.array([ATOMIC_NUMBER[s] for s in crystal.species])
+    starts = min(STARTS[0] + STARTS[1] * free, STARTS[2]) if free else 1
+    fitted = Fitted(list(rng.random((starts, free))), np.full(starts, 0.8), np.ones(starts))
+    for d_min, kept, rounds in ((COARSE, GO_ON, 12), (MIDDLE, FINISH, 10), (0.0, FINISH, 15)):
+        n = len(fitted.u)
+        fitted = fit_sites(targets, [crystal] * n, [numbers] * n, fitted, d_min=d_min, rounds=rounds, threads=threads)
+        best = np.argsort(fitted.residual, kind="stable")
+        apart: list[int] = []
+        for i in best.tolist():
+            if all(abs(fitted.residual[i] - fitted.residual[j]) > 1e-3 for j in apart):
+                apart.append(i)
+        chosen = apart[:kept]
+        fitted = Fitted([fitted.u[i] for i in chosen], fitted.b_iso[chosen], fitted.residual[chosen])
+    names, kinds = np.unique(crystal.species, return_inverse=True)
+    for u in fitted.u:
+        if closest_contacts(lattice, crystal.moved(u) % 1.0, kinds, [names.tolist()])[0] > MIN_CONTACT:
+            yield crystal, u
