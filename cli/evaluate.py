@@ -10,12 +10,16 @@ import typer
 
 def evaluate(
     structures: Annotated[
-        Path, typer.Argument(help="Structure records (.jsonl, .jsonl.gz) or a data set folder.", metavar="STRUCTURES")
+        Path,
+        typer.Argument(
+            help="Structure records (.jsonl, .jsonl.gz), a data set folder, or measured patterns (index.json).",
+            metavar="STRUCTURES",
+        ),
     ],
     system: Annotated[
         str | None,
         typer.Option(
-            help="Whose crystals: auto or all (cubic and trigonal), or one of them. solve is not told.",
+            help="Whose crystals: auto or all, or one of the seven systems. solve is not told.",
             show_default=False,
         ),
     ] = None,
@@ -25,7 +29,14 @@ def evaluate(
     guesses: Annotated[
         int | None, typer.Option(min=1, help="Latent samples a crystal; default 5, for --table 2 three.")
     ] = None,
-    candidates: Annotated[str, typer.Option(help="all, or network: without the catalogue of known types.")] = "all",
+    candidates: Annotated[
+        str, typer.Option(help="all, or some of known, catalogue, search, network with commas.")
+    ] = "all",
+    leave_out: Annotated[
+        str, typer.Option(help="What the libraries do not know of a crystal: its composition, its type too, or none.")
+    ] = "composition",
+    cell_given: Annotated[bool, typer.Option("--cell-given", help="Give solve the true cell.")] = False,
+    effort: Annotated[float, typer.Option(help="Seconds of search where no known type explains the lines.")] = 30.0,
     measured_like: Annotated[bool, typer.Option("--measured-like", help="Cu Kα 10-90° with noise and width.")] = False,
     split: Annotated[
         str,
@@ -63,6 +74,9 @@ def evaluate(
             given=given,
             guesses=guesses,
             candidates=candidates,
+            leave_out=leave_out,
+            cell_given=cell_given,
+            effort=effort,
             measured_like=measured_like,
             split=split,
             table=table,

@@ -24,14 +24,19 @@ def solve(
     axis: Annotated[
         str, typer.Option(help="What the first column is where the file does not say: auto, two-theta, q or d.")
     ] = "auto",
-    system: Annotated[str, typer.Option(help="auto, cubic or trigonal.")] = "auto",
+    system: Annotated[str, typer.Option(help="auto, or one of the seven crystal systems.")] = "auto",
     cell: Annotated[
         str | None, typer.Option(help="Known cell: a | a,c (hexagonal axes) | a,alpha=55 | a,b,c,alpha,beta,gamma; Å.")
     ] = None,
     guesses: Annotated[int, typer.Option(min=1, max=1000, help="Densities drawn; the first is the latent mean.")] = 5,
     seed: Annotated[int, typer.Option(help="Seed of the latent samples.")] = 0,
     model: Annotated[Path | None, typer.Option(help="Model file instead of the package's.")] = None,
-    candidates: Annotated[str, typer.Option(help="all, or network: without the catalogue of known types.")] = "all",
+    candidates: Annotated[
+        str, typer.Option(help="all, or some of known, catalogue, search, network with commas.")
+    ] = "all",
+    effort: Annotated[
+        float, typer.Option(help="Seconds of search where no known structure type explains the lines.")
+    ] = 30.0,
     jobs: Annotated[int, typer.Option(min=1, help="Patterns solved at once.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Folder for the results; default PATTERN-STEM.crystalnet.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print solution.json on stdout.")] = False,
@@ -52,5 +57,6 @@ def solve(
         seed=seed,
         model=model,
         candidates=candidates,
+        effort=effort,
     )
     raise typer.Exit(solve_files(patterns, options, out=out, jobs=jobs, print_json=json))

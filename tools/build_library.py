@@ -63,7 +63,7 @@ def _candidates(data: Path) -> Any:
             calculated = bool(record.get("dft_relaxed"))
             if not calculated or record["source"].startswith("Materials Project via matminer"):
                 label = record.get("protostructure_canonical") or record["id"]
-                about = (record["id"], record["formula"], label, record.get("mineral") or "",
+                about = (record["id"], record["formula"], label, _name(record),
                          record.get("reference") or record["source"], not calculated)  # fmt: skip
                 yield structure_of(record), about, SYMPREC_RELAXED if calculated else SYMPREC
     for entry in AFLOW_PROTOTYPE_LIBRARY:
@@ -76,6 +76,11 @@ def _candidates(data: Path) -> Any:
     )
     reference = "A. E. Dwight, Acta Cryst. B33, 1579 (1977)"
     yield y3au3sb4, ("dwight-1977-Y3Au3Sb4", "Y3Sb4Au3", "A3B3C4_cI40_220_a_b_c", "", reference, True), SYMPREC
+
+
+def _name(record: Any) -> str:
+    name = record.get("mineral") or ""
+    return "" if "missing" in name else name
 
 
 def _packed(candidate: tuple[Structure, tuple[Any, ...], float]) -> tuple[Entry, Packed] | str:

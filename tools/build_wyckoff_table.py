@@ -1,10 +1,11 @@
 """Build python/crystalnet/crystal/wyckoff.json from PyXtal's list of Wyckoff positions.
 
-    pip download pyxtal --no-deps && unzip pyxtal-*.whl && python tools/build_wyckoff_table.py pyxtal/database/wyckoff_list.csv
+    pip download pyxtal --no-deps && unzip pyxtal-*.whl
+    python tools/build_wyckoff_table.py pyxtal/database/wyckoff_list.csv
 
-The list is that of International Tables for Crystallography A as the Bilbao Crystallographic Server has it (Aroyo et al.,
-Z. Kristallogr. 221, 15, 2006), copied from PyXtal 1.1.5 (MIT; Fredericks et al., Comput. Phys. Commun. 261, 107810,
-2021). Every orbit is compared with gemmi's operations of the group's reference setting. What is added: how the origin
+The list is that of International Tables for Crystallography A as the Bilbao Crystallographic Server has it (Aroyo et
+al., Z. Kristallogr. 221, 15, 2006), copied from PyXtal 1.1.5 (MIT; Fredericks et al., Comput. Phys. Commun. 261,
+107810, 2021). Every orbit is compared with gemmi's operations of the group's reference setting. What is added: how the origin
 shifts of the group's normaliser permute the positions.
 """
 
@@ -86,8 +87,9 @@ def _permutations(positions: list[list[Affine]], operations: list[np.ndarray]) -
         image = []
         for orbit in positions:
             x = orbit[0][0] @ u + orbit[0][1] + shift
-            same = [i for i, other in enumerate(positions) if len(other) == len(orbit)
-                    and np.linalg.matrix_rank(other[0][0]) == np.linalg.matrix_rank(orbit[0][0]) and _holds(other, x)]  # fmt: skip
+            rank = np.linalg.matrix_rank(orbit[0][0])
+            alike = (i for i, p in enumerate(positions) if len(p) == len(orbit))
+            same = [i for i in alike if np.linalg.matrix_rank(positions[i][0][0]) == rank and _holds(positions[i], x)]
             image.append(same[0])
         found.add(tuple(image))
     found.discard(tuple(range(len(positions))))

@@ -185,7 +185,7 @@ def case(record: dict[str, Any], structure: Any, impurity: Any, seed: int) -> Ca
     fate = rng.random()
     formula = fate < FORMULA and said in ("right", "exchanged")
     nothing = fate > 1 - NOTHING
-    catalogue = Catalogue(own=False, without=_type_of(record) if rng.random() < UNKNOWN_TYPE else None)
+    catalogue = Catalogue(own=False, without_type=_type_of(record) if rng.random() < UNKNOWN_TYPE else None)
     told: dict[str, Any] = {}
     if formula:
         told["formula"] = "".join(f"{e}{n:g}" for e, n in amounts.items())

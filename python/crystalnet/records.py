@@ -187,7 +187,7 @@ class Fit:
 class Candidate:
     """One answer to "what is it?": a crystal, where it came from, and how well the pattern likes it."""
 
-    source: str  # "network" or "catalogue"
+    source: str  # "known", "catalogue", "search" or "network"
     formula: str
     space_group_number: int
     space_group_symbol: str
@@ -198,6 +198,7 @@ class Candidate:
     density: DensityGrid
     confidence: float | None = None
     evidence: dict[str, float] = field(default_factory=dict)  # what confidence was calculated from
+    reference: str | None = None  # of a known crystal: where it was published
     setting: Transformation | None = None  # from the density's cell to `conventional`; None where it has no such cell
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from crystalnet.runtime.whole_file import begins_with, is_our_picture, refuse_fo
 
 if TYPE_CHECKING:
     from crystalnet.evaluation.evaluate import Evaluation
+    from crystalnet.evaluation.measured import MeasuredEvaluation
 
 Row = tuple[str, str]  # a run's system and what is given
 WIDTH = 132  # of a table that goes to a file or a pipe
@@ -37,7 +38,7 @@ class Request:
         What is given of the chemistry; formula by default, in a table what its rows say.
     guesses : int, optional
         Densities of the network for each crystal; by default as many as the table has, or table 1.
-    candidates, measured_like, split, limit, seed
+    candidates, leave_out, cell_given, effort, measured_like, split, limit, seed
         As in `Options`.
     table : int, optional
         A table of the paper instead of one block of scores.
@@ -58,6 +59,9 @@ class Request:
     given: str | None = None
     guesses: int | None = None
     candidates: str = "all"
+    leave_out: str = "composition"
+    cell_given: bool = False
+    effort: float = 30.0
     measured_like: bool = False
     split: str = "composition"
     table: int | None = None
@@ -77,6 +81,9 @@ class Request:
             given=given,
             guesses=self.guesses or tables.GUESSES[self.table or 1],
             candidates=self.candidates,
+            leave_out=self.leave_out,
+            cell_given=self.cell_given,
+            effort=self.effort,
             measured_like=self.measured_like,
             split=self.split,
             limit=self.limit,
@@ -130,10 +137,18 @@ def evaluate_files(asked: Request) -> None:
         print("\n".join(str(path) for path in paths))
 
 
-def _evaluations(asked: Request, options: list[Options]) -> dict[Row, Evaluation]:
+def _evaluations(asked: Request, options: list[Options]) -> dict[Row, Evaluation | MeasuredEvaluation]:
     """A run for each row of a table; for a block of scores, one for each system that the source holds."""
     from crystalnet.evaluation.evaluate import Evaluation, model_of, runs_of  # after all options have been checked
 
+    if asked.structures.suffix == ".json":
+        from crystalnet.evaluation.measured import measured_runs
+
+        if asked.table is not None or asked.figures is not None or asked.score_cifs is not None:
+            raise InputError(
+                "--table, --figures and --score-cifs go with structure records, not with measured patterns"
+            )
+        return {(run.options.system, run.options.given): run for run in measured_runs(asked.structures, options)}
     others = asked.score_cifs, asked.retrieval_data
     if asked.table is None:
         found = runs_of(asked.structures, options, asked.model, *others)
@@ -145,7 +160,7 @@ def _evaluations(asked: Request, options: list[Options]) -> dict[Row, Evaluation
     return {(run.options.system, run.options.given): run for run in found}
 
 
-def _draw(folder: Path, evaluations: dict[Row, Evaluation], runs: dict[Row, dict[str, Any]]) -> list[Path]:
+def _draw(folder: Path, evaluations: Mapping[Row, Any], runs: dict[Row, dict[str, Any]]) -> list[Path]:
     """The paper's figures of each system, by its first row; returns their paths."""
     from crystalnet.evaluation.paper_figures import write_figures
 

@@ -41,6 +41,7 @@ class Options:
     seed: int = 0
     model: Path | None = None
     candidates: str = "all"
+    effort: float = 30.0
 
 
 def solve_files(

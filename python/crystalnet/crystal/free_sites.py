@@ -107,7 +107,8 @@ def orbits_of_atoms(sites: AtomSites, rotations: np.ndarray, translations: np.nd
     images = np.einsum("mij,nj->nmi", rotations, x) + translations
     orbit = np.full(len(x), -1)
     operation = np.zeros(len(x), int)
-    first, free = [], []
+    first: list[np.ndarray] = []
+    free: list[np.ndarray] = []
     for n in range(len(x)):
         if orbit[n] >= 0:
             continue

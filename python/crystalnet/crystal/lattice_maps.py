@@ -23,8 +23,9 @@ BASE = 17  # matrices as numbers: entries lie between −8 and 8
 
 @cache
 def unimodular_matrices() -> np.ndarray:
-    """(1740, 3, 3) int: matrices of entries −1, 0, 1 and determinant 1. Those of −1 differ by the inversion, which
-    leaves every lattice, and every powder pattern, as it is.
+    """(1740, 3, 3) int: matrices of entries −1, 0, 1 and determinant 1.
+
+    Those of determinant −1 differ by the inversion, which leaves every lattice, and every powder pattern, as it is.
     """
     entries = np.array(list(product((-1, 0, 1), repeat=9))).reshape(-1, 3, 3)
     determinants = np.rint(np.linalg.det(entries))
@@ -49,13 +50,12 @@ class LatticeMaps:
         self._codes = code_of(self._holohedry)
 
     def near(self, metrics: np.ndarray, most_strain: float = MOST_STRAIN) -> list[np.ndarray]:
-        """For each metric (T, 6) of volume 1 (g11, g22, g33, g23, g13, g12), the numbers of the matrices that bring it
-        near, the nearest first.
+        """For each metric the numbers of the matrices that bring it near, the nearest first.
+
+        metrics: (T, 6) of volume 1: g11, g22, g33, g23, g13, g12.
         """
         q = self._quadratics
-        flat = np.stack(
-            [q[:, 0, 0], q[:, 1, 1], q[:, 2, 2], 2 * q[:, 1, 2], 2 * q[:, 0, 2], 2 * q[:, 0, 1]], axis=1
-        )
+        flat = np.stack([q[:, 0, 0], q[:, 1, 1], q[:, 2, 2], 2 * q[:, 1, 2], 2 * q[:, 0, 2], 2 * q[:, 0, 1]], axis=1)
         excess = metrics @ flat.T - 3
         return [own[np.argsort(row[own])] for row in excess for own in [np.flatnonzero(row < 2 * most_strain**2)]]
 

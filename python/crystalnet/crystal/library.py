@@ -24,7 +24,7 @@ from crystalnet.records import AtomSites
 
 FILE = "library.npz"
 TRANSLATION_STEPS = 24  # translations from a standard origin are multiples of 1/24
-MAX_ATOMS = 60  # of a primitive cell: larger ones are no type that a powder pattern could fill
+MAX_ATOMS = 100  # of a primitive cell: garnets have 80
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,12 @@ class Library:
         x, directions, columns = atoms_of_orbits(packed, rotations, translations)
         symbols = [SYMBOLS[z] for z in a["number"][orbits].tolist()]
         return FreeSites(
-            axes_of(*a["cell"][i].astype(float).tolist()), tuple(symbols[o] for o in packed.orbit.tolist()), x, directions, columns, rotations
+            axes_of(*a["cell"][i].astype(float).tolist()),
+            tuple(symbols[o] for o in packed.orbit.tolist()),
+            x,
+            directions,
+            columns,
+            rotations,
         )
 
 

@@ -105,8 +105,9 @@ class Symmetry:
 
     @cached_property
     def conventional(self) -> Structure:
-        """The conventional cell in the standard setting of International Tables (monoclinic: unique axis b, R lattices
-        obverse on hexagonal axes).
+        """The conventional cell in the standard setting of International Tables.
+
+        Monoclinic: unique axis b; R lattices obverse on hexagonal axes.
         """
         structure: Structure = self.analyser.get_refined_structure()
         return structure
@@ -289,4 +290,4 @@ def niggli_matrix(lattice: np.ndarray) -> np.ndarray:
     import spglib
 
     reduced = spglib.niggli_reduce(lattice)
-    return np.rint(np.asarray(reduced) @ np.linalg.inv(lattice)).astype(np.int64)
+    return np.asarray(np.rint(np.asarray(reduced) @ np.linalg.inv(lattice)), np.int64)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from importlib.resources import files
 from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -142,7 +143,9 @@ def _groups(system: str, centring: str, holohedry_bytes: bytes) -> tuple[Group, 
         fits &= np.abs(inside - np.round(inside)).max(axis=(1, 2)) < 1e-6
         # Matrices that give one list of operations are one setting.
         steps = np.rint(STEPS * (reference.translations @ inverses[fits])) % STEPS
-        operations = np.concatenate([code_of(turned[fits]), steps.reshape(len(steps), 3 * len(reference.rotations))], axis=1)
+        operations = np.concatenate(
+            [code_of(turned[fits]), steps.reshape(len(steps), 3 * len(reference.rotations))], axis=1
+        )
         left, seen = matrices[fits][np.unique(operations, axis=0, return_index=True)[1]], set()
         while len(left):
             alike = code_of(of_rows @ left[0])
@@ -210,8 +213,8 @@ def _reference(number: int) -> _Reference:
 
 
 @cache
-def _table() -> dict[str, dict[str, list[list[int]]]]:
+def _table() -> dict[str, Any]:
     """wyckoff.json; `tools/build_wyckoff_table.py` says where it comes from."""
     text = files("crystalnet.crystal").joinpath("wyckoff.json").read_text(encoding="utf-8")
-    groups: dict[str, dict[str, list[list[int]]]] = json.loads(text)["groups"]
+    groups: dict[str, Any] = json.loads(text)["groups"]
     return groups

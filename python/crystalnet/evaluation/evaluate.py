@@ -18,15 +18,17 @@ import numpy as np
 from crystalnet import __version__
 from crystalnet.crystal.lattice import Cell, holohedry
 from crystalnet.crystal.record_file import Record
+from crystalnet.crystal.systems import system_named
 from crystalnet.evaluation.baselines import CompositionOnly, ForeignAnswers, Retrieval
 from crystalnet.evaluation.metrics import density_scores, map_scores, matches, single, structure_scores
 from crystalnet.evaluation.options import Options
 from crystalnet.evaluation.own_answers import OwnAnswers
 from crystalnet.evaluation.question import Question, in_words, question
-from crystalnet.evaluation.summary import NETWORK, run_summary
+from crystalnet.evaluation.summary import NETWORK, NO_MAPS, run_summary
 from crystalnet.evaluation.targets import NothingToEvaluate, read_targets, type_of
 from crystalnet.model.checkpoint import load_model, shipped_model
-from crystalnet.records import InputError
+from crystalnet.model.choice import has_model
+from crystalnet.records import InputError, Solution
 from crystalnet.runtime.journal import Journal
 from crystalnet.runtime.pool import Map
 
@@ -66,13 +68,13 @@ class Evaluation:
         self.made_of = structures, options, model, score_cifs, retrieval_data
         self.options = options
         self.targets = read_targets(structures, options.system, options.split, options.limit, options.seed)
-        file = model or shipped_model(options.system)
-        self.model = load_model(file)
-        if self.model.config.system != options.system:
-            raise InputError(f"{file}: a model of the {self.model.config.system} system, not the {options.system} one")
+        learnt = model is not None or system_named(options.system).learnt
+        self.model = load_model(model or shipped_model(options.system)) if learnt else None
+        if self.model is not None and self.model.config.system != options.system:
+            raise InputError(f"{model}: a model of the {self.model.config.system} system, not the {options.system} one")
         self.own = OwnAnswers(self.model, {options.system: model} if model else {}, options)
-        self.retrieval = Retrieval(options.system, retrieval_data)
-        self.composition_only = CompositionOnly(self.model)
+        self.retrieval = Retrieval(options.system, retrieval_data) if learnt else None
+        self.composition_only = CompositionOnly(self.model) if self.model is not None else None
         self.foreign = ForeignAnswers(score_cifs, self.targets.records) if score_cifs else None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -85,8 +87,8 @@ class Evaluation:
             "crystalnet": __version__,
             **asdict(self.options),
             "structures": self.targets.digest,
-            "model": self.model.sha256,
-            "retrieval-data": self.retrieval.digest,
+            "model": self.model.sha256 if self.model else None,
+            "retrieval-data": self.retrieval.digest if self.retrieval else None,
             "score-cifs": sorted(map(str, self.foreign.files.values())) if self.foreign else None,
         }
 
@@ -129,13 +131,13 @@ class Evaluation:
             "given": in_words(self.options),
             "guesses": self.options.guesses,
             "seed": self.options.seed,
-            "model_sha256": self.model.sha256,
+            "model_sha256": self.model.sha256 if self.model else None,
             "system": self.options.system,
             "split": {"name": self.options.split, "rule": self.targets.rule},
             "density": self.targets.density,
         }
         a_crystal = seconds / (len(rows) - before) if len(rows) > before else None
-        return run_summary(rows, about, self.retrieval.source, a_crystal)
+        return run_summary(rows, about, self.retrieval.source if self.retrieval else None, a_crystal)
 
     def question(self, record: Record, given: str | None = None) -> Question:
         """A crystal as this run asks about it; given: at another level."""
@@ -153,46 +155,68 @@ class Evaluation:
         solution, failure = self.own.solved(asked)
         clock |= solution.seconds if solution else {}
         cell = solution.cell if solution else None
-        mark = time.perf_counter()
-        if solution is not None and len(solution.guesses):
-            maps, first = solution.guesses, int(solution.guess_rank.argmin())
-        else:  # no cell was found: what the chemistry says
-            maps, first = self.own.densities(asked, None, self.options.guesses), 0
-        # solve's guesses are the mean and N − 1 samples: one more sample for the paper's protocol.
-        samples = np.concatenate([maps[1:], self.own.densities(asked, cell, 1, asked.seed + 1, mean=False)])
-        clock["samples"] = time.perf_counter() - mark
-        mark = time.perf_counter()
         point_group = holohedry(asked.structure.lattice.matrix)
         found = solution.candidates if solution else ()
         structures = [c.conventional.structure() for c in found]
-        density = density_scores(asked.density, maps, samples, first, point_group)
-        structure = structure_scores(asked.structure, structures, [c.space_group_number for c in found])
-        own = next((i for i, c in enumerate(found) if c.source == "network" or c.evidence["agreed"]), None)
-        structure[NETWORK] = own is not None and matches(asked.structure, structures[own])
-        clock["scores"] = time.perf_counter() - mark
         mark = time.perf_counter()
-        others = self._others(asked, cell, point_group)
-        clock["baselines"] = time.perf_counter() - mark
+        structure = structure_scores(asked.structure, structures, [c.space_group_number for c in found])
+        clock["scores"] = time.perf_counter() - mark
+        network, first = (
+            self._network(asked, solution, structure, point_group, clock) if self.model else (NO_MAPS, None)
+        )
         return {
             **about,
             "type": type_of(record) or None,
             "sites": len(asked.structure),
             "elements": sorted({site.specie.symbol for site in asked.structure}),
-            **density,
+            **network,
             "structure": structure,
-            **others,
             "source_top1": found[0].source if found else None,
             "rwp_top1": float(found[0].fit.rwp) if found else None,
             "confidence_top1": found[0].confidence if found else None,
             "cell": {k: getattr(cell, k) for k in ("system", "centring", "a", "c", "zero_shift")} if cell else None,
-            "ranked_first": first + 1,
+            "ranked_first": first,
             "failure": failure,
             "seconds": time.perf_counter() - started,
             "seconds_by_stage": {stage: round(float(s), 4) for stage, s in clock.items()},
         }
 
+    def _network(
+        self,
+        asked: Question,
+        solution: Solution | None,
+        structure: dict[str, Any],
+        point_group: np.ndarray,
+        clock: dict[str, float],
+    ) -> tuple[dict[str, Any], int]:
+        """Scores of the network's densities and of what they must beat, and the guess that the pattern ranks first.
+
+        structure gets NETWORK: whether the first candidate that the network proposed is right.
+        """
+        cell = solution.cell if solution else None
+        mark = time.perf_counter()
+        if solution is not None and len(solution.guesses):
+            maps, first = solution.guesses, int(solution.guess_rank.argmin())
+        else:  # no cell was found, or none that a network knows: what the chemistry says
+            maps, first = self.own.densities(asked, None, self.options.guesses), 0
+        known = cell if cell is not None and has_model(cell.system, self.own.files) else None
+        # solve's guesses are the mean and N − 1 samples: one more sample for the paper's protocol.
+        samples = np.concatenate([maps[1:], self.own.densities(asked, known, 1, asked.seed + 1, mean=False)])
+        clock["samples"] = time.perf_counter() - mark
+        mark = time.perf_counter()
+        density = density_scores(asked.density, maps, samples, first, point_group)
+        found = solution.candidates if solution else ()
+        own = next((c for c in found if c.source == "network" or c.evidence["agreed"]), None)
+        structure[NETWORK] = own is not None and matches(asked.structure, own.conventional.structure())
+        clock["scores"] += time.perf_counter() - mark
+        mark = time.perf_counter()
+        others = self._others(asked, known, point_group)
+        clock["baselines"] = time.perf_counter() - mark
+        return {**density, **others}, first + 1
+
     def _others(self, asked: Question, cell: Cell | None, point_group: np.ndarray) -> dict[str, Any]:
         """Scores of the answers that the network must beat, and of another solver's."""
+        assert self.retrieval is not None and self.composition_only is not None
         nearest, answer = self.retrieval.nearest(*asked.vector(cell))
         expected = self.composition_only.density(asked.composition, asked.level)
         others: dict[str, Any] = {

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from crystalnet.crystal.systems import SYSTEMS
 from crystalnet.records import InputError
+from crystalnet.solving.from_search import SEARCH_SECONDS
+from crystalnet.solving.proposals import sources_named
 
 GIVEN = ("formula", "elements", "drop-one", "none")
-CANDIDATES = ("all", "network")
+LEAVE_OUT = ("composition", "type", "none")
 SPLITS = ("composition", "type", "all")
 
 
@@ -25,7 +27,13 @@ class Options:
     guesses : int
         Densities of the network for each crystal; the first is the latent mean's.
     candidates : str
-        "all", or "network" to do without the catalogue of known types.
+        As `solve` has them: "all", or some sources with commas.
+    leave_out : str
+        What the package's libraries do not know: "composition" the truth's, "type" its structure type too, "none".
+    cell_given : bool
+        Whether `solve` is given the true cell.
+    effort : float
+        Seconds that `solve` may search where no known type explains the lines.
     measured_like : bool
         Whether the pattern has the width, background and noise of a measured one.
     split : str
@@ -46,16 +54,22 @@ class Options:
     given: str = "formula"
     guesses: int = 5
     candidates: str = "all"
+    leave_out: str = "composition"
+    cell_given: bool = False
+    effort: float = SEARCH_SECONDS
     measured_like: bool = False
     split: str = "composition"
     limit: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
-        allowed = {"system": SYSTEMS, "given": GIVEN, "candidates": CANDIDATES, "split": SPLITS}
+        allowed = {"system": SYSTEMS, "given": GIVEN, "leave_out": LEAVE_OUT, "split": SPLITS}
         for name, values in allowed.items():
             if getattr(self, name) not in values:
-                raise InputError(f"--{name} {getattr(self, name)!r}: choose one of {', '.join(values)}")
+                raise InputError(
+                    f"--{name.replace('_', '-')} {getattr(self, name)!r}: choose one of {', '.join(values)}"
+                )
+        sources_named(self.candidates)
         if self.guesses < 1 or (self.limit is not None and self.limit < 1):
             raise InputError("--guesses and --limit must be at least 1")
 

@@ -12,6 +12,7 @@ import numpy as np
 from crystalnet.bragg import N_BINS
 from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.record_file import Record
+from crystalnet.crystal.symmetry import SYMPREC_RELAXED, Symmetry, centring_of
 from crystalnet.evaluation.options import Options
 from crystalnet.evaluation.targets import Targets
 from crystalnet.records import AtomSites, InputError, Pattern, Peaks
@@ -51,6 +52,8 @@ class Question:
         Its lines; None where the pattern shows none.
     seed : int
         This crystal's own.
+    cell : str, optional
+        The true cell as `--cell` takes it, where it is given.
     """
 
     record: Record
@@ -61,6 +64,7 @@ class Question:
     pattern: Pattern
     peaks: Peaks | None
     seed: int
+    cell: str | None = None
 
     def vector(self, cell: Cell | None) -> tuple[np.ndarray, np.ndarray]:
         """Pattern vector and mask (1024,), the cell's zero shift taken off."""
@@ -76,7 +80,17 @@ def question(record: Record, targets: Targets, options: Options, given: str | No
     amounts = {symbol: float(n) for symbol, n in structure.composition.get_el_amt_dict().items()}
     composition, level = composition_as_given(amounts, given or options.given, np.random.default_rng(seed))
     pattern, peaks = _measured_like(structure, seed) if options.measured_like else _perfect(structure)
-    return Question(record, structure, density, composition, level, pattern, peaks, seed)
+    cell = cell_of_truth(structure) if options.cell_given else None
+    return Question(record, structure, density, composition, level, pattern, peaks, seed, cell)
+
+
+def cell_of_truth(structure: Structure) -> str:
+    """The conventional cell as `--cell` takes it; of an A-centred one, the axes that make it C-centred."""
+    found = Symmetry(structure, SYMPREC_RELAXED)
+    values = list(found.conventional.lattice.parameters)
+    if centring_of(found.number) == "A":
+        values = [*values[1:3], values[0], *values[4:6], values[3]]
+    return ",".join(f"{value:.7f}" for value in values)
 
 
 def _measured_like(structure: Structure, seed: int) -> tuple[Pattern, Peaks | None]:
@@ -101,7 +115,7 @@ def in_words(options: Options) -> dict[str, Any]:
     """What solve and the network are given, in words."""
     return {
         "chemistry": options.given,
-        "lattice": None,
+        "lattice": "the true cell" if options.cell_given else None,
         "system": None,
         "pattern": "Cu Kα 10–90° with width, background and noise"
         if options.measured_like
@@ -109,6 +123,12 @@ def in_words(options: Options) -> dict[str, Any]:
         "guesses_ranked_by": "pattern (paper: best of N latent samples × 24 rotations, by truth)",
         "guess_1": "latent mean",
         "candidates": options.candidates,
+        "libraries": {
+            "composition": "without the truth's composition",
+            "type": "without the truth's composition and structure type",
+            "none": "whole: they may hold the crystal itself",
+        }[options.leave_out],
+        "effort_seconds": options.effort,
     }
 
 

@@ -13,13 +13,14 @@ from crystalnet.records import InputError
 from crystalnet.solving.confidence import THRESHOLD, calibration_error
 
 SCORES, PROTOCOLS = ("ssim", "psnr", "nmae"), ("paper", "single", "ranked")
+NO_MAPS: dict[str, Any] = {score: None for score in SCORES}  # of a crystal in whose system no network draws
 STRUCTURE = ("match_top1", "match_any", "strict_top1", "exact_top1")
 NETWORK = "match_network"  # the first candidate that the network proposed, alone or with the catalogue
 SIZES = (2, 5, 10, 20, 40)  # atoms in the primitive cell: upper ends of the size classes
 
 
 def run_summary(
-    rows: list[dict[str, Any]], about: dict[str, Any], retrieval_source: str, seconds_per_crystal: float | None
+    rows: list[dict[str, Any]], about: dict[str, Any], retrieval_source: str | None, seconds_per_crystal: float | None
 ) -> dict[str, Any]:
     """The score block of one run.
 
@@ -29,8 +30,8 @@ def run_summary(
         What `Evaluation.score` gives for each crystal.
     about : dict
         What was asked of which model.
-    retrieval_source : str
-        What the retrieval baseline knows, in words.
+    retrieval_source : str, optional
+        What the retrieval baseline knows, in words; None where there is no network to compare it with.
     seconds_per_crystal : float, optional
         Of this run, where it scored any itself.
 
@@ -57,7 +58,9 @@ def run_summary(
             "retrieval": {"from": retrieval_source} | other_summary(scored, "retrieval", ("single",)),
             "composition_only": {"from": "the same network, no pattern, no cell"}
             | other_summary(scored, "composition_only", ("single",)),
-        },
+        }
+        if retrieval_source
+        else None,
         "left_out": [row for row in rows if "left_out" in row],
         "failures": [{key: row[key] for key in ("id", "failure")} for row in scored if row["failure"]],
         "seconds_per_crystal": seconds_per_crystal,
@@ -102,7 +105,8 @@ def combined(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Means over crystals; structure proportions over all of them, with Wilson 95 % intervals."""
-    scores = {s: {p: statistics((row[s][p] for row in rows), s) for p in PROTOCOLS} for s in SCORES}
+    drawn = [row for row in rows if row["ssim"] is not None]
+    scores = {s: {p: statistics((row[s][p] for row in drawn), s) for p in PROTOCOLS} if drawn else None for s in SCORES}
     return {**scores, "structure": structure_summary([row["structure"] for row in rows])}
 
 
@@ -116,10 +120,11 @@ def statistics(values: Iterable[float], score: str) -> dict[str, float]:
 def structure_summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Shares of crystals whose structure is right, by each measure, with 95 % intervals, and the mean distance in Å."""
     structure: dict[str, Any] = {}
-    for key in (*STRUCTURE, *({NETWORK} & set(rows[0]))):
-        hits = sum(row[key] for row in rows)
-        structure[key] = hits / len(rows)
-        structure[f"{key}_interval"] = wilson(hits, len(rows))
+    for key in (*STRUCTURE, NETWORK):
+        asked = [row[key] for row in rows if key in row]
+        if asked:
+            structure[key] = sum(asked) / len(asked)
+            structure[f"{key}_interval"] = wilson(sum(asked), len(asked))
     distances = [row["rmsd"] for row in rows if row["rmsd"] is not None]
     structure["rmsd_mean"] = float(np.mean(distances)) if distances else None
     return structure
@@ -151,7 +156,7 @@ def mean_seconds(rows: list[dict[str, Any]]) -> dict[str, float]:
     return {s: round(float(np.mean([row["seconds_by_stage"].get(s, 0.0) for row in rows])), 4) for s in stages}
 
 
-def breakdowns(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
+def breakdowns(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, float | None]]]:
     """n, mean of ssim.single and match_top1 by space group, structure type, element and size, the largest first."""
     groups: dict[str, dict[str, list[dict[str, Any]]]] = {
         name: defaultdict(list) for name in ("space_group", "type", "element", "size")
@@ -166,13 +171,18 @@ def breakdowns(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, floa
         name: {
             key: {
                 "n": len(members),
-                "ssim_single": float(np.mean([row["ssim"]["single"] for row in members])),
+                "ssim_single": _mean(row["ssim"]["single"] for row in members if row["ssim"] is not None),
                 "match_top1": float(np.mean([row["structure"]["match_top1"] for row in members])),
             }
             for key, members in sorted(group.items(), key=lambda item: (-len(item[1]), item[0]))
         }
         for name, group in groups.items()
     }
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    known = list(values)
+    return float(np.mean(known)) if known else None
 
 
 def size_class(sites: int) -> str:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
+from crystalnet.crystal.free_sites import FreeSites
 from crystalnet.ops._native import native
 from crystalnet.ops.reflections import FORM_FACTOR_SCALE, form_factor_table
 
@@ -19,17 +19,6 @@ MOST_STEP = 0.25  # Å by which a round moves an atom at most
 FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-2, 1e-7, 1e6
 CONVERGED = 1e-4  # relative change of R² that ends the rounds
 FAINT = 1e-9  # of the strongest intensity: below, its square root has no derivative worth having
-
-
-class Movable(Protocol):
-    """Atoms with the freedom that symmetry leaves them, see `crystal.free_sites.FreeSites`."""
-
-    frac_coords: np.ndarray
-    directions: np.ndarray
-    columns: np.ndarray
-
-    @property
-    def free(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -75,7 +64,7 @@ class Fitted:
 
 def fit_sites(
     targets: LatticeTargets,
-    crystals: Sequence[Movable],
+    crystals: Sequence[FreeSites],
     atomic_numbers: Sequence[np.ndarray],
     start: Fitted | None = None,
     *,
@@ -138,7 +127,7 @@ def _joined(parts: Sequence[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
 
 def reference_fit(
     targets: LatticeTargets,
-    crystal: Movable,
+    crystal: FreeSites,
     atomic_numbers: np.ndarray,
     u: np.ndarray,
     b_iso: float,
@@ -182,7 +171,7 @@ def reference_fit(
 class _Model:
     """Amplitudes √I of the targets that lie wholly in the reflections used, and their derivatives."""
 
-    def __init__(self, targets: LatticeTargets, crystal: Movable, atomic_numbers: np.ndarray, used: int) -> None:
+    def __init__(self, targets: LatticeTargets, crystal: FreeSites, atomic_numbers: np.ndarray, used: int) -> None:
         n, seen = len(targets.amplitude) + len(targets.limit), len(targets.amplitude)
         whole, met = np.ones(n, bool), np.zeros(n, bool)
         met[targets.target[targets.target >= 0]] = True

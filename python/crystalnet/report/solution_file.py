@@ -53,6 +53,7 @@ def _candidate_json(rank: int, candidate: Candidate) -> dict[str, Any]:
     return {
         "rank": rank,
         "source": candidate.source,
+        **({"reference": candidate.reference} if candidate.reference else {}),
         "formula": candidate.formula,
         "space_group": {"number": candidate.space_group_number, "symbol": candidate.space_group_symbol},
         "lattice": _lattice_parameters(candidate.conventional.lattice),

@@ -72,11 +72,12 @@ def candidate(
     else:
         known = [i for i, symbol in enumerate(primitive.species) if symbol != "X"]
         values = promolecule_density(
-            primitive.lattice, [primitive.species[i] for i in known], primitive.frac_coords[known]
+            primitive.lattice, tuple(primitive.species[i] for i in known), primitive.frac_coords[known]
         )
         lattice = primitive.lattice
         setting = to_conventional
     wyckoff = wyckoff_rows(conventional)
+    reference = refined.reference
     shifted = replace(proposal.cell, zero_shift=fit.zero_shift)
     found = evidence(
         excess=fit.excess,
@@ -94,7 +95,8 @@ def candidate(
         wavelength_lead=wavelength_lead,
     )
     return Candidate(
-        source=proposal.source,
+        source="known" if reference else proposal.source,
+        reference=reference,
         formula=formula(conventional),
         space_group_number=symmetry.number,
         space_group_symbol=symmetry.symbol,

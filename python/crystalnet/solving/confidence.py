@@ -34,7 +34,7 @@ FEATURES = {
     "explained": "share of the intensity that lies on lines of the cell",
     "lines_per_atom": "ln(lines indexed / independent atoms)",
     "exchange": "ln(residual / residual with one element exchanged for whichever suits best)",
-    "agreed": "network and catalogue both propose the crystal",
+    "agreed": "the network and another source propose the crystal",
     "balanced": "charges balance where they should",
     "complete": "no atom of an element that was not given",
     "volume": "|ln(volume / expected volume)|",
@@ -65,7 +65,7 @@ def evidence(
 
     excess, residual: after refinement; exchanged: the residual with one element exchanged (`exchanged_residual`).
     score, rival: of the candidate and of the best other one (None: there is none). wavelength_lead: as in FEATURES.
-    orbits: independent atoms. sources: which of "network" and "catalogue" propose the crystal.
+    orbits: independent atoms. sources: those that propose the crystal.
     """
     most = math.log(MANY_TIMES)
     lead = most if rival is None else math.log(max(rival, 1e-6) / max(score, 1e-6))
@@ -78,7 +78,7 @@ def evidence(
         explained_share(cell, peaks),
         math.log(max(cell.n_indexed, 1) / max(orbits, 1)),
         math.log(max(residual, 0.01) / max(min(exchanged, residual), 0.01)),
-        float(len(sources) > 1),
+        float("network" in sources and len(sources) > 1),
         float(charge_balances(Counter(sites.species))),
         float("X" not in sites.species),
         abs(math.log(volume_ratio)) if volume_ratio else 0.5,

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from crystalnet.crystal.chemistry import atomic_volume, closest_contacts
+from crystalnet.crystal.chemistry import atomic_volume
 from crystalnet.crystal.elements import ATOMIC_NUMBER
 from crystalnet.crystal.free_sites import FreeSites
 from crystalnet.crystal.lattice import Cell
@@ -49,14 +49,14 @@ class Catalogue:
     own : bool
         The types of the user's data sets beside the package's. Without them an answer does not depend on what was
         fetched.
-    without : str, optional
+    without_type : str, optional
         A protostructure that is not known, to see what an answer of an unknown type is worth.
     without_formula : mapping of str to int, optional
         A composition whose crystals are not known, to see what an answer is worth that nobody published.
     """
 
     own: bool = True
-    without: str | None = None
+    without_type: str | None = None
     without_formula: Mapping[str, int] | None = field(default=None, hash=False)
 
     def proposals(
@@ -88,6 +88,16 @@ class Catalogue:
         found.sort(key=lambda one: one.residual)
         return distinct(self._refined(found, cell, peaks, lattice, threads))
 
+    def crystals(self) -> Iterator[tuple[Library, int]]:
+        """Every crystal that is known, none that is left out."""
+        for known in self._libraries():
+            yield from ((known, i) for i in range(len(known)) if not self._left_out(known, i))
+
+    def _left_out(self, known: Library, i: int) -> bool:
+        if known.entries[i].type == self.without_type:
+            return True
+        return self.without_formula is not None and same_composition(known.counts[i], self.without_formula)
+
     def _libraries(self) -> Iterator[Library]:
         yield library()
         if self.own:  # after the package's: of equal proposals the first stays
@@ -98,9 +108,7 @@ class Catalogue:
     ) -> bool:
         """Whether a crystal of the library, with other elements, may fill the cell."""
         counts = known.counts[i]
-        if len(counts) != len(symbols) or known.entries[i].type == self.without:
-            return False
-        if self.without_formula is not None and same_composition(counts, self.without_formula):
+        if len(counts) != len(symbols) or self._left_out(known, i):
             return False
         return amounts is None or _ratios(counts.values()) == _ratios(amounts[s] for s in symbols)
 
@@ -162,7 +170,7 @@ def same_composition(counts: Mapping[str, float], other: Mapping[str, float]) ->
     """Whether both are of one formula, hydrogen left out where one of them lacks it."""
     if ("H" in counts) != ("H" in other):
         counts, other = ({s: n for s, n in each.items() if s != "H"} for each in (counts, other))
-    return set(counts) == set(other) and has_formula(Counter(counts).elements(), other)  # type: ignore[arg-type]
+    return set(counts) == set(other) and has_formula(Counter(counts).elements(), other)
 
 
 def _ratios(amounts: Iterable[float]) -> tuple[float, ...]:

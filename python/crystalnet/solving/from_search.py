@@ -14,11 +14,12 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
+from itertools import permutations
 
 import numpy as np
 
-from crystalnet.crystal.chemistry import atomic_volume, closest_contacts
+from crystalnet.crystal.chemistry import atomic_volume, charge_balances, closest_contacts
 from crystalnet.crystal.elements import ATOMIC_NUMBER
 from crystalnet.crystal.free_sites import FreeSites
 from crystalnet.crystal.lattice import PRIMITIVE_AXES, Cell
@@ -31,10 +32,13 @@ from crystalnet.solving.screen import Screen
 
 SEARCH_SECONDS = 30.0  # by default
 SOLVED = 0.02  # residual at which a search ends: of 210 answers below it on perfect lines 208 were right
-VOLUME_ESD = 0.18  # of ln(volume / sum over the atoms)
+VOLUME_ESD, MOST_OFF = 0.18, 4.0  # of ln(volume / sum over the atoms), and how many of them it may be off
+MOST_CONTENTS = 40  # of a cell
+MOST_PROPORTIONS = 60  # of elements whose amounts are not known
 MIN_CONTACT = 0.60  # of the covalent radii
 MOST_FREE = 24  # coordinates; more are not found by random starts
 MOST_COMBINATIONS = 400  # of one element's positions in one group
+MOST_LOOKED_AT = 5000  # combinations of all elements; in some groups hardly any is possible
 CONTRADICTION = 8.0  # nats that a line seen where a group forbids it costs at most
 STARTS = 8, 12, 128  # so many, and so many more for each free coordinate, up to so many
 COARSE, MIDDLE = 1.6, 1.1  # Å; spacings down to which lines count at first
@@ -45,16 +49,18 @@ SEED = 7
 def search_proposals(
     cell: Cell,
     peaks: Peaks,
-    amounts: Mapping[str, float],
+    elements: Sequence[str],
+    amounts: Mapping[str, float] | None = None,
     *,
     seconds: float = SEARCH_SECONDS,
     threads: int = 1,
 ) -> list[Proposal]:
-    """Crystals of a formula in the cell, best first, found within so many seconds."""
+    """Crystals in the cell, best first, found within so many seconds; of the likeliest compositions without amounts."""
     lattice = np.asarray(PRIMITIVE_AXES[cell.centring] @ cell.conventional_lattice)
     screen = Screen(lattice, cell.zero_shift, peaks)
     targets = screen.targets()
-    contents = _contents(amounts, cell.primitive_volume)
+    compositions = [(0.0, amounts)] if amounts is not None else _compositions(tuple(e for e in elements if e != "H"))
+    contents = _contents(compositions, cell.primitive_volume)
     if targets is None or not contents:
         return []
     end = time.monotonic() + seconds
@@ -75,22 +81,50 @@ def search_proposals(
     return distinct(found)
 
 
-# --- what may be in the cell -------------------------------------------------------------------------------------------
+# --- what may be in the cell -----------------------------------------------------------------------------------------
 
 
-def _contents(amounts: Mapping[str, float], volume: float) -> list[tuple[float, dict[str, int]]]:
+def _contents(
+    compositions: Sequence[tuple[float, Mapping[str, float]]], volume: float
+) -> list[tuple[float, dict[str, int]]]:
     """(nats, atoms of each element in the primitive cell), likeliest first; hydrogen is left out."""
-    heavy = {s: n for s, n in amounts.items() if s != "H"} or dict(amounts)
-    unit = _whole(list(heavy.values()))
-    if unit is None:
-        return []
-    per_unit = sum(n * atomic_volume(s) for s, n in zip(heavy, unit, strict=True))
     found = []
-    for z in range(1, int(volume / per_unit * 2) + 2):
-        off = math.log(volume / (z * per_unit)) / VOLUME_ESD
-        if abs(off) < 4:
-            found.append((off**2 / 2, {s: z * n for s, n in zip(heavy, unit, strict=True)}))
-    return sorted(found, key=lambda item: item[0])
+    for cost, amounts in compositions:
+        heavy = {s: n for s, n in amounts.items() if s != "H"} or dict(amounts)
+        unit = _whole(list(heavy.values()))
+        if unit is None:
+            continue
+        per_unit = sum(n * atomic_volume(s) for s, n in zip(heavy, unit, strict=True))
+        for z in range(1, int(volume / per_unit * 2) + 2):
+            off = math.log(volume / (z * per_unit)) / VOLUME_ESD
+            if abs(off) < MOST_OFF:
+                found.append((cost + off**2 / 2, {s: z * n for s, n in zip(heavy, unit, strict=True)}))
+    return sorted(found, key=lambda item: item[0])[:MOST_CONTENTS]
+
+
+@lru_cache(maxsize=64)
+def _compositions(elements: tuple[str, ...]) -> list[tuple[float, Mapping[str, float]]]:
+    """(nats, amounts) of the proportions that known crystals have, given to the elements in every way that balances
+    charges.
+    """
+    total = sum(_proportions()[len(elements)].values())
+    found: list[tuple[float, Mapping[str, float]]] = []
+    for proportions, count in _proportions()[len(elements)].most_common(MOST_PROPORTIONS):
+        for amounts in sorted(set(permutations(proportions))):
+            named = dict(zip(elements, map(float, amounts), strict=True))
+            if charge_balances(named):
+                found.append((-math.log(count / total), named))
+    return found
+
+
+@cache
+def _proportions() -> dict[int, Counter[tuple[int, ...]]]:
+    """How often the crystals of the library have which whole-number proportions, by the number of elements."""
+    found: dict[int, Counter[tuple[int, ...]]] = defaultdict(Counter)
+    for counts in library().counts:
+        unit = math.gcd(*counts.values())
+        found[len(counts)][tuple(sorted(n // unit for n in counts.values()))] += 1
+    return found
 
 
 def _whole(amounts: Sequence[float]) -> list[int] | None:
@@ -102,7 +136,7 @@ def _whole(amounts: Sequence[float]) -> list[int] | None:
     return None
 
 
-# --- which group -------------------------------------------------------------------------------------------------------
+# --- which group -----------------------------------------------------------------------------------------------------
 
 
 def _likely_groups(groups: Sequence[Group], targets: LatticeTargets, peaks: Peaks) -> list[tuple[float, Group]]:
@@ -133,7 +167,10 @@ def _group_counts() -> Counter[int]:
     return Counter(entry.space_group for entry in library().entries)
 
 
-# --- which positions ---------------------------------------------------------------------------------------------------
+# --- which positions -------------------------------------------------------------------------------------------------
+
+
+_Letters = list[tuple[str, int]]  # elements with the numbers of their positions
 
 
 @dataclass(frozen=True)
@@ -147,20 +184,20 @@ class _Choice:
 
 def _queue(
     groups: Sequence[tuple[float, Group]], contents: Sequence[tuple[float, dict[str, int]]]
-) -> Iterator[tuple[Group, dict[str, int], list[tuple[str, int]]]]:
+) -> Iterator[tuple[Group, dict[str, int], _Letters]]:
     """Group, contents and [(element, position)], the likeliest for their cost first."""
-    heap: list[tuple[float, int, Iterator]] = []  # type: ignore[type-arg]
-    for place, (group_cost, group) in enumerate(groups):
+    heap: list[tuple[float, int, Iterator[tuple[float, _Letters]]]] = []
+    for group_cost, group in groups:
         for content_cost, counts in contents:
             # A stream is not begun before its turn: its first cost is at least that of group and contents.
             heap.append((group_cost + content_cost, len(heap), _combinations(group, counts)))
     heapq.heapify(heap)
     started: set[int] = set()
-    waiting: dict[int, tuple] = {}  # type: ignore[type-arg]
+    waiting: dict[int, _Letters] = {}
     bases = {number: base for base, number, _ in heap}
     owners = [(g, c) for _, g in groups for _, c in contents]
     while heap:
-        cost, number, stream = heapq.heappop(heap)
+        _, number, stream = heapq.heappop(heap)
         if number in started:
             yield (*owners[number], waiting.pop(number))
         started.add(number)
@@ -170,7 +207,7 @@ def _queue(
             heapq.heappush(heap, (bases[number] + following[0], number, stream))
 
 
-def _combinations(group: Group, counts: Mapping[str, int]) -> Iterator[tuple[float, list[tuple[str, int]]]]:
+def _combinations(group: Group, counts: Mapping[str, int]) -> Iterator[tuple[float, _Letters]]:
     """(nats, [(element, position)]) of one group, cheapest first, each once but for the choice of the origin."""
     elements = list(counts)
     choices = [_choices(group, counts[s]) for s in elements]
@@ -180,7 +217,9 @@ def _combinations(group: Group, counts: Mapping[str, int]) -> Iterator[tuple[flo
     pushed = {heap[0][1]}
     seen = set()
     fixed = {i for i, p in enumerate(group.positions) if p.free == 0}
-    while heap:
+    for _ in range(MOST_LOOKED_AT):
+        if not heap:
+            return
         cost, at = heapq.heappop(heap)
         for i in range(len(at)):
             further = (*at[:i], at[i] + 1, *at[i + 1 :])
@@ -221,7 +260,7 @@ def _choices(group: Group, count: int) -> list[_Choice]:
 
 def _position_costs(group: Group) -> list[float]:
     """Nats of an atom on each position: how often known crystals of the group have it, and what its freedom costs."""
-    usage = _usage().get(group.number, {})
+    usage: Mapping[str, int] = _usage().get(group.number, {})
     counts = [0.0] * len(group.positions)
     for permutation in group.permutations:
         for i, image in enumerate(permutation):
@@ -247,7 +286,7 @@ def _usage() -> dict[int, Counter[str]]:
     return dict(found)
 
 
-# --- trying ------------------------------------------------------------------------------------------------------------
+# --- trying ----------------------------------------------------------------------------------------------------------
 
 
 def _independent(targets: LatticeTargets, laue: np.ndarray) -> LatticeTargets:

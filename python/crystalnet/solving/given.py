@@ -13,6 +13,10 @@ from crystalnet.model.choice import Models, check_models
 from crystalnet.ops.reflections import form_factor_table
 from crystalnet.records import InputError
 from crystalnet.solving.from_catalogue import Catalogue
+from crystalnet.solving.from_search import SEARCH_SECONDS
+from crystalnet.solving.proposals import SOURCES, sources_named
+
+MOST_EFFORT = 86400  # seconds; a day
 
 
 @dataclass(frozen=True)
@@ -37,8 +41,12 @@ class Given:
         Latent samples of the network, the first being the mean, and their seed.
     models : Models
         The user's model files; None for the package's.
-    catalogue : Catalogue, optional
-        The structure types that are known; None to do without.
+    catalogue : Catalogue
+        The crystals and structure types that are known.
+    sources : tuple of str
+        Where proposals may come from, see `proposals.SOURCES`.
+    effort : float
+        Seconds that a search may take where no known type explains the lines.
     """
 
     symbols: tuple[str, ...] = ()
@@ -50,7 +58,9 @@ class Given:
     guesses: int = 5
     seed: int = 0
     models: Models = None
-    catalogue: Catalogue | None = None
+    catalogue: Catalogue = Catalogue()  # noqa: RUF009  # frozen
+    sources: tuple[str, ...] = SOURCES
+    effort: float = SEARCH_SECONDS
 
     @classmethod
     def of(
@@ -63,6 +73,8 @@ class Given:
         seed: int = 0,
         models: Models = None,
         catalogue: Catalogue | None = None,
+        candidates: str = "all",
+        effort: float = SEARCH_SECONDS,
     ) -> Given:
         """From the user's words. InputError, before any work, for what cannot be used."""
         amounts = parse_formula(formula) if formula else None
@@ -70,7 +82,13 @@ class Given:
         if system not in ("auto", *SYSTEMS):
             raise InputError(f"--system {system!r}: choose one of auto, {', '.join(SYSTEMS)}")
         check_models(models, system)
-        return cls(symbols, amounts, formula, bool(elements), system, cell, guesses, seed, models, catalogue)
+        sources = sources_named(candidates)
+        if not 0 <= effort <= MOST_EFFORT:
+            raise InputError(f"--effort {effort:g}: seconds between 0 and {MOST_EFFORT}")
+        known = catalogue or Catalogue()
+        return cls(
+            symbols, amounts, formula, bool(elements), system, cell, guesses, seed, models, known, sources, effort
+        )
 
     @property
     def systems(self) -> tuple[str, ...]:

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from crystalnet.crystal.lattice import Cell
-from crystalnet.records import AtomSites
+from crystalnet.records import AtomSites, InputError
 
+SOURCES = ("known", "catalogue", "search", "network")  # of two equal crystals the first says where it came from
 WELL_EXPLAINED = 0.15  # intensity residual up to which nobody asks for another way of reading atoms, or another cell
 
 
@@ -21,7 +22,8 @@ warnings.filterwarnings("ignore", message="No Pauling electronegativity")
 class Proposal:
     """A crystal in the indexed cell (primitive axes) and its disagreement with the line intensities, 0 is perfect.
 
-    origin: the number of the guess it was decoded from, or the catalogue's type.
+    source: one of SOURCES. origin: the number of the guess it was decoded from, the catalogue's type, the name of the
+    crystal that is known, or the space group searched. reference: where a known crystal was published.
     """
 
     sites: AtomSites
@@ -29,6 +31,15 @@ class Proposal:
     residual: float
     cell: Cell
     origin: int | str
+    reference: str | None = None
+
+
+def sources_named(text: str) -> tuple[str, ...]:
+    """The sources that `--candidates` names. InputError where it names others."""
+    named = SOURCES if text == "all" else tuple(part.strip() for part in text.split(","))
+    if not set(named) <= set(SOURCES):
+        raise InputError(f"--candidates {text!r}: choose all, or some of {', '.join(SOURCES)} with commas")
+    return named
 
 
 def has_formula(species: Iterable[str], formula: Mapping[str, float]) -> bool:
@@ -42,11 +53,15 @@ def has_formula(species: Iterable[str], formula: Mapping[str, float]) -> bool:
 # --- both ---------------------------------------------------------------------------------------------------------
 
 
-def distinct(proposals: Iterable[Proposal], keep: int = 40) -> list[Proposal]:
-    """Best first, without those that are the same crystal as a better one; of equals the first stays."""
+def distinct(proposals: Iterable[Proposal], keep: int = 40, by_source: bool = False) -> list[Proposal]:
+    """Best first, without those that are the same crystal as a better one; of equals the first stays.
+
+    by_source: the same crystal of another source stays too.
+    """
     best: list[Proposal] = []
     for proposal in sorted(proposals, key=lambda p: round(p.residual, 4)):
-        if not any(same_crystal(proposal, other) for other in best):
+        rivals = (other for other in best if not by_source or other.source == proposal.source)
+        if not any(same_crystal(proposal, other) for other in rivals):
             best.append(proposal)
             if len(best) == keep:
                 break

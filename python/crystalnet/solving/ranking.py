@@ -18,13 +18,15 @@ from crystalnet.crystal.metric import same_metric
 from crystalnet.crystal.symmetry import SYMPREC_ON_SITES, conventional_sites, free_coordinates, space_group_of
 from crystalnet.records import AtomSites, Fit, Pattern, Peaks
 from crystalnet.runtime.pool import Map
-from crystalnet.solving.proposals import WELL_EXPLAINED, Proposal, distinct, same_crystal
+from crystalnet.solving.proposals import SOURCES, WELL_EXPLAINED, Proposal, distinct, same_crystal
 from crystalnet.solving.screen import residual
 from crystalnet.xrd.rietveld import MAX_SHIFT, refine
 
-REFINED = 8  # proposals of the two sources that go on to profile refinement; a quarter as many more with X
+REFINED = 8  # proposals that go on to profile refinement, some of each source; a quarter as many more with X
 AT_ONCE = 2  # of them refined together: a laptop has two cores; the same with one, so that answers are the same
-WORTH_REFINING = 0.35  # above the best residual: intensities this much worse do not win by refinement
+# Above the best residual: intensities this much worse do not win by refinement. Atoms read off a density are rough;
+# those of the other sources were refined on the intensities before.
+WORTH_REFINING, WORTH_REFINING_ROUGH = 0.12, 0.35
 ALIKE = 1.05  # fits that differ by less say nothing of two crystals whose cells have one metric
 SAME_RWP = 0.01  # refinements that ended in one crystal differ less in Rwp
 COMPLEXITY = 0.03  # of Rwp for each e-fold of atoms in the primitive cell: more atoms have more freedom to fit
@@ -43,7 +45,7 @@ class Ranked:
     """A proposal fitted to the profile.
 
     residual: of the line intensities, refined; volume_ratio: over the expected one; score: lower is better; sources:
-    which of the two proposed this crystal.
+    which proposed this crystal; reference: where it was published, if it is a known one.
     """
 
     proposal: Proposal
@@ -52,17 +54,23 @@ class Ranked:
     volume_ratio: float | None
     score: float
     sources: frozenset[str]
+    reference: str | None = None
 
 
-def ranked(proposals: Sequence[Proposal], pattern: Pattern, peaks: Peaks, mapped: Map = map) -> list[Ranked]:
+def ranked(
+    proposals: Sequence[Proposal], pattern: Pattern, peaks: Peaks, mapped: Map = map, done: Sequence[Ranked] = ()
+) -> list[Ranked]:
     """The most promising proposals refined on the profile, best score first; same crystals merged.
 
-    mapped: the built-in map or one over several processes (`pool`); the answer is the same.
+    mapped: the built-in map or one over several processes (`pool`); the answer is the same. done: refined before.
     """
-    waiting = [(p, sites) for p in _promising(proposals) if (sites := conventional_sites(p.sites)) is not None]
-    fitted: list[Ranked] = []
+    promising = list(_promising(proposals))
+    fitted = [entry for entry in done if any(entry.proposal is p for p in promising)]
+    new = [p for p in promising if all(entry.proposal is not p for entry in fitted)]
+    waiting = [(p, sites) for p in new if (sites := conventional_sites(p.sites)) is not None]
     spent = 0.0
-    while waiting and (len(fitted) < 3 or spent < REFINEMENT_SECONDS):
+    least = len(fitted) + 3
+    while waiting and (len(fitted) < least or spent < REFINEMENT_SECONDS):
         now, waiting = _unlike(waiting)
         for result, seconds in mapped(_fitted, *zip(*((*item, pattern, peaks) for item in now), strict=True)):
             sources = frozenset(p.source for p in proposals if same_crystal(p, result.proposal))
@@ -74,7 +82,9 @@ def ranked(proposals: Sequence[Proposal], pattern: Pattern, peaks: Peaks, mapped
             if twin is None:
                 others.append((proposal, sites))
             else:
-                fitted[twin] = replace(fitted[twin], sources=fitted[twin].sources | {proposal.source})
+                sources = fitted[twin].sources | {proposal.source}
+                reference = fitted[twin].reference or proposal.reference
+                fitted[twin] = replace(fitted[twin], sources=sources, reference=reference)
         waiting = others
     best: list[Ranked] = []
     for entry in sorted(fitted, key=lambda entry: entry.score):
@@ -82,7 +92,8 @@ def ranked(proposals: Sequence[Proposal], pattern: Pattern, peaks: Peaks, mapped
         if same is None:
             best.append(entry)
         else:
-            best[same] = replace(best[same], sources=best[same].sources | entry.sources)
+            reference = best[same].reference or entry.reference
+            best[same] = replace(best[same], sources=best[same].sources | entry.sources, reference=reference)
     return _cubic_first(best)
 
 
@@ -103,17 +114,21 @@ def _cubic_first(ordered: list[Ranked]) -> list[Ranked]:
 
 
 def _promising(proposals: Sequence[Proposal]) -> Iterator[Proposal]:
-    """Those worth refining, by the residual of their intensities: of both sources, and some with an unknown element."""
-    known = distinct(p for p in proposals if "X" not in p.sites.species)
+    """Those worth refining, by the residual of their intensities: of every source, and some with an unknown element."""
+    named = distinct((p for p in proposals if "X" not in p.sites.species), by_source=True)
     unknown = distinct(p for p in proposals if "X" in p.sites.species)
-    half = REFINED // 2
-    network = [p for p in known if p.source == "network"]
-    types = [p for p in known if p.source == "catalogue"]
-    chosen = network[:half] + types[:half]
-    chosen += sorted(network[half:] + types[half:], key=lambda p: p.residual)[: REFINED - len(chosen)]
-    chosen = [*sorted(chosen, key=lambda p: p.residual), *unknown[: REFINED // 4]]
-    limit = min((p.residual for p in chosen), default=0.0) + WORTH_REFINING
-    return (p for p in chosen if p.residual <= limit)
+    by_source = [[p for p in named if p.source == source] for source in SOURCES]
+    share = REFINED // max(1, sum(map(bool, by_source)))
+    chosen = [p for own in by_source for p in own[:share]]
+    chosen += sorted((p for own in by_source for p in own[share:]), key=_residual)[: REFINED - len(chosen)]
+    chosen = [*sorted(chosen, key=_residual), *unknown[: REFINED // 4]]
+    least = min((p.residual for p in chosen), default=0.0)
+    limits = {"network": WORTH_REFINING_ROUGH}
+    return (p for p in chosen if p.residual <= least + limits.get(p.source, WORTH_REFINING))
+
+
+def _residual(proposal: Proposal) -> float:
+    return proposal.residual
 
 
 _Waiting = list[tuple[Proposal, AtomSites]]  # with its conventional cell
@@ -141,7 +156,7 @@ def _fitted(proposal: Proposal, conventional: AtomSites, pattern: Pattern, peaks
     left = residual(fit.sites, peaks, replace(proposal.cell, zero_shift=fit.zero_shift))
     ratio = volume_ratio(fit.sites)
     score = _score(fit, left, ratio, proposal.sites)
-    return Ranked(proposal, fit, left, ratio, score, frozenset()), time.thread_time() - started
+    return Ranked(proposal, fit, left, ratio, score, frozenset(), proposal.reference), time.thread_time() - started
 
 
 def _score(fit: Fit, left: float, volume_ratio: float | None, sites: AtomSites) -> float:

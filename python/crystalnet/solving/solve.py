@@ -13,14 +13,16 @@ from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.metric import same_metric
 from crystalnet.density.promolecule import GRID
 from crystalnet.model.choice import Models, has_model, model_entry, model_for
-from crystalnet.records import Candidate, InputError, Pattern, Peaks, Solution
+from crystalnet.records import Candidate, Pattern, Peaks, Solution
 from crystalnet.runtime.clock import Clock, Progress, Stage, unclocked
 from crystalnet.runtime.pool import Map
 from crystalnet.runtime.settings import settings
 from crystalnet.solving.answer import REPORTED, SAME_VOLUME, candidate, guess_rank, own_cell, spread
 from crystalnet.solving.completion import completed
-from crystalnet.solving.from_catalogue import Catalogue
+from crystalnet.solving.confidence import THRESHOLD
+from crystalnet.solving.from_known import known_proposals
 from crystalnet.solving.from_network import ask_network
+from crystalnet.solving.from_search import SEARCH_SECONDS, SOLVED, search_proposals
 from crystalnet.solving.given import Given
 from crystalnet.solving.proposals import WELL_EXPLAINED, Proposal, distinct
 from crystalnet.solving.ranking import Ranked, ranked
@@ -38,6 +40,7 @@ from crystalnet.xrd.reader import read_pattern
 
 CELLS_TRIED = 4  # indexing's first cell is right nine times in ten; the others cost a second each
 TUBE_CELLS = 2  # tried with each tube where the wavelength was not said
+EXPLAINED = 0.05  # residual up to which a crystal is right however little the profile says: 230 of 232 on perfect lines
 SEEN = 0.02  # residual below which no faint line of a larger lattice asks for it (tilted octahedra: 0.05 without)
 SURE = 0.9  # confidence; below, a crystal in another cell is no reason to leave the likeliest one (SrLiAlF6, Mg3Hg)
 
@@ -55,6 +58,7 @@ def solve(
     seed: int = 0,
     model: Models = None,
     candidates: str = "all",
+    effort: float = SEARCH_SECONDS,
     scan: int | None = None,
     axis: str = "auto",
     progress: Progress = lambda stage: None,
@@ -82,8 +86,10 @@ def solve(
         Latent samples of the network, the first being the mean, and their seed.
     model : str, Path or mapping, optional
         A model file, or files by crystal system; the package's where there is none.
-    candidates : {"all", "network"}
-        "network" does without the catalogue of structure types.
+    candidates : str
+        "all", or some of known, catalogue, search and network with commas: where crystals may come from.
+    effort : float
+        Seconds that a search may take where no known type explains the lines.
     scan : int, optional
         Number of the scan in a file of several.
     axis : {"auto", "two-theta", "q", "d"}
@@ -110,10 +116,7 @@ def solve(
     >>> solution.candidates[0].formula  # doctest: +SKIP
     'Zr3Sb4Pt3'
     """
-    if candidates not in ("all", "network"):
-        raise InputError(f"--candidates {candidates!r}: choose all or network")
-    catalogue = Catalogue() if candidates == "all" else None
-    given = Given.of(elements, formula, system, cell, guesses, seed, model, catalogue)
+    given = Given.of(elements, formula, system, cell, guesses, seed, model, candidates=candidates, effort=effort)
     clock = Clock(progress)
     with clock("reading"):
         measured = measured_pattern(pattern, wavelength, monochromator, scan, axis)
@@ -150,6 +153,10 @@ def solve_pattern(
     proposals = stages.proposals(lines.peaks, cells)
     refined = stages.refined(lines, proposals)
     answers = stages.answers(lines, proposals, refined)
+    if stages.in_doubt(proposals, answers):
+        proposals = stages.searched(lines.peaks, proposals)
+        refined = stages.refined(lines, proposals, refined)
+        answers = stages.answers(lines, proposals, refined)
     guesses = stages.guesses(lines, proposals, refined, answers)
     radiation = lines.pattern.radiation
     return Solution(
@@ -237,23 +244,26 @@ class _Stages:
             return tuple(cells_of(peaks, self.given))
 
     def proposals(self, peaks: Peaks, cells: tuple[Cell, ...]) -> Proposals:
-        """Crystals of the network and of the catalogue in each cell, until one explains the lines."""
+        """Known crystals, and those of the catalogue and the network in each cell until one explains the lines."""
         given = self.given
         densities: dict[Cell, np.ndarray] = {}
         proposals: list[Proposal] = []
+        if "known" in given.sources and given.symbols:
+            with self.clock("known"):
+                proposals += known_proposals(given.catalogue, peaks, given.symbols, given.amounts)
         explains: Cell | None = None
         least = 1.0
         for number, tried in enumerate(cells):
             # The next cells are for the case that this one is wrong, or has the metric of a higher symmetry.
             if explains and not _rivals(tried, explains):
                 continue
-            if has_model(tried.system, given.models):
-                # Samples of the likeliest cell only: a decoding takes longer than all else that is done for a cell.
-                densities[tried], found = self._asked(tried, peaks, 1 if densities else given.guesses)
-                proposals += found
             if not any(_one_lattice(tried, other) for other in cells[:number]):
                 with self.clock("catalogue"):
                     proposals += self._types_in(tried, peaks)
+            if "network" in given.sources and has_model(tried.system, given.models):
+                # Samples of the likeliest cell only: a decoding takes longer than all else that is done for a cell.
+                densities[tried], found = self._asked(tried, peaks, 1 if densities else given.guesses)
+                proposals += found
             least = min((p.residual for p in proposals), default=1.0)
             explains = explains or (tried if least < WELL_EXPLAINED else None)
         if explains and least > SEEN and given.cell is None:  # who gives the cell knows its size
@@ -270,10 +280,37 @@ class _Stages:
                 proposals += [p for p in further if p.residual < least or explains is None]
         return Proposals(cells, densities, tuple(proposals))
 
-    def refined(self, lines: Lines, proposals: Proposals) -> list[Ranked]:
-        """The most promising proposals refined on the profile, best first."""
+    def in_doubt(self, proposals: Proposals, answers: tuple[Candidate, ...]) -> bool:
+        """Whether a search is worth its time: nothing explains the lines, and no answer is believed."""
+        given = self.given
+        if "search" not in given.sources or not given.symbols or not proposals.cells:
+            return False
+        least = min((p.residual for p in proposals.found), default=1.0)
+        return least > EXPLAINED and not (answers and (answers[0].confidence or 0.0) >= THRESHOLD)
+
+    def searched(self, peaks: Peaks, proposals: Proposals) -> Proposals:
+        """With what a search finds in the cells, the likeliest of which gets half of the time."""
+        left, found = self.given.effort, list(proposals.found)
+        with self.clock("search"):
+            for cell in proposals.cells:
+                own = search_proposals(
+                    cell,
+                    peaks,
+                    self.given.symbols,
+                    self.given.amounts,
+                    seconds=left / 2,
+                    threads=torch.get_num_threads(),
+                )
+                found += own
+                left /= 2
+                if own and own[0].residual < SOLVED:
+                    break
+        return replace(proposals, found=tuple(found))
+
+    def refined(self, lines: Lines, proposals: Proposals, done: Sequence[Ranked] = ()) -> list[Ranked]:
+        """The most promising proposals refined on the profile, best first; done: those that are refined already."""
         with self.clock("refinement"):
-            return ranked(proposals.found, lines.pattern, lines.peaks, self.mapped)
+            return ranked(proposals.found, lines.pattern, lines.peaks, self.mapped, done)
 
     def answers(self, lines: Lines, proposals: Proposals, refined: Sequence[Ranked]) -> tuple[Candidate, ...]:
         """The best crystals as they are reported, each with its confidence."""
@@ -313,7 +350,7 @@ class _Stages:
     def _types_in(self, cell: Cell, peaks: Peaks, *further: str) -> list[Proposal]:
         """Crystals of the catalogue in a cell, of the given elements and further ones."""
         given = self.given
-        if given.catalogue is None or not given.symbols:
+        if "catalogue" not in given.sources or not given.symbols:
             return []
         symbols = (*given.symbols, *further)
         return given.catalogue.proposals(cell, peaks, symbols, given.amounts, torch.get_num_threads())

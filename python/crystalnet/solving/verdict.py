@@ -28,8 +28,8 @@ def warnings_of(
         )
     if not cells:
         said.append(
-            f"No cell explains the {len(peaks)} lines: the sample may have more than one phase, or too few lines to tell."
-            " If you know the cell, give --cell; `crystalnet index` shows what was tried."
+            f"No cell explains the {len(peaks)} lines: the sample may have more than one phase, or too few lines to"
+            " tell. If you know the cell, give --cell; `crystalnet index` shows what was tried."
         )
     elif not found:
         said.append("A cell was found, but no arrangement of the atoms that fits it.")

@@ -166,8 +166,8 @@ def test_a_type_is_decorated_in_every_way() -> None:
 
 @pytest.mark.usefixtures("only_fluorite")
 def test_what_the_catalogue_leaves_out() -> None:
-    assert Catalogue(without=TYPE.protostructure).proposals(CELL, PEAKS, ("F", "Ca")) == []
-    assert Catalogue(without="other").proposals(CELL, PEAKS, ("F", "Ca")) != []
+    assert Catalogue(without_type=TYPE.protostructure).proposals(CELL, PEAKS, ("F", "Ca")) == []
+    assert Catalogue(without_type="other").proposals(CELL, PEAKS, ("F", "Ca")) != []
     assert Catalogue().proposals(CELL, PEAKS, ("F", "Ca", "O")) == [] == Catalogue().proposals(CELL, PEAKS, ("F",))
     assert Catalogue().proposals(replace(CELL, centring="I"), PEAKS, ("F", "Ca")) == []
     for volume, some in zip(VOLUME_PER_ATOM, (1.02, 0.98), strict=True):

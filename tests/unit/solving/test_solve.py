@@ -454,7 +454,7 @@ def test_no_catalogue(options: dict[str, Any], stages: Stages) -> None:
 
 
 def test_the_catalogue_is_as_asked(stages: Stages) -> None:
-    known = Catalogue(own=False, without="A_hP1")
+    known = Catalogue(own=False, without_type="A_hP1")
     solved(system="trigonal", catalogue=known)
     assert all(tuple(rest) == (None, False) for _, _, *rest in stages.types) and stages.known == known
     assert stages.system == "trigonal"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -120,19 +121,26 @@ def _agreed(cell: Cell, text: str, system: str) -> Cell:
 
 def centrings(peaks: Peaks, cell: Cell) -> list[Cell]:
     """The cell refined with each centring that its system allows, the one that the lines prefer first."""
-    lines = Lines.of(peaks)
-    starts = []
     rows = [row.centring for row in LATTICES if row.system == cell.system]
+    return refined_cells(peaks, [state_of(replace(cell, centring=centring)) for centring in rows])
+
+
+def refined_cells(peaks: Peaks, starts: Sequence[np.ndarray], scales: np.ndarray = SCALES) -> list[Cell]:
+    """Cells that are good to some per cent, refined on the lines, the one that these prefer first.
+
+    starts: each (1,) of `ops.index_cells.CELL`. scales: of the metric, tried with every zero shift.
+    """
+    lines = Lines.of(peaks)
     step = lines.max_zero / ZEROS
-    for centring in rows:
-        start = state_of(replace(cell, centring=centring))
-        for scale in SCALES:
+    tried = []
+    for start in starts:
+        for scale in scales:
             for zero in step * np.arange(-ZEROS, ZEROS + 1):
-                tried = start.copy()
-                tried["metric"] *= scale
-                tried["zero"] = zero
-                starts.append(tried)
-    states = rated(lines.kernel, np.concatenate(starts), slack=step / 2)
-    each = states.reshape(len(rows), -1)
-    best = each[np.arange(len(rows)), each["score"].argmax(axis=1)]
+                one = start.copy()
+                one["metric"] *= scale
+                one["zero"] = zero
+                tried.append(one)
+    states = rated(lines.kernel, np.concatenate(tried), slack=step / 2)
+    each = states.reshape(len(starts), -1)
+    best = each[np.arange(len(starts)), each["score"].argmax(axis=1)]
     return [cell_of(state, len(lines)) for state in best[np.argsort(-best["score"], kind="stable")]]

@@ -1,0 +1,188 @@
+"""Scores of measured patterns whose crystals are known: each is solved as a user would."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from crystalnet import __version__
+from crystalnet.crystal.symmetry import SYMPREC, protostructure
+from crystalnet.evaluation.metrics import structure_scores
+from crystalnet.evaluation.options import Options
+from crystalnet.evaluation.own_answers import left_out
+from crystalnet.evaluation.question import composition_as_given
+from crystalnet.evaluation.summary import NO_MAPS, run_summary
+from crystalnet.evaluation.targets import NothingToEvaluate
+from crystalnet.records import InputError
+from crystalnet.runtime.journal import Journal
+from crystalnet.runtime.pool import Map
+from crystalnet.solving.given import Given
+from crystalnet.solving.solve import measured_pattern, solve_pattern
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+Progress = Callable[[int, int], None]
+REQUIRED = ("name", "pattern", "truth", "formula", "elements", "wavelength", "system")
+
+
+class MeasuredEvaluation:
+    """One run: the measured patterns of one crystal system.
+
+    Parameters
+    ----------
+    index : Path
+        A JSON list with an object for each pattern: name, pattern and truth (files beside it), formula, elements,
+        wavelength (Å) and system.
+    options : Options
+        What is asked. Patterns are as they were measured: `measured_like` and `split` mean nothing here.
+
+    Raises
+    ------
+    InputError
+        Where the list cannot be used; NothingToEvaluate where it has no pattern of the system.
+    """
+
+    def __init__(self, index: Path, options: Options) -> None:
+        self.index, self.options = index, options
+        text = index.read_bytes()
+        self.digest = sha256(text).hexdigest()
+        try:
+            entries = json.loads(text)
+            missing = {key for entry in entries for key in REQUIRED if key not in entry}
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{index}: no list of measured patterns ({error})") from None
+        if missing:
+            raise InputError(f"{index}: a pattern lacks {', '.join(sorted(missing))}")
+        self.entries = [entry for entry in entries if entry["system"] == options.system]
+        if not self.entries:
+            raise NothingToEvaluate(f"{index}: no pattern of a {options.system} crystal")
+        if options.limit is not None and options.limit < len(self.entries):
+            chosen = np.random.default_rng(options.seed).choice(len(self.entries), options.limit, replace=False)
+            self.entries = [self.entries[i] for i in sorted(chosen.tolist())]
+
+    def settings(self) -> dict[str, Any]:
+        """All that the scores follow from; a journal of other settings is not gone on with."""
+        return {"crystalnet": __version__, **asdict(self.options), "patterns": self.digest}
+
+    def scores(
+        self,
+        journal: Path | None = None,
+        progress: Progress = lambda done, total: None,
+        mapped: Map = map,
+        keep: bool = False,
+    ) -> dict[str, Any]:
+        """Every pattern solved and scored, and the summary; arguments as of `Evaluation.scores`."""
+        started = time.perf_counter()
+        with Journal(journal, self.settings(), keep) as kept:
+            rows = list(iter(kept.next, None))
+            before = len(rows)
+            for row in mapped(self.score, self.entries[before:]):
+                kept.append(row)
+                rows.append(row)
+                progress(len(rows), len(self.entries))
+        seconds = time.perf_counter() - started
+        about = {
+            "given": {
+                "chemistry": self.options.given,
+                "lattice": "the true cell" if self.options.cell_given else None,
+                "system": None,
+                "pattern": "as measured, with its wavelength",
+                "candidates": self.options.candidates,
+                "libraries": self.options.leave_out,
+                "effort_seconds": self.options.effort,
+            },
+            "guesses": self.options.guesses,
+            "seed": self.options.seed,
+            "model_sha256": None,
+            "system": self.options.system,
+            "split": {"name": "measured", "rule": "every pattern of the list"},
+            "density": None,
+        }
+        return run_summary(rows, about, None, seconds / (len(rows) - before) if len(rows) > before else None)
+
+    def score(self, entry: dict[str, Any]) -> dict[str, Any]:
+        """One pattern, solved and held against its crystal; hydrogen is left out of both."""
+        started = time.perf_counter()
+        truth = _without_hydrogen(_read(self.index.parent / entry["truth"]))
+        amounts = {symbol: float(n) for symbol, n in _formula(entry["formula"]).items()}
+        composition, level = composition_as_given(amounts, self.options.given, np.random.default_rng(self.options.seed))
+        solution = failure = None
+        try:
+            given = Given.of(
+                list(composition) or None,
+                entry["formula"] if level == "formula" else None,
+                cell=_cell(entry) if self.options.cell_given else None,
+                guesses=self.options.guesses,
+                seed=self.options.seed,
+                catalogue=left_out(truth, protostructure(truth, SYMPREC) or "", self.options.leave_out),
+                candidates=self.options.candidates,
+                effort=self.options.effort,
+            )
+            file = self.index.parent / entry["pattern"]
+            solution = solve_pattern(measured_pattern(file, entry["wavelength"], None, None, "auto"), given)
+        except InputError as error:
+            failure = str(error)
+        except Exception as error:  # a crash is a miss, on record, and no reason to lose the other patterns
+            failure = f"{type(error).__name__}: {error}"
+        found = solution.candidates if solution else ()
+        structures = [_without_hydrogen(c.conventional.structure()) for c in found]
+        return {
+            "id": entry["name"],
+            "formula": entry["formula"],
+            "space_group": entry.get("spacegroup"),
+            "type": None,
+            "sites": len(truth),
+            "elements": sorted({site.specie.symbol for site in truth}),
+            **NO_MAPS,
+            "structure": structure_scores(truth, structures, [c.space_group_number for c in found]),
+            "source_top1": found[0].source if found else None,
+            "rwp_top1": float(found[0].fit.rwp) if found else None,
+            "confidence_top1": found[0].confidence if found else None,
+            "failure": failure,
+            "seconds": time.perf_counter() - started,
+            "seconds_by_stage": {k: round(float(s), 4) for k, s in solution.seconds.items()} if solution else {},
+        }
+
+
+def measured_runs(index: Path, options: Sequence[Options]) -> list[MeasuredEvaluation]:
+    """A run for each of these options whose patterns the list holds. NothingToEvaluate where it has none."""
+    runs: list[MeasuredEvaluation] = []
+    missing: list[NothingToEvaluate] = []
+    for chosen in options:
+        try:
+            runs.append(MeasuredEvaluation(index, chosen))
+        except NothingToEvaluate as nothing:
+            missing.append(nothing)
+    if not runs:
+        raise missing[0]
+    return runs
+
+
+def _read(path: Path) -> Structure:
+    from pymatgen.core import Structure
+
+    return Structure.from_file(path).get_primitive_structure()
+
+
+def _without_hydrogen(structure: Structure) -> Structure:
+    bare = structure.copy()
+    bare.remove_species([e for e in bare.composition.elements if e.symbol in ("H", "D")])
+    return bare if len(bare) else structure
+
+
+def _formula(text: str) -> dict[str, float]:
+    from crystalnet.crystal.formula import parse_formula
+
+    return dict(parse_formula(text))
+
+
+def _cell(entry: dict[str, Any]) -> str:
+    return ",".join(f"{entry[name]:.6f}" for name in ("a", "b", "c", "alpha", "beta", "gamma"))
