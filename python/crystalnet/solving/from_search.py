@@ -19,19 +19,21 @@ from itertools import permutations
 
 import numpy as np
 
-from crystalnet.crystal.chemistry import atomic_volume, charge_balances, closest_contacts
+from crystalnet.crystal.chemistry import atomic_volume, charge_balances
 from crystalnet.crystal.elements import ATOMIC_NUMBER
 from crystalnet.crystal.free_sites import FreeSites
 from crystalnet.crystal.lattice import PRIMITIVE_AXES, Cell
 from crystalnet.crystal.library import library
 from crystalnet.crystal.wyckoff import Group, groups_on
 from crystalnet.ops.fit_sites import Fitted, LatticeTargets, fit_sites
-from crystalnet.records import Peaks
+from crystalnet.records import AtomSites, Peaks
 from crystalnet.solving.proposals import Proposal, distinct
 from crystalnet.solving.screen import Screen
 
 SEARCH_SECONDS = 30.0  # by default
-SOLVED = 0.02  # residual at which a search ends: of 210 answers below it on perfect lines 208 were right
+SOLVED = 0.008  # residual at which a search ends: no false minimum on perfect lines is so deep
+SAME_MINIMUM = 1e-4  # difference of residuals
+START_B = 0.8  # Å²
 VOLUME_ESD, MOST_OFF = 0.18, 4.0  # of ln(volume / sum over the atoms), and how many of them it may be off
 MOST_CONTENTS = 40  # of a cell
 MOST_PROPORTIONS = 60  # of elements whose amounts are not known
@@ -40,9 +42,14 @@ MOST_FREE = 24  # coordinates; more are not found by random starts
 MOST_COMBINATIONS = 400  # of one element's positions in one group
 MOST_LOOKED_AT = 5000  # combinations of all elements; in some groups hardly any is possible
 CONTRADICTION = 8.0  # nats that a line seen where a group forbids it costs at most
-STARTS = 8, 12, 128  # so many, and so many more for each free coordinate, up to so many
-COARSE, MIDDLE = 1.6, 1.1  # Å; spacings down to which lines count at first
-GO_ON, FINISH = 6, 2  # of the starts of a combination that are refined further
+STARTS = 40, 8, 200  # of one round: so many, and so many more for each free coordinate, up to so many
+RETRY = 0.5  # nats that a further round of one combination must wait: what failed so often is less likely the right one
+#: Lines that count at first: so many reflections a parameter, of spacings within these limits (Å). Fewer do not tell
+#: atoms apart, and the more there are, the more false minima stand in the way of random starts.
+REFLECTIONS_A_PARAMETER, COARSE = 4, (1.1, 2.4)
+ROUNDS, FINISHING_ROUNDS = 12, 20  # of least squares
+PARENTS = 8  # best minima of a combination, of which the next round moves an atom or exchanges two
+FINISHED = 3  # best minima of a round that are refined on all lines
 SEED = 7
 
 
@@ -66,18 +73,27 @@ def search_proposals(
     end = time.monotonic() + seconds
     rng = np.random.default_rng(SEED)
     found: list[Proposal] = []
-    reduced: dict[int, LatticeTargets] = {}
-    for group, counts, letters in _queue(_likely_groups(groups_on(cell), targets, peaks), contents):
-        if time.monotonic() > end:
+    independent: dict[int, LatticeTargets] = {}
+    queue = _queue(_likely_groups(groups_on(cell), targets, peaks), contents)
+    following = next(queue, None)
+    trials: list[tuple[float, int, _Trial]] = []
+    number = 0
+    while time.monotonic() < end and (following or trials):
+        if following and (not trials or following[0] <= trials[0][0]):
+            cost, group, letters = following
+            if id(group) not in independent:
+                independent[id(group)] = _independent(targets, group.laue)
+            trial = _Trial(group.crystal(lattice, *zip(*letters, strict=True)), independent[id(group)], threads)
+            following = next(queue, None)
+        else:
+            cost, _, trial = heapq.heappop(trials)
+        for sites, value in trial.advance(rng, screen):
+            found.append(Proposal(sites, "search", value, cell, f"{group.number}"))
+        if found and found[-1].residual < SOLVED:
             break
-        if id(group) not in reduced:
-            reduced[id(group)] = _independent(targets, group.laue)
-        for crystal, u in _tried(group, lattice, counts, letters, reduced[id(group)], rng, threads):
-            names, kinds = np.unique(crystal.species, return_inverse=True)
-            for sites, value in screen.crystals(crystal.moved(u) % 1.0, kinds, [names.tolist()], MIN_CONTACT):
-                found.append(Proposal(sites, "search", value, cell, f"{group.number}"))
-        if found and min(p.residual for p in found[-GO_ON:]) < SOLVED:
-            break
+        if trial.crystal.free:
+            number += 1
+            heapq.heappush(trials, (cost + RETRY, number, trial))
     return distinct(found)
 
 
@@ -184,8 +200,8 @@ class _Choice:
 
 def _queue(
     groups: Sequence[tuple[float, Group]], contents: Sequence[tuple[float, dict[str, int]]]
-) -> Iterator[tuple[Group, dict[str, int], _Letters]]:
-    """Group, contents and [(element, position)], the likeliest for their cost first."""
+) -> Iterator[tuple[float, Group, _Letters]]:
+    """(nats, group, [(element, position)]), the likeliest for their cost first."""
     heap: list[tuple[float, int, Iterator[tuple[float, _Letters]]]] = []
     for group_cost, group in groups:
         for content_cost, counts in contents:
@@ -195,11 +211,11 @@ def _queue(
     started: set[int] = set()
     waiting: dict[int, _Letters] = {}
     bases = {number: base for base, number, _ in heap}
-    owners = [(g, c) for _, g in groups for _, c in contents]
+    owners = [g for _, g in groups for _ in contents]
     while heap:
-        _, number, stream = heapq.heappop(heap)
+        cost, number, stream = heapq.heappop(heap)
         if number in started:
-            yield (*owners[number], waiting.pop(number))
+            yield cost, owners[number], waiting.pop(number)
         started.add(number)
         following = next(stream, None)
         if following is not None:
@@ -303,32 +319,56 @@ def _independent(targets: LatticeTargets, laue: np.ndarray) -> LatticeTargets:
     )  # fmt: skip
 
 
-def _tried(
-    group: Group,
-    lattice: np.ndarray,
-    counts: Mapping[str, int],
-    letters: Sequence[tuple[str, int]],
-    targets: LatticeTargets,
-    rng: np.random.Generator,
-    threads: int,
-) -> Iterator[tuple[FreeSites, np.ndarray]]:
-    """The best of many starts of one combination, refined on all lines."""
-    crystal = group.crystal(lattice, *zip(*letters, strict=True))
-    free = crystal.free
-    numbers = np.array([ATOMIC_NUMBER[s] for s in crystal.species])
-    starts = min(STARTS[0] + STARTS[1] * free, STARTS[2]) if free else 1
-    fitted = Fitted(list(rng.random((starts, free))), np.full(starts, 0.8), np.ones(starts))
-    for d_min, kept, rounds in ((COARSE, GO_ON, 12), (MIDDLE, FINISH, 10), (0.0, FINISH, 15)):
-        n = len(fitted.u)
-        fitted = fit_sites(targets, [crystal] * n, [numbers] * n, fitted, d_min=d_min, rounds=rounds, threads=threads)
-        best = np.argsort(fitted.residual, kind="stable")
-        apart: list[int] = []
-        for i in best.tolist():
-            if all(abs(fitted.residual[i] - fitted.residual[j]) > 1e-3 for j in apart):
-                apart.append(i)
-        chosen = apart[:kept]
-        fitted = Fitted([fitted.u[i] for i in chosen], fitted.b_iso[chosen], fitted.residual[chosen])
-    names, kinds = np.unique(crystal.species, return_inverse=True)
-    for u in fitted.u:
-        if closest_contacts(lattice, crystal.moved(u) % 1.0, kinds, [names.tolist()])[0] > MIN_CONTACT:
-            yield crystal, u
+class _Trial:
+    """One combination of positions: the minima that random starts, and changes of the best of them, end in."""
+
+    def __init__(self, crystal: FreeSites, targets: LatticeTargets, threads: int) -> None:
+        self.crystal, self.targets, self.threads = crystal, targets, threads
+        self.numbers = np.array([ATOMIC_NUMBER[s] for s in crystal.species])
+        wanted = REFLECTIONS_A_PARAMETER * (crystal.free + 2)
+        spacings = 1 / (2 * np.sqrt(targets.s_squared))
+        self.d_min = float(np.clip(spacings[min(wanted, len(spacings)) - 1], *COARSE))
+        self.parents: list[tuple[float, np.ndarray]] = []  # residual on the coarse lines, free coordinates
+        own = crystal.columns.max(axis=1, initial=-1, where=crystal.columns >= 0)
+        self.orbits = [np.unique(row[row >= 0]) for row in np.unique(crystal.columns[own >= 0], axis=0)]
+
+    def advance(self, rng: np.random.Generator, screen: Screen) -> Iterator[tuple[AtomSites, float]]:
+        """One more round of starts; what the best of them are on all lines, the best last."""
+        free = self.crystal.free
+        count = min(STARTS[0] + STARTS[1] * free, STARTS[2]) if free else 1
+        starts = [self._changed(rng) if self.parents and k % 2 else rng.random(free) for k in range(count)]
+        fitted = self._fit(starts, self.d_min, ROUNDS)
+        new: list[tuple[float, np.ndarray]] = []
+        for i in np.argsort(fitted.residual, kind="stable").tolist():
+            value = float(fitted.residual[i])
+            if all(abs(value - other) > SAME_MINIMUM for other, _ in (*self.parents, *new)):
+                new.append((value, fitted.u[i]))
+            if len(new) == PARENTS:
+                break
+        self.parents = sorted((*self.parents, *new), key=lambda item: item[0])[:PARENTS]
+        hopeful = [u for value, u in new[:FINISHED] if value <= self.parents[-1][0]]
+        if not hopeful:
+            return
+        names, kinds = np.unique(self.crystal.species, return_inverse=True)
+        finished = self._fit(self._fit(hopeful, COARSE[0], ROUNDS).u, 0.0, FINISHING_ROUNDS)
+        for i in np.argsort(-finished.residual, kind="stable").tolist():
+            x = self.crystal.moved(finished.u[i]) % 1.0
+            yield from screen.crystals(x, kinds, [names.tolist()], MIN_CONTACT)
+
+    def _fit(self, starts: Sequence[np.ndarray], d_min: float, rounds: int) -> Fitted:
+        n = len(starts)
+        begun = Fitted(list(starts), np.full(n, START_B), np.ones(n))
+        crystals, numbers = [self.crystal] * n, [self.numbers] * n
+        return fit_sites(self.targets, crystals, numbers, begun, d_min=d_min, rounds=rounds, threads=self.threads)
+
+    def _changed(self, rng: np.random.Generator) -> np.ndarray:
+        """One of the best minima with an orbit put elsewhere, or two orbits of equal freedom exchanged."""
+        # The better a minimum, the likelier it is chosen.
+        u = self.parents[int(len(self.parents) * rng.random() ** 2)][1].copy()
+        one = self.orbits[rng.integers(len(self.orbits))]
+        other = self.orbits[rng.integers(len(self.orbits))]
+        if one is not other and len(one) == len(other) and rng.random() < 0.5:
+            u[one], u[other] = u[other].copy(), u[one].copy()
+        else:
+            u[one] = rng.random(len(one))
+        return u
