@@ -5,8 +5,8 @@
 
 The list is that of International Tables for Crystallography A as the Bilbao Crystallographic Server has it (Aroyo et
 al., Z. Kristallogr. 221, 15, 2006), copied from PyXtal 1.1.5 (MIT; Fredericks et al., Comput. Phys. Commun. 261,
-107810, 2021). Every orbit is compared with gemmi's operations of the group's reference setting. What is added: how the origin
-shifts of the group's normaliser permute the positions.
+107810, 2021). Every orbit is compared with gemmi's operations of the group's reference setting. What is added: how the
+origin shifts of the group's normaliser permute the positions.
 """
 
 from __future__ import annotations

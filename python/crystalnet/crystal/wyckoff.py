@@ -109,8 +109,7 @@ def absent(hkl: np.ndarray, rotations: np.ndarray, translations: np.ndarray) -> 
     """Systematic absences: h R = h while h·t is no whole number (International Tables A, 1.6.4)."""
     found = np.zeros(len(hkl), bool)
     for rotation, translation in zip(rotations, translations, strict=True):
-        phase = hkl @ translation
-        found |= (hkl @ rotation == hkl).all(axis=1) & (np.abs(phase - np.round(phase)) > 1e-3)
+        found |= (hkl @ rotation == hkl).all(axis=1) & (np.abs(nearest_image(hkl @ translation)) > 1e-3)
     return found
 
 
@@ -139,8 +138,8 @@ def _groups(system: str, centring: str, holohedry_bytes: bytes) -> tuple[Group, 
         turned = inverses.transpose(0, 2, 1)[:, None] @ reference.rotations @ matrices.transpose(0, 2, 1)[:, None]
         fits = np.isin(code_of(turned), allowed).all(axis=1)
         # Centring vectors must be whole numbers of the cell's own primitive axes.
-        inside = reference.centring @ inverses @ to_primitive
-        fits &= np.abs(inside - np.round(inside)).max(axis=(1, 2)) < 1e-6
+        outside = nearest_image(reference.centring @ inverses @ to_primitive)
+        fits &= np.abs(outside).max(axis=(1, 2)) < 1e-6
         # Matrices that give one list of operations are one setting.
         steps = np.rint(STEPS * (reference.translations @ inverses[fits])) % STEPS
         operations = np.concatenate(

@@ -38,8 +38,8 @@ VOLUME_ESD, MOST_OFF = 0.18, 4.0  # of ln(volume / sum over the atoms), and how 
 MOST_CONTENTS = 40  # of a cell
 MOST_PROPORTIONS = 60  # of elements whose amounts are not known
 MIN_CONTACT = 0.60  # of the covalent radii
-MOST_FREE = 24  # coordinates; more are not found by random starts
-MOST_COMBINATIONS = 400  # of one element's positions in one group
+MOST_FREE = 30  # coordinates; more are not found by random starts
+MOST_COMBINATIONS = 100  # of one element's positions in one group
 MOST_LOOKED_AT = 5000  # combinations of all elements; in some groups hardly any is possible
 CONTRADICTION = 8.0  # nats that a line seen where a group forbids it costs at most
 STARTS = 40, 8, 200  # of one round: so many, and so many more for each free coordinate, up to so many
@@ -254,24 +254,25 @@ def _combinations(group: Group, counts: Mapping[str, int]) -> Iterator[tuple[flo
 
 
 def _choices(group: Group, count: int) -> list[_Choice]:
-    """Multisets of positions that hold so many atoms of one element, likeliest first."""
-    sizes = [len(p) for p in group.positions]
+    """Multisets of positions that hold so many atoms of one element, the likeliest ones first.
+
+    Position after position, of each number of atoms held so far the cheapest are kept.
+    """
     costs = _position_costs(group)
-    found: list[_Choice] = []
-
-    def fill(first: int, left: int, letters: tuple[int, ...], cost: float, free: int) -> None:
-        if left == 0:
-            found.append(_Choice(cost, letters, free))
-            return
-        if len(found) > 20 * MOST_COMBINATIONS or free > MOST_FREE:
-            return
-        for i in range(first, len(sizes)):
-            if sizes[i] <= left:
-                following = i + 1 if group.positions[i].free == 0 else i
-                fill(following, left - sizes[i], (*letters, i), cost + costs[i], free + group.positions[i].free)
-
-    fill(0, count, (), 0.0, 0)
-    return sorted(found, key=lambda c: c.cost)[:MOST_COMBINATIONS]
+    held: dict[int, list[_Choice]] = {0: [_Choice(0.0, (), 0)]}
+    for i, position in enumerate(group.positions):
+        free = position.free
+        most = count // len(position) if free else min(1, count // len(position))
+        further: dict[int, list[_Choice]] = defaultdict(list)
+        for atoms, choices in held.items():
+            for times in range(min(most, (count - atoms) // len(position)) + 1):
+                further[atoms + times * len(position)] += [
+                    _Choice(c.cost + times * costs[i], (*c.letters, *(i,) * times), c.free + times * free)
+                    for c in choices
+                    if c.free + times * free <= MOST_FREE
+                ]
+        held = {n: heapq.nsmallest(MOST_COMBINATIONS, c, key=lambda c: c.cost) for n, c in further.items()}
+    return held.get(count, [])
 
 
 def _position_costs(group: Group) -> list[float]:

@@ -149,8 +149,7 @@ def solve_pattern(
     """
     stages = _Stages(given, clock or Clock(), mapped)
     lines = stages.lines(measured) if known is None else Lines(measured, known).decided()
-    cells = stages.cells(lines.peaks)
-    proposals = stages.proposals(lines.peaks, cells)
+    proposals = stages.proposals(lines.peaks, stages.cells(lines.peaks))
     refined = stages.refined(lines, proposals)
     answers = stages.answers(lines, proposals, refined)
     if stages.in_doubt(proposals, answers):
@@ -177,7 +176,7 @@ def solve_pattern(
         spread=guesses.spread,
         lattice=guesses.cell.primitive_lattice if guesses.cell else None,
         seconds=stages.clock.seconds,
-        warnings=warnings_of(lines.pattern, lines.peaks, cells, answers, lines.tube),
+        warnings=warnings_of(lines.pattern, lines.peaks, proposals.cells, answers, lines.tube),
     )
 
 
@@ -251,6 +250,8 @@ class _Stages:
         if "known" in given.sources and given.symbols:
             with self.clock("known"):
                 proposals += known_proposals(given.catalogue, peaks, given.symbols, given.amounts)
+        if not cells and proposals:  # a known crystal brings its own
+            cells = (proposals[0].cell,)
         explains: Cell | None = None
         least = 1.0
         for number, tried in enumerate(cells):
@@ -368,7 +369,7 @@ def cells_of(peaks: Peaks, given: Given) -> list[Cell]:
         return centrings(peaks, cell_from_option(given.cell, given.system))
     found: list[Cell] = []
     lattices = 0
-    for cell in index_peaks(peaks, given.systems, threads=torch.get_num_threads()):
+    for cell in index_peaks(peaks, given.systems, elements=given.symbols, threads=torch.get_num_threads()):
         lattices += not any(_one_lattice(cell, other) or same_metric(cell, other) for other in found)
         if lattices > CELLS_TRIED:
             break

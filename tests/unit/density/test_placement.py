@@ -26,11 +26,7 @@ def analysed(space_group: str) -> Symmetry:
 
 
 def cells(symmetry: Symmetry) -> tuple[AtomSites, AtomSites]:
-    primitive, conventional = (
-        symmetry.primitive,
-        symmetry.conventional,
-    )
-    return AtomSites.from_structure(primitive), AtomSites.from_structure(conventional)
+    return symmetry.primitive_of_conventional[0], AtomSites.from_structure(symmetry.conventional)
 
 
 def density_of(sites: AtomSites, grid: int = 50) -> np.ndarray:
@@ -41,7 +37,7 @@ def density_of(sites: AtomSites, grid: int = 50) -> np.ndarray:
 def test_the_conventional_cell_of_a_primitive_one_is_known(space_group: str) -> None:
     symmetry = analysed(space_group)
     primitive, conventional = cells(symmetry)
-    setting = symmetry.primitive_to_conventional
+    setting = symmetry.primitive_of_conventional[1]
     x = setting.to_old(conventional.frac_coords)
     difference = x[:, None] - primitive.frac_coords
     distance = np.linalg.norm((difference - np.round(difference)) @ primitive.lattice, axis=-1)
@@ -59,7 +55,7 @@ def test_correlation_finds_what_is_known(space_group: str) -> None:
     primitive, conventional = cells(symmetry)
     found = placement(conventional, DensityGrid(density_of(primitive), primitive.lattice))
     assert found is not None and not found.shift.any()
-    assert np.array_equal(found.matrix, symmetry.primitive_to_conventional.matrix)
+    assert np.array_equal(found.matrix, symmetry.primitive_of_conventional[1].matrix)
 
 
 @pytest.mark.parametrize("shift", [(0, 0, 0), (3, 0, 0), (10, 5, 35)])

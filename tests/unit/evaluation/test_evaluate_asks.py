@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 from pymatgen.core import Lattice, Structure
 
+from crystalnet.crystal.systems import SYSTEMS
 from crystalnet.evaluation import own_answers
 from crystalnet.evaluation.evaluate import Evaluation
 from crystalnet.evaluation.options import Options, systems_asked
 from crystalnet.evaluation.question import in_words
 from crystalnet.records import InputError
 from crystalnet.solving.from_catalogue import Catalogue
+from crystalnet.solving.from_search import SEARCH_SECONDS
 from crystalnet.solving.given import Given
 
 SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
@@ -71,13 +73,14 @@ def test_neither_lattice_nor_system_nor_the_users_types_are_given(
     records: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = asked(records, "elements", monkeypatch)
-    assert given.system == "auto" and given.cell is None and given.catalogue == Catalogue(own=False)
+    assert given.system == "auto" and given.cell is None and given.effort == SEARCH_SECONDS
+    assert given.catalogue == Catalogue(own=False, without_formula={"Cl": 1, "Na": 1})
     said = in_words(Options(system="cubic", given="elements"))
     assert said["chemistry"] == "elements" and said["lattice"] is None and said["system"] is None
 
 
 def test_whose_crystals() -> None:
-    assert systems_asked(None) == systems_asked("auto") == systems_asked("all") == ("cubic", "trigonal")
+    assert systems_asked(None) == systems_asked("auto") == systems_asked("all") == SYSTEMS
     assert systems_asked("trigonal") == ("trigonal",)
     with pytest.raises(InputError, match="--system"):
-        systems_asked("monoclinic")
+        systems_asked("rhombic")

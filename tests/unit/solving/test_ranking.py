@@ -14,7 +14,7 @@ from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.symmetry import conventional_sites, free_coordinates
 from crystalnet.records import AtomSites, Fit, Pattern, Peaks, Radiation
 from crystalnet.solving import ranking
-from crystalnet.solving.proposals import Proposal
+from crystalnet.solving.proposals import SOURCES, Proposal
 from crystalnet.solving.ranking import (
     AT_ONCE,
     COMPLEXITY,
@@ -27,6 +27,7 @@ from crystalnet.solving.ranking import (
     UNBALANCED,
     VOLUME,
     WORTH_REFINING,
+    WORTH_REFINING_ROUGH,
     Ranked,
     _cubic_first,
     _promising,
@@ -82,13 +83,15 @@ def residuals(chosen: list[Proposal], source: str) -> list[float]:
     return [p.residual for p in chosen if p.source == source]
 
 
-def test_both_sources_are_refined_half_and_half() -> None:
+def test_every_source_has_its_share_of_refinement() -> None:
     many = [proposal(0.01 * i, "network") for i in range(1, 10)]
-    many += [proposal(0.2 + 0.01 * i, "catalogue") for i in range(10)]
+    many += [proposal(0.1 + 0.001 * i, "catalogue") for i in range(10)]
     chosen = list(_promising(many))
     assert len(chosen) == REFINED
     assert residuals(chosen, "network") == pytest.approx([0.01, 0.02, 0.03, 0.04])
-    assert residuals(chosen, "catalogue") == pytest.approx([0.2, 0.21, 0.22, 0.23])
+    assert residuals(chosen, "catalogue") == pytest.approx([0.1, 0.101, 0.102, 0.103])
+    sources = {p.source for p in _promising([*many, proposal(0.1, "known"), proposal(0.11, "search")])}
+    assert sources == set(SOURCES)
     assert [p.residual for p in chosen] == sorted(p.residual for p in chosen)
 
 
@@ -101,9 +104,10 @@ def test_where_one_source_has_little_the_other_fills_up() -> None:
 
 
 def test_lines_much_worse_than_the_best_are_not_refined() -> None:
-    worst = proposal(0.05 + WORTH_REFINING + 0.01)
-    assert list(_promising([proposal(0.05), proposal(0.05 + WORTH_REFINING - 0.01), worst]))[-1] is not worst
-    assert len(list(_promising([proposal(0.05), worst]))) == 1
+    for source, limit in (("network", WORTH_REFINING_ROUGH), ("catalogue", WORTH_REFINING)):
+        worst = proposal(0.05 + limit + 0.01, source)
+        assert list(_promising([proposal(0.05), proposal(0.05 + limit - 0.01, source), worst]))[-1] is not worst
+        assert len(list(_promising([proposal(0.05), worst]))) == 1
     assert list(_promising([])) == []
 
 

@@ -13,6 +13,7 @@ import torch
 
 from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.symmetry import wyckoff_rows
+from crystalnet.crystal.systems import SYSTEMS
 from crystalnet.density.promolecule import GRID, promolecule_density
 from crystalnet.model.checkpoint import Model
 from crystalnet.model.config import SMALL
@@ -26,10 +27,11 @@ from crystalnet.solving.answer import formula as formula_of
 from crystalnet.solving.confidence import THRESHOLD, VOLUME_RANGE, probability
 from crystalnet.solving.from_catalogue import Catalogue
 from crystalnet.solving.from_network import ask_network
+from crystalnet.solving.from_search import SOLVED
 from crystalnet.solving.given import Given, symbols_of
 from crystalnet.solving.proposals import WELL_EXPLAINED, Proposal
 from crystalnet.solving.ranking import Ranked
-from crystalnet.solving.solve import CELLS_TRIED, SEEN, SURE, cells_of, solve, solve_pattern
+from crystalnet.solving.solve import CELLS_TRIED, EXPLAINED, SEEN, SURE, cells_of, solve, solve_pattern
 from crystalnet.solving.tube import MOST_LEAD, Tube, wavelength_lead
 from crystalnet.solving.verdict import is_confident, warnings_of
 from crystalnet.xrd.radiation import assumed_cu
@@ -139,21 +141,20 @@ def test_four_lattices_are_tried_however_often_each_is_described(monkeypatch: py
     cubic = [Cell("cubic", "P", a, a) for a in (4.0, 4.7, 5.3, 6.1, 7.9)]
     twice = Cell("trigonal", "R", 4.0 * 2**0.5, 4.0 * 3**0.5)  # the first, on hexagonal axes
 
-    def index_peaks(peaks: Peaks, systems: tuple[str, ...], threads: int) -> list[Cell]:
+    def index_peaks(peaks: Peaks, systems: tuple[str, ...], elements: Any, threads: int) -> list[Cell]:
         asked.append(systems)
         return [cubic[0], twice, *cubic[1:]]
 
     monkeypatch.setattr(solver, "index_peaks", index_peaks)
     assert cells_of(PEAKS, Given()) == [cubic[0], twice, *cubic[1:CELLS_TRIED]]
     cells_of(PEAKS, Given(system="trigonal"))
-    assert asked == [("cubic", "trigonal"), ("trigonal",)]
+    assert asked == [SYSTEMS, ("trigonal",)]
     assert {cell.centring for cell in cells_of(PEAKS, Given(system="cubic", cell="5.64"))} <= set("PIF")
     assert cells_of(PEAKS, Given(system="cubic", cell="5.64"))[0].centring == "F" and len(asked) == 2
 
 
-def test_a_cell_of_a_system_that_is_not_solved_is_refused() -> None:
-    with pytest.raises(InputError, match="is monoclinic: such crystals are indexed but not solved yet"):
-        cells_of(PEAKS, Given(cell="5.1,5.2,5.3,90,99.2,90"))
+def test_a_cell_of_any_system_may_be_given() -> None:
+    assert {cell.system for cell in cells_of(PEAKS, Given(cell="5.1,5.2,5.3,90,99.2,90"))} == {"monoclinic"}
 
 
 def test_who_says_the_wavelength_is_believed() -> None:
@@ -319,18 +320,24 @@ class Stages:
         self.residuals: dict[Cell, float] = {}  # of the crystal that the network has in a cell, else 0.5
         self.unknown: list[Proposal] = []  # of the catalogue with an element that was not given
         self.confidence = 0.6
+        self.search_finds = 0.4
         self.asked: list[tuple[Cell, int]] = []
         self.types: list[tuple[Any, ...]] = []
         self.completed = 0
-        self.elsewhere: Cell | None = None
+        self.known: list[Proposal] = []  # crystals of the library
+        self.searched: list[tuple[Cell, float]] = []
         self.ranked: list[Proposal] = []
-        for name in ("cells_of", "better_elsewhere", "ask_network", "completed", "ranked", "candidate", "own_cell"):
+        names = ("cells_of", "ask_network", "completed", "ranked", "candidate", "own_cell")
+        for name in (*names, "known_proposals", "search_proposals"):
             monkeypatch.setattr(solver, name, getattr(self, f"do_{name}"))
         monkeypatch.setattr(Catalogue, "proposals", lambda known, *asked: self.do_types(known, *asked))
 
-    def do_better_elsewhere(self, peaks: Peaks, cells: Any, systems: tuple[str, ...], threads: int) -> Cell | None:
-        assert systems == ("cubic", "trigonal")
-        return self.elsewhere
+    def do_known_proposals(self, known: Catalogue, peaks: Peaks, symbols: Any, amounts: Any) -> list[Proposal]:
+        return list(self.known)
+
+    def do_search_proposals(self, cell: Cell, peaks: Peaks, *rest: Any, seconds: float, threads: int) -> list[Proposal]:
+        self.searched.append((cell, seconds))
+        return [found_at(self.search_finds, "search", cell)]
 
     def do_cells_of(self, peaks: Peaks, given: Given) -> list[Cell]:
         self.system = given.system
@@ -345,7 +352,7 @@ class Stages:
 
     def do_types(self, known: Catalogue, cell: Cell, peaks: Peaks, symbols: Any, *rest: Any) -> list[Proposal]:
         self.types.append((cell, tuple(symbols), *rest))
-        self.known = known
+        self.catalogue = known
         return list(self.unknown) if "X" in symbols else []
 
     def do_completed(self, proposals: Any, peaks: Peaks, elements: Any) -> list[Proposal]:
@@ -371,8 +378,8 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> Stages:
     return Stages(monkeypatch)
 
 
-def solved(elements: str | None = "Na,Cl", catalogue: Catalogue | None = Catalogue(), **options: Any) -> Any:  # noqa: B008
-    return solve_pattern(PATTERN, Given.of(elements, catalogue=catalogue, **options), PEAKS)
+def solved(elements: str | None = "Na,Cl", **options: Any) -> Any:
+    return solve_pattern(PATTERN, Given.of(elements, **options), PEAKS)
 
 
 def test_every_cell_is_tried_until_one_explains_the_lines(stages: Stages) -> None:
@@ -380,7 +387,7 @@ def test_every_cell_is_tried_until_one_explains_the_lines(stages: Stages) -> Non
     assert stages.asked == [(CELL, 4), (OTHER, 1), (TRIGONAL, 1)]  # samples of the likeliest only
     assert stages.told == (("Na", "Cl"), None, 7) and stages.system == "auto"
     assert [cell for cell, symbols, *_ in stages.types if "X" not in symbols] == stages.cells
-    assert all(tuple(rest) == (None, True) for _, _, *rest in stages.types)
+    assert all(rest[0] is None for _, _, *rest in stages.types) and not stages.searched  # the answer is believed
     assert len(solution.guesses) == 4 and solution.cell == CELL and solution.guess_rank.tolist() == [1, 2, 3, 4]
     assert len(solution.candidates) == 3 and (stages.lead, stages.formula_given) == (MOST_LEAD, False)
     assert np.array_equal(solution.lattice, CELL.primitive_lattice)
@@ -411,15 +418,25 @@ def test_no_larger_lattice_of_a_cell_that_is_given_or_explains_all(
     assert {cell.centring for cell, *_ in stages.types} == {"F"}
 
 
-def test_lines_that_speak_for_a_system_not_solved_are_not_forced_into_another(stages: Stages) -> None:
-    stages.elsewhere = Cell("orthorhombic", "P", 4.75, 5.98, b=10.19, figure_of_merit=40.0, n_indexed=28, n_lines=30)
-    solution = solved()
-    assert (solution.candidates, solution.cell, stages.asked) == ((), None, [])
-    said = "\n".join(solution.warnings)
-    assert "orthorhombic P, a = 4.750 Å, b = 10.190 Å, c = 5.980 Å (28 of 30 lines, M = 40)" in said
-    assert "--system" in said and "No cubic" not in said
-    for options in ({"system": "cubic"}, {"cell": "5.64"}):  # who says so knows better
-        assert solved(**options).candidates
+def test_a_search_is_for_what_nobody_believes(stages: Stages) -> None:
+    stages.confidence = THRESHOLD - 0.01
+    solved(effort=8.0)
+    assert stages.searched == [(CELL, 4.0), (OTHER, 2.0), (TRIGONAL, 1.0)]  # the likeliest cell gets half of the time
+    assert {p.source for p in stages.ranked} == {"network", "search"}
+    stages.searched, stages.search_finds = [], SOLVED / 2
+    solved(effort=8.0)
+    assert stages.searched == [(CELL, 4.0)]  # who has found the crystal looks no further
+    stages.searched = []
+    solved(candidates="catalogue,network")
+    stages.residuals = {CELL: EXPLAINED - 0.01}
+    solved()
+    assert not stages.searched
+
+
+def test_known_crystals_come_without_a_cell(stages: Stages) -> None:
+    stages.cells, stages.known = [], [found_at(0.1, "known")]
+    assert solved().cell == CELL and stages.ranked[0] == stages.known[0]
+    assert not solved(candidates="catalogue,search,network").candidates
 
 
 def test_a_cell_of_the_same_metric_is_tried_still(stages: Stages) -> None:
@@ -447,7 +464,7 @@ def test_who_gives_the_formula_misses_no_element(stages: Stages) -> None:
     assert solution.given["formula"] == "NaCl" and solution.given["elements"] is None
 
 
-@pytest.mark.parametrize("options", [{"catalogue": None}, {"elements": None}])
+@pytest.mark.parametrize("options", [{"candidates": "known,network"}, {"elements": None}])
 def test_no_catalogue(options: dict[str, Any], stages: Stages) -> None:
     solved(**options)
     assert stages.types == []
@@ -456,7 +473,7 @@ def test_no_catalogue(options: dict[str, Any], stages: Stages) -> None:
 def test_the_catalogue_is_as_asked(stages: Stages) -> None:
     known = Catalogue(own=False, without_type="A_hP1")
     solved(system="trigonal", catalogue=known)
-    assert all(tuple(rest) == (None, False) for _, _, *rest in stages.types) and stages.known == known
+    assert stages.catalogue == known
     assert stages.system == "trigonal"
 
 
@@ -479,7 +496,7 @@ def test_the_tube_is_sought_where_nobody_said_it(found: bool, stages: Stages, mo
     def likeliest(pattern: Pattern, cells: Any, ways: Any, mapped: Any) -> Tube | None:
         tried.extend(cells(PEAKS))
         types, network = ways
-        assert types(CELL, PEAKS) == [] and stages.types == [(CELL, ("Na", "Cl"), None, True)]
+        assert types(CELL, PEAKS) == [] and stages.types[0][:3] == (CELL, ("Na", "Cl"), None)
         assert [p.cell for p in network(CELL, PEAKS)] == [CELL] and stages.asked == [(CELL, 1)]
         return tube if found else None
 
@@ -524,7 +541,7 @@ def test_so_many_are_reported(stages: Stages) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [({"candidates": "both"}, "--candidates"), ({"system": "tetragonal"}, "--system")]
+    ("options", "message"), [({"candidates": "both"}, "--candidates"), ({"system": "rhombic"}, "--system")]
 )
 def test_choices_that_there_are_not(options: dict[str, Any], message: str, stages: Stages) -> None:
     with pytest.raises(InputError, match=message):

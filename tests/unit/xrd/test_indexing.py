@@ -13,7 +13,7 @@ from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.metric import cubic_lattice, same_metric
 from crystalnet.records import InputError, Peaks, Radiation
 from crystalnet.xrd.indexing.given import cell_from_option, centrings
-from crystalnet.xrd.indexing.index import better_elsewhere, index_peaks
+from crystalnet.xrd.indexing.index import index_peaks
 from crystalnet.xrd.indexing.lines import MAX_LINES
 
 CU = 1.540593
@@ -204,7 +204,9 @@ def test_rock_salt_of_isoelectronic_ions_comes_with_its_doubled_cell():
     two_theta = 2 * np.degrees(np.arcsin(CU / 2 / d))
     cells = index_peaks(peaks_at(two_theta, [100, 59, 17, 8, 15, 11]))
     assert_is(cells[0], "cubic", "F", 6.293, 6.293)
-    assert any(c.centring == "P" and c.a == pytest.approx(3.1465, rel=0.002) for c in cells[:3])
+    assert any(
+        c.centring == "P" and c.a == pytest.approx(3.1465, rel=0.002) for c in cells[:4]
+    )  # after the first lattice in three systems
 
 
 def test_a_body_centred_metal_is_no_simple_cube():
@@ -240,21 +242,11 @@ def test_random_lines_give_no_cell(seed):
     assert index_peaks(peaks) == []
 
 
-def test_orthorhombic_lines_give_no_cell():
+def test_orthorhombic_lines_give_no_cell_of_higher_symmetry():
     a, b, c = 8.48, 5.40, 6.96
     peaks = lines_of(lambda h, k, m: (h / a) ** 2 + (k / b) ** 2 + (m / c) ** 2, "P", keep=0.5, top=60)
-    assert index_peaks(peaks) == []
-
-
-def test_a_lattice_of_another_system_is_told_where_it_explains_far_more():
-    a, b, c = 4.75, 10.19, 5.98
-    peaks = lines_of(lambda h, k, m: (h / a) ** 2 + (k / b) ** 2 + (m / c) ** 2, "P", keep=0.6, top=70)
-    found = better_elsewhere(peaks, index_peaks(peaks), BOTH)
-    assert found is not None and found.system == "orthorhombic"
-    assert sorted((found.a, found.b, found.c)) == pytest.approx([a, c, b], rel=3e-3)
-    peaks = lines_of(cubic(9.41), "I", noise=0.004)
-    assert better_elsewhere(peaks, index_peaks(peaks), BOTH) is None
-    assert better_elsewhere(peaks, [], BOTH) is None  # nor is a cubic lattice another's
+    assert index_peaks(peaks, BOTH) == []
+    assert index_peaks(peaks)[0].system == "orthorhombic"
 
 
 def test_systems_and_limit_are_respected():
