@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "crystalnet/film_decode.hpp"
+#include "crystalnet/fit_sites.hpp"
 #include "crystalnet/index_cells.hpp"
 #include "crystalnet/powder_pattern.hpp"
 #include "crystalnet/ssim3d_rotations.hpp"
@@ -268,10 +269,42 @@ void cells() {
   }
 }
 
+// Two crystals of three and no atoms, whose lines are partly not seen or not used.
+void fits() {
+  constexpr std::int64_t kLines = 40;
+  std::vector<std::int32_t> hkl, target;
+  std::vector<double> s_squared;
+  for (std::int32_t r = 0; r < kLines; ++r) {
+    for (const std::int32_t index : {r % 5, r % 7 - 3, r % 3}) hkl.push_back(index);
+    s_squared.push_back(0.01 * (r + 1));
+    target.push_back(r % 9 - 1);  // five groups seen, three lines not, −1
+  }
+  const auto weight = uniform<double>(kLines, 1, 2), amplitude = uniform<double>(5, 1, 9),
+             limit = uniform<double>(3, 0, 1), lattice = std::vector<double>{5, 0, 0, 0, 6, 0, 1, 0, 7};
+  const LatticeTargets targets{kLines,           hkl.data(), s_squared.data(), weight.data(), target.data(), 5,
+                               amplitude.data(), 3,          limit.data(),     lattice.data()};
+  const std::vector<std::int64_t> atoms{0, 3, 3}, free{0, 4, 4}, numbers{8, 14, 8};
+  const auto x = uniform<double>(9), directions = uniform<double>(27, -1, 1), forms = uniform<double>(99 * 8);
+  const std::vector<std::int32_t> columns{0, -1, -1, 1, 2, 3, -1, -1, 0};
+  std::vector<double> first;
+  for (const int n_threads : {1, 2, 3})
+    for (const std::int64_t used : {kLines, std::int64_t{0}, kLines / 2}) {
+      std::vector<double> u(4, 0.1), b_iso(2, 0.5), residual(2);
+      fit_sites(targets, used,
+                {2, atoms.data(), free.data(), numbers.data(), x.data(), directions.data(), columns.data(),
+                 forms.data(), u.data(), b_iso.data(), residual.data()},
+                6, n_threads);
+      require(std::isfinite(residual[0]) && std::isfinite(residual[1]), "a residual is no number");
+      if (used == kLines && first.empty()) first = u;
+      if (used == kLines) require(first == u, "fitted sites depend on the threads");
+    }
+}
+
 }  // namespace
 
 int main() {
   cells();
+  fits();
   decodings();
   powder_patterns();
   samples();

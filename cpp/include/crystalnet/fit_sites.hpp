@@ -2,7 +2,8 @@
 //
 // Minimised is R² = [Σ_j (√I_o − s √I_c)² + Σ_m max(0, s √I_m − limit_m)²] / Σ_j I_o over groups j of lines that the
 // pattern does not resolve and lines m that it does not show; free are the scale s, an overall B and the coordinates u
-// of x = x₀ + D u. Levenberg–Marquardt with analytic derivatives (Marquardt, J. Soc. Indust. Appl. Math. 11, 431, 1963).
+// of x = x₀ + D u. Levenberg–Marquardt with analytic derivatives (Marquardt, J. Soc. Indust. Appl. Math. 11, 431,
+// 1963).
 #pragma once
 
 #include <cstdint>
@@ -18,27 +19,27 @@ struct LatticeTargets {
   const std::int32_t* hkl;      // (reflections, 3)
   const double* s_squared;      // (sinθ/λ)², 1/Å²
   const double* weight;         // of |F|²: multiplicity and Lorentz-polarisation
-  const std::int32_t* target;   // observed group [0, observed), observed + m for line m that is not seen, −1: not used
+  const std::int32_t* target;  // observed group [0, observed), observed + m for line m that is not seen, −1: not used
   std::int64_t observed;
-  const double* amplitude;      // (observed) √I_o
+  const double* amplitude;  // (observed) √I_o
   std::int64_t unseen;
-  const double* limit;          // (unseen) largest s √I that would not be seen
-  const double* lattice;        // (3, 3) rows, Å
+  const double* limit;  // (unseen) largest s √I that would not be seen
+  const double* lattice;  // (3, 3) rows, Å
 };
 
 // Crystals in that lattice, borrowed; written are u, B, scale and residual.
 struct SitesBatch {
   std::int64_t count;
-  const std::int64_t* atom_offsets;   // (count + 1)
-  const std::int64_t* free_offsets;   // (count + 1): crystal i owns u[offsets[i]:offsets[i + 1]]
-  const std::int64_t* atomic_numbers; // (atoms)
-  const double* frac_coords;          // (atoms, 3) x₀
-  const double* directions;           // (atoms, 3, 3): column k moves with the free coordinate columns[k]
-  const std::int32_t* columns;        // (atoms, 3), −1: none
-  const double* form_factors;         // as in powder_pattern.hpp
-  double* u;                          // in and out
-  double* b_iso;                      // (count) in and out, Å²
-  double* residual;                   // (count) R
+  const std::int64_t* atom_offsets;  // (count + 1)
+  const std::int64_t* free_offsets;  // (count + 1): crystal i owns u[offsets[i]:offsets[i + 1]]
+  const std::int64_t* atomic_numbers;  // (atoms)
+  const double* frac_coords;  // (atoms, 3) x₀
+  const double* directions;  // (atoms, 3, 3): column k moves with the free coordinate columns[k]
+  const std::int32_t* columns;  // (atoms, 3), −1: none
+  const double* form_factors;  // as in powder_pattern.hpp
+  double* u;  // in and out
+  double* b_iso;  // (count) in and out, Å²
+  double* residual;  // (count) R
 };
 
 // At most `rounds` rounds on the first `used` reflections; groups that lie within them only in part are left out.

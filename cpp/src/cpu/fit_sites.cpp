@@ -23,8 +23,8 @@ void phases(std::int64_t n, const float* h, const float* k, const float* l, floa
     const float turns = h[r] * x + k[r] * y + l[r] * z;
     const float t = turns - std::nearbyint(turns);
     const float a = 3.14159265f * t, q = a * a;  // half the angle, so that |a| ≤ π/2: Taylor series suffice
-    const float s =
-        a * (1 + q * (-1 / 6.0f + q * (1 / 120.0f + q * (-1 / 5040.0f + q * (1 / 362880.0f - q / 39916800.0f)))));
+    const float s = a * (1 + q * (-1 / 6.0f +
+                                  q * (1 / 120.0f + q * (-1 / 5040.0f + q * (1 / 362880.0f - q / 39916800.0f)))));
     const float c = 1 + q * (-0.5f + q * (1 / 24.0f + q * (-1 / 720.0f + q * (1 / 40320.0f - q / 3628800.0f))));
     cosine[r] = 1 - 2 * s * s;
     sine[r] = 2 * s * c;
@@ -137,7 +137,8 @@ class Fit {
         const double* terms = batch.form_factors + z * kFormFactorTerms * 2;
         for (std::int64_t r = 0; r < lines.count; ++r) {
           double sum = 0;
-          for (int t = 0; t < kFormFactorTerms; ++t) sum += terms[2 * t] * std::exp(-terms[2 * t + 1] * lines.s_squared[r]);
+          for (int t = 0; t < kFormFactorTerms; ++t)
+            sum += terms[2 * t] * std::exp(-terms[2 * t + 1] * lines.s_squared[r]);
           form[r] = static_cast<float>(static_cast<double>(z) - kFormFactorScale * lines.s_squared[r] * sum);
         }
         forms_.push_back(std::move(form));

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -121,12 +121,17 @@ def _write_answers(solution: Solution, content: Mapping[str, Any], views: Sequen
     for shown, entry in zip(views, content["candidates"], strict=True):
         write_cif(shown.candidate, folder / entry["cif"], title=f"candidate {entry['rank']}")
         write_cube(shown.grid, shown.atoms, folder / entry["density"])
-    if len(solution.guesses):
+    if len(solution.guesses) or solution.candidates:
         _write_guesses(solution, folder / "density.npz")
     write_page(solution, content, views, folder / "report.html")
 
 
 def _write_guesses(solution: Solution, path: Path) -> None:
+    """The network's densities; where no network drew any, the density of the first candidate as the only one."""
+    if not len(solution.guesses):
+        own = solution.candidates[0].density
+        maps, rank, spread = own.values[None], np.ones(1, np.int64), np.zeros_like(own.values)
+        solution = replace(solution, guesses=maps, guess_rank=rank, spread=spread, lattice=own.lattice)
     lattice = np.full((3, 3), np.nan) if solution.lattice is None else solution.lattice
     np.savez(
         path,

@@ -37,8 +37,10 @@ VALENCE = (
     " not the total X-ray density: core electrons are left out."
 )
 SOURCES = {
+    "known": "known: a crystal that somebody has measured, found in the library and refined, not solved",
     "network": "network: atoms read off the density that the network predicted",
     "catalogue": "catalogue: a known structure type with the elements put in",
+    "search": "search: atoms on Wyckoff positions, from random starts",
 }
 UNKNOWN = "X: density that none of the given elements explains. An element may be missing from the list."
 
@@ -249,7 +251,7 @@ def _table(candidates: Sequence[Mapping[str, Any]]) -> str:
             percent(c["rwp"], 1),
             _number(c["score"], 3),
             "–" if c["confidence"] is None else confidence_in_words(c["confidence"]),
-            escape(str(c["source"])),
+            escape(f"{c['source']}: {c['reference']}" if c.get("reference") else str(c["source"])),
             f'<a href="{escape(c["cif"])}">CIF</a> <a href="{escape(c["density"])}">cube</a>',
         ]
         cells = "".join(f'<td class="n">{v}</td>' if i in numeric else f"<td>{v}</td>" for i, v in enumerate(values))

@@ -36,6 +36,7 @@ SAME_MINIMUM = 1e-4  # difference of residuals
 START_B = 0.8  # Å²
 VOLUME_ESD, MOST_OFF = 0.18, 4.0  # of ln(volume / sum over the atoms), and how many of them it may be off
 MOST_CONTENTS = 40  # of a cell
+MOST_ATOMS = 60  # of a primitive cell: a round of starts is to take less than a second
 MOST_PROPORTIONS = 60  # of elements whose amounts are not known
 MIN_CONTACT = 0.60  # of the covalent radii
 MOST_FREE = 30  # coordinates; more are not found by random starts
@@ -113,7 +114,7 @@ def _contents(
         per_unit = sum(n * atomic_volume(s) for s, n in zip(heavy, unit, strict=True))
         for z in range(1, int(volume / per_unit * 2) + 2):
             off = math.log(volume / (z * per_unit)) / VOLUME_ESD
-            if abs(off) < MOST_OFF:
+            if abs(off) < MOST_OFF and z * sum(unit) <= MOST_ATOMS:
                 found.append((cost + off**2 / 2, {s: z * n for s, n in zip(heavy, unit, strict=True)}))
     return sorted(found, key=lambda item: item[0])[:MOST_CONTENTS]
 

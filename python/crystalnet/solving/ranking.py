@@ -16,6 +16,7 @@ import numpy as np
 from crystalnet.crystal.chemistry import charge_balances, volume_ratio
 from crystalnet.crystal.metric import same_metric
 from crystalnet.crystal.symmetry import SYMPREC_ON_SITES, conventional_sites, free_coordinates, space_group_of
+from crystalnet.crystal.systems import system_of
 from crystalnet.records import AtomSites, Fit, Pattern, Peaks
 from crystalnet.runtime.pool import Map
 from crystalnet.solving.proposals import SOURCES, WELL_EXPLAINED, Proposal, distinct, same_crystal
@@ -29,8 +30,9 @@ AT_ONCE = 2  # of them refined together: a laptop has two cores; the same with o
 WORTH_REFINING, WORTH_REFINING_ROUGH = 0.12, 0.35
 ALIKE = 1.05  # fits that differ by less say nothing of two crystals whose cells have one metric
 SAME_RWP = 0.01  # refinements that ended in one crystal differ less in Rwp
+LEAST_EXCESS = 0.04  # below, line shapes and texture are left to fit, which a lower symmetry does a little better
 COMPLEXITY = 0.03  # of Rwp for each e-fold of atoms in the primitive cell: more atoms have more freedom to fit
-FREEDOM = 0.02  # of Rwp for each coordinate that symmetry leaves free: a subgroup always fits a little better
+FREEDOM = 0.03  # of Rwp for each parameter that symmetry leaves free: a subgroup always fits a little better
 # Rwp is ruled by the strongest lines, and with them by texture and line shape; the residual of the intensities' square
 # roots is a second opinion, and the volume a third: of 30 simulated patterns with a right candidate 27 rank it first,
 # 24 without the two (exponents of 0.2 to 0.5 and 0.05 to 0.2 do alike; they were chosen on these patterns).
@@ -92,8 +94,12 @@ def ranked(
         if same is None:
             best.append(entry)
         else:
-            reference = best[same].reference or entry.reference
-            best[same] = replace(best[same], sources=best[same].sources | entry.sources, reference=reference)
+            first, other = best[same], entry
+            # Of one crystal in two space groups the higher one, which has by symmetry what the lower has by chance.
+            if _alike(other, first) and _freedom(other.fit) < _freedom(first.fit):
+                first, other = replace(entry, score=first.score), first
+            reference = first.reference or other.reference
+            best[same] = replace(first, sources=first.sources | other.sources, reference=reference)
     return _cubic_first(best)
 
 
@@ -106,11 +112,21 @@ def _cubic_first(ordered: list[Ranked]) -> list[Ranked]:
         if entry.proposal.cell.free == ("a",):  # none is higher
             continue
         for j, other in enumerate(ordered):
-            alike = other.fit.excess < ALIKE * entry.fit.excess and other.residual < ALIKE * max(entry.residual, 0.01)
-            if j > i and alike and same_metric(entry.proposal.cell, other.proposal.cell):
+            if j > i and _alike(other, entry) and same_metric(entry.proposal.cell, other.proposal.cell):
                 order.remove(j)
                 order.insert(order.index(i), j)
     return [ordered[i] for i in order]
+
+
+def _alike(one: Ranked, other: Ranked) -> bool:
+    """Whether one fits no worse than the other."""
+    return one.fit.excess < ALIKE * other.fit.excess and one.residual < ALIKE * max(other.residual, 0.01)
+
+
+def _freedom(fit: Fit) -> int:
+    """Parameters of the cell and coordinates that the space group leaves free."""
+    number = space_group_of(fit.sites, SYMPREC_ON_SITES)
+    return (len(system_of(number).free) if number else 6) + free_coordinates(fit.sites)
 
 
 def _promising(proposals: Sequence[Proposal]) -> Iterator[Proposal]:
@@ -163,13 +179,15 @@ def _score(fit: Fit, left: float, volume_ratio: float | None, sites: AtomSites) 
     """Rwp beyond noise, tempered by the residual `left` of the line intensities, with penalties for complexity, charges
     that cannot balance and an unlikely volume; lower is better.
     """
-    penalty = COMPLEXITY * math.log(len(sites)) + FREEDOM * free_coordinates(fit.sites)
+    penalty = COMPLEXITY * math.log(len(sites)) + FREEDOM * _freedom(fit)
     if not charge_balances(Counter(sites.species)):
         penalty += UNBALANCED
     if "X" in sites.species:
         penalty += MISSING_ELEMENT
     unlikely = 0.5 if volume_ratio is None else abs(math.log(volume_ratio))
-    score: float = fit.excess * (1 + penalty) * max(left, 0.01) ** SECOND_OPINION * math.exp(VOLUME * unlikely)
+    score: float = (
+        max(fit.excess, LEAST_EXCESS) * (1 + penalty) * max(left, 0.01) ** SECOND_OPINION * math.exp(VOLUME * unlikely)
+    )
     return score
 
 

@@ -19,6 +19,7 @@ from crystalnet.solving.ranking import (
     AT_ONCE,
     COMPLEXITY,
     FREEDOM,
+    LEAST_EXCESS,
     MISSING_ELEMENT,
     REFINED,
     REFINEMENT_SECONDS,
@@ -208,24 +209,26 @@ def test_a_refined_proposal_is_scored_by_its_fit(monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_score_is_as_its_constants_say() -> None:
-    plain = 0.1 * (1 + COMPLEXITY * math.log(8)) * 0.1**SECOND_OPINION
+    plain = 0.1 * (1 + COMPLEXITY * math.log(8) + FREEDOM) * 0.1**SECOND_OPINION
     assert _score(fit(salt()), 0.1, 1.0, salt()) == pytest.approx(plain)
     assert _score(fit(salt()), 0.1, None, salt()) == pytest.approx(plain * math.exp(VOLUME / 2))
     for factor in (1.5, 1 / 1.5):  # too large and too small are equally unlikely
         assert _score(fit(salt()), 0.1, factor, salt()) == pytest.approx(plain * 1.5**VOLUME)
     assert _score(fit(salt()), 0.001, 1.0, salt()) == _score(fit(salt()), 0.01, 1.0, salt())  # noise, not crystals
 
-    free = 0.1 * (1 + COMPLEXITY * math.log(12) + FREEDOM) * 0.1**SECOND_OPINION
+    free = 0.1 * (1 + COMPLEXITY * math.log(12) + 2 * FREEDOM) * 0.1**SECOND_OPINION
     assert _score(fit(PYRITE), 0.1, 1.0, PYRITE) == pytest.approx(free)
     unbalanced = replace(salt(), species=("Na",) * 6 + ("Cl",) * 2)
-    odd = 0.1 * (1 + COMPLEXITY * math.log(8) + UNBALANCED) * 0.1**SECOND_OPINION
+    odd = 0.1 * (1 + COMPLEXITY * math.log(8) + FREEDOM + UNBALANCED) * 0.1**SECOND_OPINION
     assert _score(fit(salt()), 0.1, 1.0, unbalanced) == pytest.approx(odd)
     unknown = replace(salt(), species=("X",) * 4 + ("Pd",) * 4)  # a metal: no charges to balance
-    missing = 0.1 * (1 + COMPLEXITY * math.log(8) + MISSING_ELEMENT) * 0.1**SECOND_OPINION
+    missing = 0.1 * (1 + COMPLEXITY * math.log(8) + FREEDOM + MISSING_ELEMENT) * 0.1**SECOND_OPINION
     assert _score(fit(salt()), 0.1, 1.0, unknown) == pytest.approx(missing)
 
 
 def test_what_counts_is_the_misfit_beyond_noise() -> None:
+    few, least = (_score(fit(salt(), rwp), 0.1, 1.0, salt()) for rwp in (LEAST_EXCESS / 2, LEAST_EXCESS))
+    assert few == least  # what is left then are line shapes
     noisy = replace(fit(salt(), 0.5), r_expected=0.4)
     assert _score(noisy, 0.1, 1.0, salt()) == pytest.approx(_score(fit(salt(), 0.3), 0.1, 1.0, salt()))
 
@@ -305,3 +308,18 @@ def test_the_cubic_crystal_goes_first_where_it_fits_no_worse(rwp: float, residua
     assert _cubic_first([other, one]) == [other, one]
     noise = of(layers, 0.1, 0.001), of(cubic, 0.1, 0.0104)  # residuals below 0.01 are all as good
     assert _cubic_first(list(noise))[0] is noise[1]
+
+
+def test_of_one_crystal_in_two_groups_the_higher_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A subgroup fits a little better; the crystal is the one that needs no chance."""
+    lower = replace(PYRITE, frac_coords=PYRITE.frac_coords + 0.002 * np.sin(np.arange(36)).reshape(12, 3))
+
+    def refine(pattern: Pattern, peaks: Peaks, sites: AtomSites, *, zero_shift: float) -> Fit:
+        return fit(sites, 0.1 if np.array_equal(sites.frac_coords, lower.frac_coords) else 0.102)
+
+    monkeypatch.setattr(ranking, "refine", refine)
+    monkeypatch.setattr(ranking, "residual", lambda *rest: 0.05)
+    monkeypatch.setattr(ranking, "conventional_sites", lambda sites: sites)
+    known = replace(proposal(0.06, "known", PYRITE), reference="somewhere")
+    (only,) = ranked([proposal(0.05, "catalogue", lower), known], PATTERN, PEAKS)
+    assert only.proposal is known and only.sources == {"known", "catalogue"} and only.reference == "somewhere"

@@ -1,0 +1,111 @@
+"""Atoms refined against line intensities: the compiled rounds against those in numpy, and against known crystals."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from crystalnet.crystal.elements import ATOMIC_NUMBER
+from crystalnet.crystal.free_sites import FreeSites
+from crystalnet.crystal.library import library
+from crystalnet.ops import fit_sites as op
+from crystalnet.ops._native import native
+from crystalnet.ops.fit_sites import Fitted, LatticeTargets, fit_sites, reference_fit
+from crystalnet.records import AtomSites
+from crystalnet.solving.screen import Screen
+from crystalnet.xrd.profile import calculated_peaks
+from crystalnet.xrd.radiation import parse_wavelength
+
+FORMULAS = ("SiO2", "CaTiO3", "Fe2O3", "ZnO", "ZrO2", "KNO3", "NaCl")
+MO = parse_wavelength("0.711", exact=True)
+
+
+def crystals() -> list[FreeSites]:
+    """One of each formula, from seven crystal systems or nearly so."""
+    entries = library().entries
+    return [library().sites(next(i for i, e in enumerate(entries) if e.formula == f)) for f in FORMULAS]
+
+
+def numbers(crystal: FreeSites) -> np.ndarray:
+    return np.array([ATOMIC_NUMBER[s] for s in crystal.species])
+
+
+def targets(crystal: FreeSites) -> LatticeTargets:
+    """What a perfect pattern to 50° at Mo Kα says; a few lines too weak to be seen."""
+    sites = AtomSites(crystal.lattice, crystal.species, crystal.frac_coords)
+    peaks = calculated_peaks(sites, MO, np.array([3.0, 50.0]))
+    seen = peaks.area > 2e-3 * peaks.area.max()
+    fields = ("two_theta", "d_spacing", "area", "fwhm")
+    found = Screen(crystal.lattice, 0.0, replace(peaks, **{f: getattr(peaks, f)[seen] for f in fields})).targets()
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("crystal", crystals(), ids=FORMULAS)
+def test_the_compiled_rounds_are_those_of_the_reference(crystal: FreeSites, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert native() is not None
+    rng = np.random.default_rng(3)
+    lines, own = targets(crystal), numbers(crystal)
+    for d_min in (0.0, 1.3):
+        start = Fitted([0.01 * rng.standard_normal(crystal.free)], np.array([0.7]), np.ones(1))
+        compiled = fit_sites(lines, [crystal], [own], start, d_min=d_min, rounds=3)
+        used = lines.down_to(d_min) if d_min else len(lines.hkl)
+        u, b_iso, residual = reference_fit(lines, crystal, own, start.u[0], 0.7, used, 3)
+        assert compiled.residual[0] == pytest.approx(residual, rel=1e-3, abs=2e-4)
+        assert compiled.b_iso[0] == pytest.approx(b_iso, abs=0.02)
+        assert compiled.u[0] == pytest.approx(u, abs=2e-3)
+        monkeypatch.setattr(op, "native", lambda: None)
+        assert fit_sites(lines, [crystal], [own], start, d_min=d_min, rounds=3).residual[0] == residual
+        monkeypatch.undo()
+
+
+@pytest.mark.parametrize("crystal", crystals(), ids=FORMULAS)
+def test_displaced_atoms_come_back(crystal: FreeSites) -> None:
+    edge = np.linalg.norm(crystal.lattice, axis=1).max()
+    shift = 0.05 / edge * np.random.default_rng(1).standard_normal(crystal.free)
+    start = Fitted([shift], np.array([1.0]), np.ones(1))
+    found = fit_sites(targets(crystal), [crystal], [numbers(crystal)], start, rounds=30)
+    assert found.residual[0] < 0.015 and abs(found.b_iso[0]) < 0.1
+    if crystal.free:
+        before = fit_sites(targets(crystal), [crystal], [numbers(crystal)], start, rounds=0)
+        assert before.residual[0] > 5 * found.residual[0]
+
+
+def test_the_residual_is_that_of_the_screen() -> None:
+    """One definition: without rounds, B apart, the op says what `intensity_residual` says."""
+    for crystal in crystals():
+        sites = AtomSites(crystal.lattice, crystal.species, crystal.frac_coords)
+        peaks = calculated_peaks(sites, MO, np.array([3.0, 50.0]))
+        screen = Screen(crystal.lattice, 0.0, peaks)
+        names, groups = np.unique(crystal.species, return_inverse=True)
+        x = crystal.frac_coords + 0.02 * np.sin(np.arange(crystal.frac_coords.size)).reshape(-1, 3)
+        moved = replace(crystal, frac_coords=x)
+        lines = screen.targets()
+        assert lines is not None
+        values = [
+            fit_sites(
+                lines,
+                [moved],
+                [numbers(crystal)],
+                Fitted([np.zeros(crystal.free)], np.array([b]), np.ones(1)),
+                rounds=0,
+            )
+            for b in np.linspace(-0.5, 5.0, 23)
+        ]
+        assert min(v.residual[0] for v in values) == pytest.approx(
+            screen.residuals(x, groups, [names.tolist()])[0], abs=2e-3
+        )
+
+
+def test_many_crystals_and_threads_change_nothing() -> None:
+    crystal = crystals()[0]
+    lines, own = targets(crystal), numbers(crystal)
+    rng = np.random.default_rng(0)
+    start = Fitted(list(rng.random((12, crystal.free))), np.full(12, 0.5), np.ones(12))
+    one, two = (fit_sites(lines, [crystal] * 12, [own] * 12, start, threads=n) for n in (1, 2))
+    assert np.array_equal(one.residual, two.residual) and np.array_equal(np.array(one.u), np.array(two.u))
+    alone = fit_sites(lines, [crystal], [own], Fitted(start.u[5:6], start.b_iso[5:6], np.ones(1)))
+    assert alone.residual[0] == one.residual[5]
+    assert fit_sites(lines, [], []).u == []
