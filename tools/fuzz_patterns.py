@@ -31,6 +31,7 @@ SECONDS, MEGABYTES = 60.0, 2048.0
 GIVE_UP = 120  # seconds after which a file is stopped
 STAGES = ("reading", "peaks", "indexing", "solving", "report")
 SECOND_RULE = 0.25  # share of the files that another rule of the text damages too
+EFFORT = 5.0  # seconds of search: it keeps its time whatever a file holds, and thousands are to be tried
 ELEMENTS = 0.7, 0.15  # share of files solved with the sample's elements, and with random ones
 
 Scan = tuple[np.ndarray, np.ndarray]
@@ -508,7 +509,7 @@ def outcome(path: Path, until: str, wavelength: float | None, options: dict[str,
         if until == "density":
             said["line"] = density_file(path, 50, "primitive", path.with_suffix(".npz"))
         elif last >= STAGES.index("solving"):
-            found = solve(path, wavelength=wavelength, **options)
+            found = solve(path, wavelength=wavelength, effort=EFFORT, **options)
             said |= {"stages": found.seconds, "candidates": len(found.candidates)}
             if found.candidates:
                 best = found.candidates[0]

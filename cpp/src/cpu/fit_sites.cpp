@@ -204,8 +204,8 @@ class Fit {
             x[i] += batch_.directions[9 * atom + 3 * i + k] * u[p];
         x[i] -= std::floor(x[i]);
       }
-      float* cosine = &cosine_[a * lines_.count];
-      float* sine = &sine_[a * lines_.count];
+      float* cosine = cosine_.data() + a * lines_.count;
+      float* sine = sine_.data() + a * lines_.count;
       phases(lines_.count, lines_.h.data(), lines_.k.data(), lines_.l.data(), static_cast<float>(x[0]),
              static_cast<float>(x[1]), static_cast<float>(x[2]), cosine, sine);
       add_atom(lines_.count, forms_[kind_[a]].data(), cosine, sine, real_.data(), imag_.data());
@@ -269,7 +269,8 @@ class Fit {
             const double* d = batch_.directions + 9 * (first_ + a) + k;
             add_slope(lines_.count, lines_.h.data(), lines_.k.data(), lines_.l.data(), static_cast<float>(d[0]),
                       static_cast<float>(d[3]), static_cast<float>(d[6]), forms_[kind_[a]].data(),
-                      &cosine_[a * lines_.count], &sine_[a * lines_.count], slope_real_.data(), slope_imag_.data());
+                      cosine_.data() + a * lines_.count, sine_.data() + a * lines_.count, slope_real_.data(),
+                      slope_imag_.data());
           }
       intensity_slope(lines_.count, lines_.weight.data(), real_.data(), imag_.data(), slope_real_.data(),
                       slope_imag_.data(), slope.data());
@@ -290,7 +291,7 @@ class Fit {
     normal_.assign(n * n, 0.0);
     gradient_.assign(n, 0.0);
     for (std::int64_t t = 0; t < lines_.targets; ++t) {
-      const double* row = &jacobian_[t * n];
+      const double* row = jacobian_.data() + t * n;
       for (std::int64_t p = 0; p < n; ++p) {
         if (row[p] == 0) continue;
         gradient_[p] += row[p] * residuals_[t];

@@ -60,7 +60,7 @@ def write_figures(
     for evaluation, rows in runs:
         kinds = (variations, successes_and_failures, ablations)
         paths = figure_paths(out, evaluation.options.system)
-        drawings += [(path, draw, evaluation, rows) for path, draw in zip(paths, kinds, strict=True)]
+        drawings += [(path, draw, evaluation, rows) for path, draw in zip(paths, kinds, strict=False)]
     for done, (path, draw, evaluation, rows) in enumerate(drawings, 1):
         draw(evaluation, rows).savefig(path, dpi=130, metadata=PICTURE)
         progress(done, len(drawings))
@@ -68,8 +68,9 @@ def write_figures(
 
 
 def figure_paths(out: Path, system: str) -> list[Path]:
-    """Where the figures of a crystal system go: variations, successes and failures, ablations."""
-    return [out / f"figure-{number}-{system}.png" for number in (2, SUCCESSES[system], 5)]
+    """Where the figures of a crystal system go: variations, successes and failures, ablations; none of the others."""
+    numbers = (2, SUCCESSES[system], 5) if system in SUCCESSES else ()
+    return [out / f"figure-{number}-{system}.png" for number in numbers]
 
 
 def variations(evaluation: Evaluation, rows: Sequence[Row]) -> Figure:

@@ -40,7 +40,7 @@ MOST_ATOMS = 60  # of a primitive cell: a round of starts is to take less than a
 MOST_PROPORTIONS = 60  # of elements whose amounts are not known
 MIN_CONTACT = 0.60  # of the covalent radii
 MOST_FREE = 30  # coordinates; more are not found by random starts
-MOST_COMBINATIONS = 100  # of one element's positions in one group
+MOST_COMBINATIONS, MOST_ORBITS = 60, 10  # of one element's positions in one group; of one element
 MOST_LOOKED_AT = 5000  # combinations of all elements; in some groups hardly any is possible
 CONTRADICTION = 8.0  # nats that a line seen where a group forbids it costs at most
 STARTS = 40, 8, 200  # of one round: so many, and so many more for each free coordinate, up to so many
@@ -75,7 +75,7 @@ def search_proposals(
     rng = np.random.default_rng(SEED)
     found: list[Proposal] = []
     independent: dict[int, LatticeTargets] = {}
-    queue = _queue(_likely_groups(groups_on(cell), targets, peaks), contents)
+    queue = _queue(_likely_groups(groups_on(cell), targets, peaks), contents, end)
     following = next(queue, None)
     trials: list[tuple[float, int, _Trial]] = []
     number = 0
@@ -200,9 +200,9 @@ class _Choice:
 
 
 def _queue(
-    groups: Sequence[tuple[float, Group]], contents: Sequence[tuple[float, dict[str, int]]]
+    groups: Sequence[tuple[float, Group]], contents: Sequence[tuple[float, dict[str, int]]], end: float = math.inf
 ) -> Iterator[tuple[float, Group, _Letters]]:
-    """(nats, group, [(element, position)]), the likeliest for their cost first."""
+    """(nats, group, [(element, position)]), the likeliest for their cost first, till the monotonic clock says `end`."""
     heap: list[tuple[float, int, Iterator[tuple[float, _Letters]]]] = []
     for group_cost, group in groups:
         for content_cost, counts in contents:
@@ -213,7 +213,7 @@ def _queue(
     waiting: dict[int, _Letters] = {}
     bases = {number: base for base, number, _ in heap}
     owners = [g for _, g in groups for _ in contents]
-    while heap:
+    while heap and time.monotonic() < end:
         cost, number, stream = heapq.heappop(heap)
         if number in started:
             yield cost, owners[number], waiting.pop(number)
@@ -260,20 +260,20 @@ def _choices(group: Group, count: int) -> list[_Choice]:
     Position after position, of each number of atoms held so far the cheapest are kept.
     """
     costs = _position_costs(group)
-    held: dict[int, list[_Choice]] = {0: [_Choice(0.0, (), 0)]}
+    held: dict[int, list[tuple[float, tuple[int, ...], int]]] = {0: [(0.0, (), 0)]}
     for i, position in enumerate(group.positions):
-        free = position.free
-        most = count // len(position) if free else min(1, count // len(position))
-        further: dict[int, list[_Choice]] = defaultdict(list)
+        size, free = len(position), position.free
+        further: dict[int, list[tuple[float, tuple[int, ...], int]]] = {n: list(c) for n, c in held.items()}
         for atoms, choices in held.items():
-            for times in range(min(most, (count - atoms) // len(position)) + 1):
-                further[atoms + times * len(position)] += [
-                    _Choice(c.cost + times * costs[i], (*c.letters, *(i,) * times), c.free + times * free)
-                    for c in choices
-                    if c.free + times * free <= MOST_FREE
-                ]
-        held = {n: heapq.nsmallest(MOST_COMBINATIONS, c, key=lambda c: c.cost) for n, c in further.items()}
-    return held.get(count, [])
+            for times in range(1, min((count - atoms) // size, MOST_ORBITS if free else 1) + 1):
+                step, moved, letters = times * costs[i], times * free, (i,) * times
+                further.setdefault(atoms + times * size, []).extend(
+                    (cost + step, own + letters, at + moved)
+                    for cost, own, at in choices
+                    if at + moved <= MOST_FREE and len(own) + times <= MOST_ORBITS
+                )
+        held = {n: sorted(c)[:MOST_COMBINATIONS] for n, c in further.items()}
+    return [_Choice(*choice) for choice in held.get(count, [])]
 
 
 def _position_costs(group: Group) -> list[float]:

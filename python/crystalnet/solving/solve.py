@@ -240,7 +240,10 @@ class _Stages:
     def cells(self, peaks: Peaks) -> tuple[Cell, ...]:
         """Cells to try, best first."""
         with self.clock("indexing"):
-            return tuple(cells_of(peaks, self.given))
+            cells = cells_of(peaks, self.given)
+            if cells and self.given.models is not None and not isinstance(self.given.models, Mapping):
+                model_for(cells[0].system, self.given.models)  # who gives a model wants it used
+            return tuple(cells)
 
     def proposals(self, peaks: Peaks, cells: tuple[Cell, ...]) -> Proposals:
         """Known crystals, and those of the catalogue and the network in each cell until one explains the lines."""
