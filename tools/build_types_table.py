@@ -32,7 +32,7 @@ from crystalnet.data.structure_types import make_type
 from crystalnet.records import InputError
 
 OUT = Path(__file__).parents[1] / "python/crystalnet/crystal/structure_types.jsonl.gz"
-TAKEN = ("cubic", "trigonal", "hexagonal")  # networks learn the first two; the catalogue needs all three
+TAKEN = ("cubic", "trigonal", "hexagonal")  # networks learn the first two
 
 
 def main(data: Path) -> None:

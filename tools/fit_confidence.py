@@ -151,7 +151,7 @@ def case(record: dict[str, Any], structure: Any, impurity: Any, seed: int) -> Ca
     from pymatgen.core import Composition
 
     from crystalnet.data.decoration import similar_elements
-    from crystalnet.solving.from_catalogue import Catalogue
+    from crystalnet.evaluation.own_answers import left_out
     from crystalnet.xrd.radiation import assumed_cu, parse_wavelength
 
     rng = np.random.default_rng((seed, 7))
@@ -185,7 +185,8 @@ def case(record: dict[str, Any], structure: Any, impurity: Any, seed: int) -> Ca
     fate = rng.random()
     formula = fate < FORMULA and said in ("right", "exchanged")
     nothing = fate > 1 - NOTHING
-    catalogue = Catalogue(own=False, without_type=_type_of(record) if rng.random() < UNKNOWN_TYPE else None)
+    rule = "type" if rng.random() < UNKNOWN_TYPE else "composition"
+    catalogue = left_out(structure, _type_of(record) or "", rule)
     told: dict[str, Any] = {}
     if formula:
         told["formula"] = "".join(f"{e}{n:g}" for e, n in amounts.items())

@@ -79,8 +79,8 @@ def ask(questions: list[Question], out: Path, share: str) -> None:
     """Solve and append a line each to `out`."""
     from crystalnet.crystal.record_file import structure_of
     from crystalnet.evaluation.metrics import structure_scores
+    from crystalnet.evaluation.own_answers import left_out
     from crystalnet.records import AtomSites, InputError
-    from crystalnet.solving.from_catalogue import Catalogue
     from crystalnet.solving.given import Given
     from crystalnet.solving.solve import solve_pattern
     from crystalnet.xrd.profile import simulate_profile
@@ -99,7 +99,7 @@ def ask(questions: list[Question], out: Path, share: str) -> None:
             pattern = replace(pattern, radiation=assumed_cu())
         answer: dict[str, Any] = {"right": False, "confidence": None, "formula_found": None}
         try:
-            found = solve_pattern(pattern, Given.of(**told, catalogue=Catalogue(own=False)))
+            found = solve_pattern(pattern, Given.of(**told, catalogue=left_out(truth, "", "composition")))
         except (InputError, ValueError) as error:
             answer["refused"] = str(error)
         else:

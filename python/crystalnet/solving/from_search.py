@@ -31,7 +31,7 @@ from crystalnet.solving.proposals import Proposal, distinct
 from crystalnet.solving.screen import Screen
 
 SEARCH_SECONDS = 30.0  # by default
-SOLVED = 0.008  # residual at which a search ends: no false minimum on perfect lines is so deep
+SOLVED = 0.008  # residual at which a search ends: of 110 such on perfect lines 108 were right, two lacked hydrogen
 SAME_MINIMUM = 1e-4  # difference of residuals
 START_B = 0.8  # Å²
 VOLUME_ESD, MOST_OFF = 0.18, 4.0  # of ln(volume / sum over the atoms), and how many of them it may be off
