@@ -15,6 +15,7 @@ import numpy as np
 
 from crystalnet.crystal.free_sites import FreeSites
 from crystalnet.crystal.lattice import holohedry
+from crystalnet.crystal.symmetry import niggli_matrix
 
 MOST_STRAIN = 0.25  # √Σ ln²s of the stretches from a type's own cell; isotypic crystals seldom differ by more
 HOLOHEDRY_TOLERANCE = 2e-3  # of an indexed metric
@@ -38,11 +39,11 @@ class LatticeMaps:
     Parameters
     ----------
     lattice : (3, 3) array
-        Niggli reduced axes as rows, Å.
+        Primitive axes as rows, Å. The attribute of this name has the Niggli reduced ones, on which crystals come.
     """
 
     def __init__(self, lattice: np.ndarray) -> None:
-        self.lattice = lattice
+        self.lattice = lattice = niggli_matrix(lattice) @ lattice
         metric = lattice @ lattice.T / np.linalg.det(lattice @ lattice.T) ** (1 / 3)
         matrices = unimodular_matrices().astype(float)
         self._quadratics = matrices.transpose(0, 2, 1) @ np.linalg.inv(metric) @ matrices

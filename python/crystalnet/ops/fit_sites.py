@@ -61,6 +61,10 @@ class Fitted:
     b_iso: np.ndarray
     residual: np.ndarray
 
+    def of(self, chosen: np.ndarray) -> Fitted:
+        """Those with these numbers, in this order."""
+        return Fitted([self.u[i] for i in chosen], self.b_iso[chosen], self.residual[chosen])
+
 
 def fit_sites(
     targets: LatticeTargets,

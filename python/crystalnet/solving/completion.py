@@ -15,9 +15,8 @@ from crystalnet.crystal.lattice import nearest_image
 from crystalnet.crystal.symmetry import SYMPREC_PLACED, bare_symmetry
 from crystalnet.density.atoms import MAX_ATOMS
 from crystalnet.records import AtomSites, Peaks
-from crystalnet.solving.from_catalogue import MIN_CONTACT
 from crystalnet.solving.proposals import Proposal
-from crystalnet.solving.screen import lines_screen
+from crystalnet.solving.screen import MIN_CONTACT, Screen
 
 PARENTS = 4  # proposals, of the best, that may be completed
 SPACING = 0.5  # Å between the points tried; refinement moves an atom by as much
@@ -44,7 +43,7 @@ def completed(proposals: Sequence[Proposal], peaks: Peaks, elements: Sequence[st
 def _with_an_orbit(parent: Proposal, peaks: Peaks, elements: Sequence[str]) -> Iterator[Proposal]:
     sites = parent.sites
     names, groups = np.unique(sites.species, return_inverse=True)
-    screen = lines_screen(parent.cell, sites.lattice, peaks)
+    screen = Screen(sites.lattice, parent.cell.zero_shift, peaks)
     decorations = [[*names.tolist(), element] for element in elements if element != "H"]  # no pattern shows where it is
     for orbit in _orbits(sites):
         if len(sites) + len(orbit) > MAX_ATOMS:

@@ -6,8 +6,7 @@ allows, compared with the strong lines, and the best are refined within their sp
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import permutations
@@ -21,22 +20,22 @@ from crystalnet.crystal.free_sites import FreeSites
 from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.lattice_maps import LatticeMaps
 from crystalnet.crystal.library import Entry, Library, library, library_of, packed
-from crystalnet.crystal.symmetry import SYMPREC, SymmetryError, niggli_matrix
+from crystalnet.crystal.symmetry import SYMPREC, SymmetryError
 from crystalnet.crystal.systems import SYSTEMS
 from crystalnet.data.store import read_types
-from crystalnet.ops.fit_sites import Fitted, fit_sites
+from crystalnet.ops.fit_sites import fit_sites
 from crystalnet.records import AtomSites, Peaks
 from crystalnet.runtime.settings import default_directory
-from crystalnet.solving.proposals import Proposal, distinct, has_formula
-from crystalnet.solving.screen import Screen
+from crystalnet.solving.proposals import Proposal, distinct, proportional, same_composition
+from crystalnet.solving.screen import MIN_CONTACT, Screen
 
-MIN_CONTACT = 0.60  # of the covalent radii: below, the proposal is no crystal
 MIN_CONTACT_TYPE = 0.45  # before refinement: another cell and other elements bring atoms of a type together
 #: Volume of a type over what its elements take as a rule: 98% of 10,000 crystals have 0.7 to 2.4.
 VOLUME_OF_ELEMENTS = (0.6, 2.5)
 SCREEN_D = 1.3  # Å; the lines down to there tell most types apart, in a tenth of the time that all take
-#: Stages of refinement: spacings in Å down to which lines count, and so many of the best that go on.
-STAGES = ((1.6, 60), (1.1, 20), (0.0, 12))
+#: Types that are refined, and the stages: spacings in Å down to which lines count, and so many of the best that go on.
+REFINED = 60
+STAGES = ((1.6, 20), (1.1, 12), (0.0, 12))
 ROUNDS = 12
 
 
@@ -72,21 +71,20 @@ class Catalogue:
         "X" among the elements stands for one that was not given; such crystals are not refined. Hydrogen, which no
         pattern shows, is not asked of a type.
         """
-        lattice = niggli_matrix(cell.primitive_lattice) @ cell.primitive_lattice
-        maps = LatticeMaps(lattice)
-        coarse = Screen(lattice, cell.zero_shift, peaks, SCREEN_D)
+        maps = LatticeMaps(cell.primitive_lattice)
+        coarse = Screen(maps.lattice, cell.zero_shift, peaks, SCREEN_D)
         volume = cell.primitive_volume
         found: list[_Named] = []
         for symbols, amounts in _with_and_without_hydrogen(elements, formula):
             for known in self._libraries():
-                rows = [i for i in range(len(known)) if self._may_be(known, i, volume, symbols, amounts)]
+                rows = [i for i in range(len(known)) if self._may_be(known, i, symbols, amounts)]
                 for i, numbers in zip(rows, maps.near(known.metrics[rows]), strict=True):
                     if len(numbers):
                         decorations = _decorations(known.counts[i], symbols, amounts, volume)
                         if decorations:
                             found += _screened(known, i, maps.images(known.sites(i), numbers), decorations, coarse)
         found.sort(key=lambda one: one.residual)
-        return distinct(self._refined(found, cell, peaks, lattice, threads))
+        return distinct(self._refined(found, cell, Screen(maps.lattice, cell.zero_shift, peaks), threads))
 
     def crystals(self) -> Iterator[tuple[Library, int]]:
         """Every crystal that is known, none that is left out."""
@@ -103,48 +101,33 @@ class Catalogue:
         if self.own:  # after the package's: of equal proposals the first stays
             yield from own_types()
 
-    def _may_be(
-        self, known: Library, i: int, volume: float, symbols: Sequence[str], amounts: Mapping[str, float] | None
-    ) -> bool:
+    def _may_be(self, known: Library, i: int, symbols: Sequence[str], amounts: Mapping[str, float] | None) -> bool:
         """Whether a crystal of the library, with other elements, may fill the cell."""
         counts = known.counts[i]
         if len(counts) != len(symbols) or self._left_out(known, i):
             return False
-        return amounts is None or _ratios(counts.values()) == _ratios(amounts[s] for s in symbols)
+        return amounts is None or proportional(sorted(counts.values()), sorted(amounts[s] for s in symbols))
 
-    def _refined(
-        self, found: list[_Named], cell: Cell, peaks: Peaks, lattice: np.ndarray, threads: int
-    ) -> list[Proposal]:
+    def _refined(self, found: list[_Named], cell: Cell, screen: Screen, threads: int) -> list[Proposal]:
         """The best, refined in stages; those with "X" as they are."""
-        screen = Screen(lattice, cell.zero_shift, peaks)
         unknown = [one for one in found if "X" in one.species][: STAGES[-1][1]]
-        result = []
-        for one in unknown:
-            names, groups = np.unique(one.species, return_inverse=True)
-            for sites, value in screen.crystals(one.sites.frac_coords, groups, [names.tolist()], MIN_CONTACT):
-                result.append(Proposal(sites, "catalogue", value, cell, one.label))
+        placed = [(one, one.sites.frac_coords) for one in unknown]
         targets = screen.targets()
-        if targets is None:
-            return result
-        named = [one for one in found if "X" not in one.species]
-        fitted = None
-        for d_min, kept in STAGES:
-            named = named[:kept]
-            if fitted is not None:
-                fitted = Fitted(fitted.u[:kept], fitted.b_iso[:kept], fitted.residual[:kept])
-            numbers = [np.array([ATOMIC_NUMBER[s] for s in one.species]) for one in named]
-            fitted = fit_sites(
-                targets, [one.sites for one in named], numbers, fitted, d_min=d_min, rounds=ROUNDS, threads=threads
-            )
-            order = np.argsort(fitted.residual, kind="stable")
-            named = [named[i] for i in order]
-            fitted = Fitted([fitted.u[i] for i in order], fitted.b_iso[order], fitted.residual[order])
-        for one, u in zip(named, fitted.u if fitted else (), strict=True):
-            names, groups = np.unique(one.species, return_inverse=True)
-            x = one.sites.moved(u)
-            for sites, value in screen.crystals(x % 1.0, groups, [names.tolist()], MIN_CONTACT):
-                result.append(Proposal(sites, "catalogue", value, cell, one.label))
-        return result
+        if targets is not None:
+            named = [one for one in found if "X" not in one.species][:REFINED]
+            fitted = None
+            for d_min, kept in STAGES:
+                numbers = [np.array([ATOMIC_NUMBER[s] for s in one.species]) for one in named]
+                sites = [one.sites for one in named]
+                fitted = fit_sites(targets, sites, numbers, fitted, d_min=d_min, rounds=ROUNDS, threads=threads)
+                best = np.argsort(fitted.residual, kind="stable")[:kept]
+                named, fitted = [named[i] for i in best], fitted.of(best)
+            placed += [(one, one.sites.moved(u)) for one, u in zip(named, fitted.u if fitted else (), strict=True)]
+        return [
+            Proposal(sites, "catalogue", value, cell, one.label)
+            for one, x in placed
+            for sites, value in screen.crystal(one.species, x, MIN_CONTACT)
+        ]
 
 
 @dataclass(frozen=True)
@@ -166,19 +149,6 @@ def _with_and_without_hydrogen(
         yield heavy, formula
 
 
-def same_composition(counts: Mapping[str, float], other: Mapping[str, float]) -> bool:
-    """Whether both are of one formula, hydrogen left out where one of them lacks it."""
-    if ("H" in counts) != ("H" in other):
-        counts, other = ({s: n for s, n in each.items() if s != "H"} for each in (counts, other))
-    return set(counts) == set(other) and has_formula(Counter(counts).elements(), other)
-
-
-def _ratios(amounts: Iterable[float]) -> tuple[float, ...]:
-    """Amounts in ascending order, in units of the smallest."""
-    ordered = sorted(amounts)
-    return tuple(round(n / ordered[0], 3) for n in ordered)
-
-
 def _decorations(
     counts: Mapping[str, int], symbols: Sequence[str], amounts: Mapping[str, float] | None, volume: float
 ) -> list[tuple[str, ...]]:
@@ -186,18 +156,12 @@ def _decorations(
     numbers = list(counts.values())
     found = []
     for names in permutations(symbols):
-        if amounts is not None and _ratio(numbers, [amounts[s] for s in names]) > 1e-3:
+        if amounts is not None and not proportional(numbers, [amounts[s] for s in names]):
             continue
         expected = sum(n * atomic_volume(s) for n, s in zip(numbers, names, strict=True))
         if VOLUME_OF_ELEMENTS[0] * expected < volume < VOLUME_OF_ELEMENTS[1] * expected:
             found.append(names)
     return found
-
-
-def _ratio(one: Sequence[float], other: Sequence[float]) -> float:
-    """By how much proportions differ, relative."""
-    quotients = [a / b for a, b in zip(one, other, strict=True)]
-    return max(quotients) / min(quotients) - 1
 
 
 def _screened(

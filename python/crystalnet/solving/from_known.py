@@ -12,12 +12,12 @@ import numpy as np
 from crystalnet.crystal.elements import ATOMIC_NUMBER
 from crystalnet.crystal.lattice_maps import LatticeMaps
 from crystalnet.crystal.library import Entry, Library
-from crystalnet.crystal.symmetry import bravais_lattice, niggli_matrix
+from crystalnet.crystal.symmetry import bravais_lattice
 from crystalnet.ops.index_cells import CELL
 from crystalnet.ops.reflections import reflections
 from crystalnet.records import Peaks
-from crystalnet.solving.from_catalogue import Catalogue, same_composition
-from crystalnet.solving.proposals import Proposal, distinct
+from crystalnet.solving.from_catalogue import Catalogue
+from crystalnet.solving.proposals import Proposal, distinct, same_composition
 from crystalnet.solving.screen import Screen
 from crystalnet.xrd.indexing.given import refined_cells
 from crystalnet.xrd.indexing.lattices import metric_of, row_of
@@ -28,7 +28,7 @@ SAME_LINE = 0.004  # relative, of spacings; half a step of SCALES and a zero shi
 LEAST_FOUND = 0.6  # share of the strongest lines, weighed by their areas, without which a crystal is not refined
 REFINED_AS_KNOWN = 12  # crystals that are, the best first
 METRIC_TOLERANCE = 0.002  # relative to the longest edge, of a metric that is that of a higher symmetry
-MIN_CONTACT = 0.3  # of the covalent radii: somebody measured the crystal
+LEAST_CONTACT = 0.3  # of the covalent radii: somebody measured the crystal
 FITS = 0.4  # residual up to which a known crystal is worth a refinement
 
 
@@ -86,13 +86,11 @@ def _in_own_cell(known: Library, i: int, scale: float, peaks: Peaks) -> list[Pro
     start["lattice"] = row_of(*bravais[:2])
     start["metric"] = metric_of(bravais[2] @ bravais[2].T)
     cell = refined_cells(peaks, [start], np.exp(2 * np.linspace(-0.004, 0.004, 5)))[0]
-    axes = niggli_matrix(cell.primitive_lattice) @ cell.primitive_lattice
-    maps = LatticeMaps(axes)
-    screen = Screen(axes, cell.zero_shift, peaks)
+    maps = LatticeMaps(cell.primitive_lattice)
+    screen = Screen(maps.lattice, cell.zero_shift, peaks)
     found = []
     for image in maps.images(sites, maps.near(known.metrics[[i]])[0])[:4]:
-        names, groups = np.unique(image.species, return_inverse=True)
-        for crystal, value in screen.crystals(image.frac_coords % 1.0, groups, [names.tolist()], MIN_CONTACT):
+        for crystal, value in screen.crystal(image.species, image.frac_coords, LEAST_CONTACT):
             if value < FITS:
                 reference = ", ".join(part for part in (entry.name, entry.reference) if part)
                 found.append(Proposal(crystal, "known", value, cell, entry.id, reference or entry.id))

@@ -28,7 +28,7 @@ from crystalnet.crystal.wyckoff import Group, groups_on
 from crystalnet.ops.fit_sites import Fitted, LatticeTargets, fit_sites
 from crystalnet.records import AtomSites, Peaks
 from crystalnet.solving.proposals import Proposal, distinct
-from crystalnet.solving.screen import Screen
+from crystalnet.solving.screen import MIN_CONTACT, Screen
 
 SEARCH_SECONDS = 30.0  # by default
 SOLVED = 0.008  # residual at which a search ends: of 110 such on perfect lines 108 were right, two lacked hydrogen
@@ -38,10 +38,11 @@ VOLUME_ESD, MOST_OFF = 0.18, 4.0  # of ln(volume / sum over the atoms), and how 
 MOST_CONTENTS = 40  # of a cell
 MOST_ATOMS = 60  # of a primitive cell: a round of starts is to take less than a second
 MOST_PROPORTIONS = 60  # of elements whose amounts are not known
-MIN_CONTACT = 0.60  # of the covalent radii
 MOST_FREE = 30  # coordinates; more are not found by random starts
 MOST_COMBINATIONS, MOST_ORBITS = 60, 10  # of one element's positions in one group; of one element
 MOST_LOOKED_AT = 5000  # combinations of all elements; in some groups hardly any is possible
+PRIOR_WORTH = 3.0  # observations of positions in a group that what is usual elsewhere counts for
+FREEDOM = 0.35  # nats of a free coordinate: it takes so many more starts
 CONTRADICTION = 8.0  # nats that a line seen where a group forbids it costs at most
 STARTS = 40, 8, 200  # of one round: so many, and so many more for each free coordinate, up to so many
 RETRY = 0.5  # nats that a further round of one combination must wait: what failed so often is less likely the right one
@@ -227,7 +228,8 @@ def _queue(
 def _combinations(group: Group, counts: Mapping[str, int]) -> Iterator[tuple[float, _Letters]]:
     """(nats, [(element, position)]) of one group, cheapest first, each once but for the choice of the origin."""
     elements = list(counts)
-    choices = [_choices(group, counts[s]) for s in elements]
+    costs = _position_costs(group)
+    choices = [_choices(group, counts[s], costs) for s in elements]
     if not all(choices):
         return
     heap = [(sum(c[0].cost for c in choices), (0,) * len(elements))]
@@ -254,12 +256,11 @@ def _combinations(group: Group, counts: Mapping[str, int]) -> Iterator[tuple[flo
         yield cost, [(s, i) for s, c in zip(elements, own, strict=True) for i in c.letters]
 
 
-def _choices(group: Group, count: int) -> list[_Choice]:
+def _choices(group: Group, count: int, costs: Sequence[float]) -> list[_Choice]:
     """Multisets of positions that hold so many atoms of one element, the likeliest ones first.
 
-    Position after position, of each number of atoms held so far the cheapest are kept.
+    costs: nats of an atom on each position. Position after position, the cheapest of each number of atoms are kept.
     """
-    costs = _position_costs(group)
     held: dict[int, list[tuple[float, tuple[int, ...], int]]] = {0: [(0.0, (), 0)]}
     for i, position in enumerate(group.positions):
         size, free = len(position), position.free
@@ -283,12 +284,9 @@ def _position_costs(group: Group) -> list[float]:
     for permutation in group.permutations:
         for i, image in enumerate(permutation):
             counts[image] += usage.get(group.positions[i].letter, 0) / len(group.permutations)
-    total = sum(counts)
-    general = 3.0  # as many observations as the prior is worth
-    prior = np.array([(1.0 + p.free) / 4 for p in group.positions])
-    prior = prior / prior.sum()
-    shares = (np.array(counts) + general * prior) / (total + general)
-    return [-math.log(s) + 0.35 * p.free for s, p in zip(shares.tolist(), group.positions, strict=True)]
+    prior = np.array([1.0 + p.free for p in group.positions])  # general positions are the more usual ones
+    shares = (np.array(counts) + PRIOR_WORTH * prior / prior.sum()) / (sum(counts) + PRIOR_WORTH)
+    return [-math.log(s) + FREEDOM * p.free for s, p in zip(shares.tolist(), group.positions, strict=True)]
 
 
 @cache
@@ -351,11 +349,9 @@ class _Trial:
         hopeful = [u for value, u in new[:FINISHED] if value <= self.parents[-1][0]]
         if not hopeful:
             return
-        names, kinds = np.unique(self.crystal.species, return_inverse=True)
         finished = self._fit(self._fit(hopeful, COARSE[0], ROUNDS).u, 0.0, FINISHING_ROUNDS)
         for i in np.argsort(-finished.residual, kind="stable").tolist():
-            x = self.crystal.moved(finished.u[i]) % 1.0
-            yield from screen.crystals(x, kinds, [names.tolist()], MIN_CONTACT)
+            yield from screen.crystal(self.crystal.species, self.crystal.moved(finished.u[i]), MIN_CONTACT)
 
     def _fit(self, starts: Sequence[np.ndarray], d_min: float, rounds: int) -> Fitted:
         n = len(starts)

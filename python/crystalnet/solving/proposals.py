@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from crystalnet.crystal.lattice import Cell
 from crystalnet.records import AtomSites, InputError
 
 SOURCES = ("known", "catalogue", "search", "network")  # of two equal crystals the first says where it came from
+SAME_PROPORTION = 1e-4  # relative; amounts are whole numbers or decimals of the user's
 WELL_EXPLAINED = 0.15  # intensity residual up to which nobody asks for another way of reading atoms, or another cell
 
 
@@ -42,12 +43,17 @@ def sources_named(text: str) -> tuple[str, ...]:
     return named
 
 
-def has_formula(species: Iterable[str], formula: Mapping[str, float]) -> bool:
-    counts = Counter(species)
-    if set(counts) != set(formula):
-        return False
-    ratios = [counts[e] / formula[e] for e in formula]
-    return max(ratios) - min(ratios) < 1e-6 * max(ratios)
+def proportional(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Whether two lists of amounts are in one proportion, to SAME_PROPORTION."""
+    ratios = [a / b for a, b in zip(one, other, strict=True)]
+    return max(ratios) - min(ratios) < SAME_PROPORTION * max(ratios)
+
+
+def same_composition(counts: Mapping[str, float], other: Mapping[str, float]) -> bool:
+    """Whether both are of one formula, hydrogen left out where one of them lacks it."""
+    if ("H" in counts) != ("H" in other):
+        counts, other = ({s: n for s, n in each.items() if s != "H"} for each in (counts, other))
+    return set(counts) == set(other) and proportional([counts[s] for s in other], list(other.values()))
 
 
 # --- both ---------------------------------------------------------------------------------------------------------

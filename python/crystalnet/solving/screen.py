@@ -18,6 +18,7 @@ from crystalnet.xrd.residual import D_MIN, LineMatch
 
 PROBE_NUMBERS = (8, 22, 46, 78)  # atomic numbers tried for an element that was not given
 EXCHANGE_NUMBERS = (1, 3, 5, 8, 11, 14, 18, 22, 27, 32, 38, 45, 52, 60, 70, 80, 90)  # a step is 15 to 20% of the power
+MIN_CONTACT = 0.60  # of the covalent radii: below, a proposal is no crystal
 BATCH = 16  # decorations compared at a time: enough to hide Python, few enough for the cache
 
 
@@ -41,11 +42,6 @@ def exchanged_residual(sites: AtomSites, peaks: Peaks, cell: Cell) -> float:
         decoration[place] = SYMBOLS[probe]
         decorations.append(decoration)
     return float(screen.residuals(sites.frac_coords, groups, decorations).min())
-
-
-def lines_screen(cell: Cell, lattice: np.ndarray, peaks: Peaks) -> Screen:
-    """The pattern as atoms in a lattice (3, 3) Å of the indexed cell are held against it."""
-    return Screen(lattice, cell.zero_shift, peaks)
 
 
 class Screen:
@@ -74,6 +70,13 @@ class Screen:
                 decorations, self.residuals(frac_coords, groups, decorations).tolist(), strict=True
             ):
                 yield AtomSites(self.lattice, tuple(decoration[group] for group in groups), frac_coords), value
+
+    def crystal(
+        self, species: Sequence[str], frac_coords: np.ndarray, min_contact: float
+    ) -> Iterator[tuple[AtomSites, float]]:
+        """Atoms as they are named, moved into the cell, and their residual; nothing where they have no room."""
+        names, groups = np.unique(species, return_inverse=True)
+        return self.crystals(frac_coords % 1.0, groups, [names.tolist()], min_contact)
 
     def targets(self) -> LatticeTargets | None:
         """What the pattern says of each reflection, as atoms are refined against it; None where no line is in reach."""

@@ -40,7 +40,9 @@ from crystalnet.xrd.reader import read_pattern
 
 CELLS_TRIED = 4  # indexing's first cell is right nine times in ten; the others cost a second each
 TUBE_CELLS = 2  # tried with each tube where the wavelength was not said
-EXPLAINED = 0.05  # residual that asks for no search: of 489 such crystals of the catalogue (perfect lines) 484 were right
+EXPLAINED = (
+    0.05  # residual that asks for no search: of 489 such crystals of the catalogue (perfect lines) 484 were right
+)
 SEEN = 0.02  # residual below which no faint line of a larger lattice asks for it (tilted octahedra: 0.05 without)
 SURE = 0.9  # confidence; below, a crystal in another cell is no reason to leave the likeliest one (SrLiAlF6, Mg3Hg)
 

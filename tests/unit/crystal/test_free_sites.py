@@ -9,7 +9,7 @@ from crystalnet.crystal.free_sites import FreeSites
 from crystalnet.crystal.lattice import axes_of, nearest_image
 from crystalnet.crystal.lattice_maps import LatticeMaps, unimodular_matrices
 from crystalnet.crystal.library import Library, library, library_of, packed
-from crystalnet.crystal.symmetry import SYMPREC, bare_symmetry, niggli_matrix
+from crystalnet.crystal.symmetry import SYMPREC, bare_symmetry
 from crystalnet.records import AtomSites
 from crystalnet.xrd.vector import pattern_vector
 
@@ -46,9 +46,8 @@ def test_a_library_of_nothing() -> None:
 def test_a_crystal_is_found_in_its_own_lattice_whatever_its_axes(i: int) -> None:
     """On any axes of the same lattice it comes back, once, with the pattern that it has."""
     crystal = library().sites(i)
-    axes = unimodular_matrices()[np.random.default_rng(i).integers(1740)] @ crystal.lattice
-    lattice = niggli_matrix(axes) @ axes
-    maps = LatticeMaps(lattice)
+    maps = LatticeMaps(unimodular_matrices()[np.random.default_rng(i).integers(1740)] @ crystal.lattice)
+    lattice = maps.lattice
     images = maps.images(crystal, maps.near(library().metrics[[i]])[0])
     assert images
     own = pattern_vector(AtomSites(crystal.lattice, crystal.species, crystal.frac_coords).structure())
@@ -69,9 +68,7 @@ def test_a_type_needs_the_symmetry_of_the_lattice() -> None:
     i = next(i for i, e in enumerate(library().entries) if e.formula == "NaCl" and e.space_group == 225)
     salt = library().sites(i)
     for angle, fits in ((60.0, True), (61.5, False)):
-        axes = axes_of(4.0, 4.0, 4.0, angle, angle, angle)
-        lattice = niggli_matrix(axes) @ axes
-        maps = LatticeMaps(lattice)
+        maps = LatticeMaps(axes_of(4.0, 4.0, 4.0, angle, angle, angle))
         assert bool(maps.images(salt, maps.near(library().metrics[[i]])[0])) is fits
 
 

@@ -18,9 +18,10 @@ from crystalnet.crystal.library import library
 from crystalnet.crystal.wyckoff import groups_on
 from crystalnet.records import AtomSites, Peaks
 from crystalnet.solving import from_search as search
-from crystalnet.solving.from_catalogue import Catalogue, same_composition
+from crystalnet.solving.from_catalogue import Catalogue
 from crystalnet.solving.from_known import known_proposals
 from crystalnet.solving.from_search import search_proposals
+from crystalnet.solving.proposals import same_composition
 from crystalnet.solving.screen import Screen
 from crystalnet.xrd.profile import calculated_peaks
 from crystalnet.xrd.radiation import parse_wavelength
