@@ -105,7 +105,9 @@ def test_measured_patterns_are_evaluated(tmp_path: Path, run: Callable[..., int]
         assert run(*asked, "--leave-out", leave_out, "--out", out) == 0
         scores = json.loads(out.read_text())
         assert scores["n"] == 1 and scores["structure"]["match_top1"] == 1.0 and scores["ssim"] is None
-        assert scores["given"]["libraries"] == leave_out and scores["system"] == "tetragonal"
+        said = {"composition": "without the truth's composition", "none": "whole: they may hold the crystal itself"}
+        assert scores["given"]["libraries"] == said[leave_out] and scores["model_sha256"] is None
+        assert scores["system"] == "tetragonal"
     assert scores["per_crystal"][0]["source_top1"] in ("known", "catalogue")
     (tmp_path / "index.json").write_text(json.dumps([{"name": "x"}]))
     assert run(*asked) == 2

@@ -182,7 +182,7 @@ class Fit {
         damping *= 10;
       }
       if (!better || before - cost < kConverged * before) break;
-      if (round + 1 < rounds) derivatives(u);
+      if (round + 1 < rounds) derivatives();
     }
     std::copy(u.begin(), u.end(), u_);
     b_iso = b_;
@@ -218,7 +218,7 @@ class Fit {
       residuals_[t] = difference(t, scale_);
       cost += residuals_[t] * residuals_[t];
     }
-    if (fresh) derivatives(u);
+    if (fresh) derivatives();
     return cost;
   }
 
@@ -250,7 +250,7 @@ class Fit {
     return scale;
   }
 
-  void derivatives(const std::vector<double>&) {
+  void derivatives() {
     std::fill(jacobian_.begin(), jacobian_.end(), 0.0);
     double strongest = 0;
     for (const double value : calculated_) strongest = std::max(strongest, value * value);

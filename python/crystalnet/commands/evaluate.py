@@ -148,7 +148,8 @@ def _evaluations(asked: Request, options: list[Options]) -> dict[Row, Evaluation
             raise InputError(
                 "--table, --figures and --score-cifs go with structure records, not with measured patterns"
             )
-        return {(run.options.system, run.options.given): run for run in measured_runs(asked.structures, options)}
+        measured = measured_runs(asked.structures, options, asked.model)
+        return {(run.options.system, run.options.given): run for run in measured}
     others = asked.score_cifs, asked.retrieval_data
     if asked.table is None:
         found = runs_of(asked.structures, options, asked.model, *others)

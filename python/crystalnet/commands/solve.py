@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from crystalnet.commands.progress import stages
+from crystalnet.crystal.systems import system_of
 from crystalnet.records import InputError
 from crystalnet.runtime.faults import FAULT, fault_line
 from crystalnet.runtime.pool import Map, helped, workers
@@ -166,9 +167,10 @@ def summary_line(pattern: Path, document: dict[str, Any], folder: Path) -> str:
     if not document["candidates"]:
         return f"{pattern.name}: no candidate; see {folder / 'report.html'}"
     best = document["candidates"][0]
-    cell = best["lattice"]
+    free = system_of(best["space_group"]["number"]).free
+    edges = "  ".join(f"{name} = {best['lattice'][name]:.4f}" for name in free if name in "abc")
+    angles = "".join(f"  {name} = {best['lattice'][name]:.2f}°" for name in free if name not in "abc")
     return (
-        f"{pattern.name}: {best['formula']}  {best['space_group']['symbol']}  a = {cell['a']:.4f}"
-        f"  c = {cell['c']:.4f} Å  Rwp {best['rwp']:.3f}  confidence {best['confidence']:.0%}  ({best['source']})"
-        f"  → {folder / 'report.html'}"
+        f"{pattern.name}: {best['formula']}  {best['space_group']['symbol']}  {edges} Å{angles}"
+        f"  Rwp {best['rwp']:.3f}  confidence {best['confidence']:.0%}  ({best['source']})  → {folder / 'report.html'}"
     )

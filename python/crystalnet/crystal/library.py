@@ -82,7 +82,6 @@ class Library:
         determinant = (
             g[0] * (g[1] * g[2] - g[3] ** 2) - g[5] * (g[5] * g[2] - g[3] * g[4]) + g[4] * (g[5] * g[3] - g[1] * g[4])
         )
-        self.volumes = np.sqrt(determinant)
         self.metrics = metric / np.cbrt(determinant)[:, None]
 
     def __len__(self) -> int:

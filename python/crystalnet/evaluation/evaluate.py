@@ -117,16 +117,8 @@ class Evaluation:
         dict
             The score block, as docs/scores.md describes it.
         """
-        records = self.targets.records
-        started = time.perf_counter()
         with Journal(journal, self.settings(), keep) as kept:
-            rows = list(iter(kept.next, None))
-            before = len(rows)
-            for row in mapped(self.score, records[before:]):
-                kept.append(row)
-                rows.append(row)
-                progress(len(rows), len(records))
-        seconds = time.perf_counter() - started
+            rows, a_crystal = kept.rows(self.targets.records, self.score, mapped, progress)
         about = {
             "given": in_words(self.options),
             "guesses": self.options.guesses,
@@ -136,7 +128,6 @@ class Evaluation:
             "split": {"name": self.options.split, "rule": self.targets.rule},
             "density": self.targets.density,
         }
-        a_crystal = seconds / (len(rows) - before) if len(rows) > before else None
         return run_summary(rows, about, self.retrieval.source if self.retrieval else None, a_crystal)
 
     def question(self, record: Record, given: str | None = None) -> Question:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
@@ -14,12 +14,14 @@ import numpy as np
 
 from crystalnet import __version__
 from crystalnet.crystal.symmetry import SYMPREC, protostructure
+from crystalnet.evaluation.evaluate import Progress, model_of
 from crystalnet.evaluation.metrics import structure_scores
 from crystalnet.evaluation.options import Options
 from crystalnet.evaluation.own_answers import left_out
-from crystalnet.evaluation.question import composition_as_given
+from crystalnet.evaluation.question import composition_as_given, in_words
 from crystalnet.evaluation.summary import NO_MAPS, run_summary
 from crystalnet.evaluation.targets import NothingToEvaluate
+from crystalnet.model.choice import has_model, model_for
 from crystalnet.records import InputError
 from crystalnet.runtime.journal import Journal
 from crystalnet.runtime.pool import Map
@@ -29,7 +31,6 @@ from crystalnet.solving.solve import measured_pattern, solve_pattern
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-Progress = Callable[[int, int], None]
 REQUIRED = ("name", "pattern", "truth", "formula", "elements", "wavelength", "system")
 
 
@@ -44,14 +45,20 @@ class MeasuredEvaluation:
     options : Options
         What is asked. Patterns are as they were measured: `measured_like` and `split` mean nothing here.
 
+    model : Path, optional
+        A model file of the system; the package's by default, where it has one.
+
     Raises
     ------
     InputError
-        Where the list cannot be used; NothingToEvaluate where it has no pattern of the system.
+        Where one of these cannot be used; NothingToEvaluate where it has no pattern of the system.
     """
 
-    def __init__(self, index: Path, options: Options) -> None:
+    def __init__(self, index: Path, options: Options, model: Path | None = None) -> None:
         self.index, self.options = index, options
+        self.files = {options.system: model} if model else {}
+        drawn = has_model(options.system, self.files)
+        self.sha256 = model_for(options.system, self.files).sha256 if drawn else None
         text = index.read_bytes()
         self.digest = sha256(text).hexdigest()
         try:
@@ -70,7 +77,7 @@ class MeasuredEvaluation:
 
     def settings(self) -> dict[str, Any]:
         """All that the scores follow from; a journal of other settings is not gone on with."""
-        return {"crystalnet": __version__, **asdict(self.options), "patterns": self.digest}
+        return {"crystalnet": __version__, **asdict(self.options), "patterns": self.digest, "model": self.sha256}
 
     def scores(
         self,
@@ -80,33 +87,18 @@ class MeasuredEvaluation:
         keep: bool = False,
     ) -> dict[str, Any]:
         """Every pattern solved and scored, and the summary; arguments as of `Evaluation.scores`."""
-        started = time.perf_counter()
         with Journal(journal, self.settings(), keep) as kept:
-            rows = list(iter(kept.next, None))
-            before = len(rows)
-            for row in mapped(self.score, self.entries[before:]):
-                kept.append(row)
-                rows.append(row)
-                progress(len(rows), len(self.entries))
-        seconds = time.perf_counter() - started
+            rows, a_pattern = kept.rows(self.entries, self.score, mapped, progress)
         about = {
-            "given": {
-                "chemistry": self.options.given,
-                "lattice": "the true cell" if self.options.cell_given else None,
-                "system": None,
-                "pattern": "as measured, with its wavelength",
-                "candidates": self.options.candidates,
-                "libraries": self.options.leave_out,
-                "effort_seconds": self.options.effort,
-            },
+            "given": in_words(self.options, "as measured, with its wavelength"),
             "guesses": self.options.guesses,
             "seed": self.options.seed,
-            "model_sha256": None,
+            "model_sha256": self.sha256,
             "system": self.options.system,
             "split": {"name": "measured", "rule": "every pattern of the list"},
             "density": None,
         }
-        return run_summary(rows, about, None, seconds / (len(rows) - before) if len(rows) > before else None)
+        return run_summary(rows, about, None, a_pattern)
 
     def score(self, entry: dict[str, Any]) -> dict[str, Any]:
         """One pattern, solved and held against its crystal; hydrogen is left out of both."""
@@ -122,6 +114,7 @@ class MeasuredEvaluation:
                 cell=_cell(entry) if self.options.cell_given else None,
                 guesses=self.options.guesses,
                 seed=self.options.seed,
+                models=self.files,
                 catalogue=left_out(truth, protostructure(truth, SYMPREC) or "", self.options.leave_out),
                 candidates=self.options.candidates,
                 effort=self.options.effort,
@@ -152,13 +145,17 @@ class MeasuredEvaluation:
         }
 
 
-def measured_runs(index: Path, options: Sequence[Options]) -> list[MeasuredEvaluation]:
-    """A run for each of these options whose patterns the list holds. NothingToEvaluate where it has none."""
+def measured_runs(index: Path, options: Sequence[Options], model: Path | None = None) -> list[MeasuredEvaluation]:
+    """A run for each of these options whose patterns the list holds. NothingToEvaluate where it has none.
+
+    model: a file, or a folder of them, as `model_of` takes it.
+    """
     runs: list[MeasuredEvaluation] = []
     missing: list[NothingToEvaluate] = []
     for chosen in options:
         try:
-            runs.append(MeasuredEvaluation(index, chosen))
+            own = model_of(model, chosen.system, chosen.given, alone=len(options) == 1)
+            runs.append(MeasuredEvaluation(index, chosen, own))
         except NothingToEvaluate as nothing:
             missing.append(nothing)
     if not runs:

@@ -111,15 +111,19 @@ def _perfect(structure: Structure) -> tuple[Pattern, Peaks]:
     return pattern, replace(lines, background=np.zeros(len(MO_PROFILE)))
 
 
-def in_words(options: Options) -> dict[str, Any]:
-    """What solve and the network are given, in words."""
+def in_words(options: Options, pattern: str | None = None) -> dict[str, Any]:
+    """What solve and the network are given, in words; pattern: where it is not one of the simulated kinds."""
+    if pattern is None:
+        pattern = (
+            "Cu Kα 10–90° with width, background and noise"
+            if options.measured_like
+            else "Mo Kα, perfect: lines of 3–150°, profile to 61°"
+        )
     return {
         "chemistry": options.given,
         "lattice": "the true cell" if options.cell_given else None,
         "system": None,
-        "pattern": "Cu Kα 10–90° with width, background and noise"
-        if options.measured_like
-        else "Mo Kα, perfect: lines of 3–150°, profile to 61°",
+        "pattern": pattern,
         "guesses_ranked_by": "pattern (paper: best of N latent samples × 24 rotations, by truth)",
         "guess_1": "latent mean",
         "candidates": options.candidates,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from crystalnet.records import InputError
+from crystalnet.runtime.pool import Map
 
 
 class Journal:
@@ -93,6 +96,27 @@ class Journal:
     def next(self) -> Any:
         """The next row kept; None when the rest is to be made."""
         return None if self.file is None else self._line()
+
+    def rows(
+        self,
+        items: Sequence[Any],
+        score: Callable[[Any], Any],
+        mapped: Map = map,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> tuple[list[Any], float | None]:
+        """A row of each item, those kept before among them, and the seconds that one made now took; None: none was.
+
+        progress gets how many are done, and of how many.
+        """
+        started = time.perf_counter()
+        rows = list(iter(self.next, None))
+        before = len(rows)
+        for row in mapped(score, items[before:]):
+            self.append(row)
+            rows.append(row)
+            progress(len(rows), len(items))
+        made = len(rows) - before
+        return rows, (time.perf_counter() - started) / made if made else None
 
     def append(self, row: Any) -> None:
         """Keep a row: anything that JSON can hold, and arrays, which come back as lists."""

@@ -16,7 +16,6 @@ from pymatgen.core import Lattice, Structure
 from crystalnet.bragg import N_BINS
 from crystalnet.commands.evaluate import Request
 from crystalnet.crystal.lattice import Cell
-from crystalnet.evaluation import evaluate as module
 from crystalnet.evaluation import own_answers
 from crystalnet.evaluation.evaluate import Evaluation, model_of
 from crystalnet.evaluation.metrics import wilson
@@ -43,6 +42,7 @@ from crystalnet.evaluation.summary import (
     summary,
 )
 from crystalnet.records import AtomSites, Fit, InputError
+from crystalnet.runtime import journal as kept
 from crystalnet.solving.confidence import THRESHOLD
 
 SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
@@ -408,7 +408,7 @@ def test_a_journal_keeps_what_is_done_until_all_is(tmp_path: Path, monkeypatch: 
 
     stop_at.clear()
     clock = iter((5.0, 15.0))
-    monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    monkeypatch.setattr(kept, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
     block = made.scores(journal, lambda *count: told.append(count), keep=True)
     assert done == ["a", "b", "c"] and told == [(2, 3), (3, 3)] and block["n"] == 3
     assert block["seconds_per_crystal"] == 5.0  # of those that were left
