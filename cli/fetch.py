@@ -16,7 +16,9 @@ def fetch(
         str | None,
         typer.Option(help="materials-project, prototypes or files; default: the first with a key, else the second."),
     ] = None,
-    system: Annotated[str | None, typer.Option(help="cubic or trigonal; default both.")] = None,
+    system: Annotated[
+        str | None, typer.Option(help="cubic or trigonal, of your files one of the seven; default all.")
+    ] = None,
     types: Annotated[
         list[Path] | None, typer.Option(help="Structure records that serve as further prototypes.")
     ] = None,

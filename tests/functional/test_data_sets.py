@@ -25,7 +25,7 @@ from crystalnet.data.splits import Splits
 from crystalnet.data.store import write_store
 from crystalnet.data.structure_types import embedded_types
 from crystalnet.records import InputError
-from crystalnet.solving.from_catalogue import own_types
+from crystalnet.solving.from_catalogue import own_crystals
 
 ALL_TYPES = crystal_types.types_table("cubic")
 
@@ -194,5 +194,5 @@ def test_types_of_a_file_reach_the_catalogue(tmp_path: Path, monkeypatch: pytest
     options = ("--source", "prototypes", "--system", "cubic", "--limit", 3, "--types", tmp_path / "types.jsonl")
     assert run(monkeypatch, "fetch", *options) == 0
     assert run(monkeypatch, "data", "verify", tmp_path / "cubic") == 0
-    (own,) = own_types()
+    (own,) = own_crystals()
     assert len(own) == 1 and set(own.counts[0]) == set(pyrite["species"])

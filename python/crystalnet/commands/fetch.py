@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-from crystalnet.crystal.systems import LEARNT
+from crystalnet.crystal.systems import LEARNT, SYSTEMS
 from crystalnet.data import files
 from crystalnet.data.fetch import DEFAULT_LIMIT, Progress, fetch_prototypes
 from crystalnet.data.splits import read_splits
@@ -80,11 +81,12 @@ def fetch(
     """
     if source is not None and source not in SOURCES:
         raise InputError(f"--source {source!r}: choose one of {', '.join(SOURCES)}")
-    if system is not None and system not in LEARNT:
-        raise InputError(f"--system {system!r}: choose one of {', '.join(LEARNT)}")
-    systems = (system,) if system else LEARNT
     asked = source is not None or bool(paths)
     source = source or ("files" if paths else _default_source(say))
+    possible = SYSTEMS if source == "files" else LEARNT  # the user's own are known crystals too, whatever is learnt
+    if system is not None and system not in possible:
+        raise InputError(f"--system {system!r}: choose one of {', '.join(possible)}")
+    systems = (system,) if system else possible
     key = materials_project_key() if source == "materials-project" else None
     if source == "materials-project" and key is None:
         raise InputError("--source materials-project: no key; set MP_API_KEY (materialsproject.org/api gives one)")
@@ -94,11 +96,18 @@ def fetch(
         raise InputError(f"--split-file lists Materials Project ids; it does not go with --source {source}")
     directories = {name: default_directory(name) if out is None else out if system else out / name for name in systems}
     earlier = {name: earlier_set(directory) for name, directory in directories.items()}
+    if source == "files":
+        for name, there in earlier.items():
+            if there is not None:
+                say(_what(directories[name], there).format("replaces"))
+        splits_of = {name: read_splits(split, split_files, name) for name in systems}
+        counts = files.fetch_files(directories, paths, limit, splits_of, progress)
+        return [(directories[name], count) for name, count in counts.items()]
     made = []
     for name, directory in directories.items():
         there = earlier[name]
         if there is not None:
-            what = f"{directory}: {{}} the data set there ({there['count']} crystals, source {there['source']})"
+            what = _what(directory, there)
             if not asked and there["source"] not in (source, "prototypes"):
                 say(what.format("keeps") + f"; to replace it say --source {source}")
                 continue
@@ -108,14 +117,16 @@ def fetch(
             from crystalnet.data.materials_project import fetch_materials_project
 
             count = fetch_materials_project(str(key), name, directory, limit, splits, progress, say)
-        elif source == "files":
-            count = files.fetch_files(name, directory, paths, limit, splits, progress)
         else:
             count = fetch_prototypes(
                 name, directory, limit or DEFAULT_LIMIT, types, seed, splits=splits, progress=progress
             )
         made.append((directory, count))
     return made
+
+
+def _what(directory: Path, there: Mapping[str, Any]) -> str:
+    return f"{directory}: {{}} the data set there ({there['count']} crystals, source {there['source']})"
 
 
 def _default_source(say: Callable[[str], None]) -> str:

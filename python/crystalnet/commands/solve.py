@@ -43,6 +43,8 @@ class Options:
     model: Path | None = None
     candidates: str = "all"
     effort: float = 30.0
+    distances: tuple[str, ...] = ()
+    coordination: tuple[str, ...] = ()
 
 
 def solve_files(

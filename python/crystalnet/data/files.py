@@ -1,9 +1,9 @@
-"""`fetch --source files`: a data set of the user's own structures."""
+"""`fetch --source files`: data sets of the user's own structures."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from crystalnet.crystal.cif import LACKING, MIN_DISTANCE
 from crystalnet.crystal.record_file import Record, read_records, structure_of
 from crystalnet.crystal.setting import standard_primitive
 from crystalnet.crystal.symmetry import SYMPREC, SYMPREC_RELAXED, Symmetry, one_hand
+from crystalnet.crystal.systems import LEARNT
 from crystalnet.data.further_types import FurtherTypes
 from crystalnet.data.splits import Splits, may_train
 from crystalnet.data.store import write_store
@@ -24,34 +25,32 @@ if TYPE_CHECKING:
 
 
 def fetch_files(
-    system: str,
-    out: Path,
+    directories: Mapping[str, Path],
     paths: tuple[Path, ...],
     limit: int | None,
-    splits: Splits,
+    splits: Mapping[str, Splits],
     progress: Callable[[int, int], None],
-) -> int:
-    """Make a data set of the user's structures of one crystal system.
+) -> dict[str, int]:
+    """Make data sets of the user's structures, one of each crystal system that has any.
 
     Parameters
     ----------
-    system : str
-        Crystal system; crystals of other systems are passed over.
-    out : Path
-        Directory of the data set. Its failures.jsonl says what cannot be used and why.
+    directories : mapping of str to Path
+        Directory of the data set of each crystal system that is asked for; crystals of other systems are passed over.
+        The failures.jsonl of a set says what cannot be used and why.
     paths : tuple of Path
         Structure files, files of structure records, or folders of them.
     limit : int or None
-        Number of crystals at most.
-    splits : Splits
-        The division into train and validation.
+        Number of crystals of a system at most.
+    splits : mapping of str to Splits
+        The division of each system's crystals into train and validation.
     progress : callable
         Called with the number of crystals done and of all.
 
     Returns
     -------
-    int
-        Number of crystals in the data set.
+    dict of str to int
+        Number of crystals in each data set that was made.
 
     Raises
     ------
@@ -59,32 +58,30 @@ def fetch_files(
         A path does not exist, a file that is named itself cannot be read, or no crystal can be used.
     """
     failures: list[dict[str, str]] = []
-    made = _limited(_records(system, paths, splits, failures, progress), limit)
-    further = FurtherTypes(system)
-    about = {
-        "crystalnet": __version__,
-        "source": "files",
-        "system": system,
-        "density": "promolecule",
-        "split": splits.describe(),
-    }
-    return write_store(out, further.of(made), about, failures, further.records)
-
-
-def _limited(records: Iterator[Record], limit: int | None) -> Iterator[Record]:
-    """The first `limit` records. One more is drawn: the failures up to it belong to the data set too."""
-    for number, record in enumerate(records):
-        if limit is not None and number >= limit:
-            return
-        yield record
+    records: dict[str, list[Record]] = {system: [] for system in directories}
+    for record in _records(paths, failures, progress):
+        own = records.get(record["system"])
+        if own is not None and (limit is None or len(own) < limit):
+            own.append(record | {"split": splits[record["system"]].of(record["id"], record["formula"], record["id"])})
+    made = {}
+    for system, own in records.items():
+        if own or not any(records.values()):  # of none at all the reason is said
+            further = FurtherTypes(system) if system in LEARNT else None
+            about = {
+                "crystalnet": __version__,
+                "source": "files",
+                "system": system,
+                "density": "promolecule",
+                "split": splits[system].describe(),
+            }
+            crystals = further.of(own) if further else own
+            types = further.records if further else ()
+            made[system] = write_store(directories[system], crystals, about, failures, types)
+    return made
 
 
 def _records(
-    system: str,
-    paths: tuple[Path, ...],
-    splits: Splits,
-    failures: list[dict[str, str]],
-    progress: Callable[[int, int], None],
+    paths: tuple[Path, ...], failures: list[dict[str, str]], progress: Callable[[int, int], None]
 ) -> Iterator[Record]:
     """Records of the crystals that can be used; the others go to failures with the reason."""
     seen: set[tuple[str, int]] = set()
@@ -99,8 +96,6 @@ def _records(
             continue
         symmetry = Symmetry(primitive, symprec)
         formula, number = primitive.composition.reduced_formula, one_hand(symmetry.number)
-        if symmetry.system != system:
-            continue
         for note in notes:
             warnings.warn(f"{name}: {note}", stacklevel=2)
         if not may_train(formula):
@@ -113,10 +108,9 @@ def _records(
                 "id": name,
                 "formula": formula,
                 "space_group": number,
-                "system": system,
+                "system": symmetry.system,
                 "type": name,
                 "source": "files",
-                "split": splits.of(name, formula, name),
                 "lattice": primitive.lattice.matrix,
                 "species": [site.specie.symbol for site in primitive],
                 "frac_coords": primitive.frac_coords,

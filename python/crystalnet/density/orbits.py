@@ -155,7 +155,7 @@ def _best_orbit(
 
     def orbits_at(x: np.ndarray, element: int) -> Iterator[_Orbit]:
         for atoms in _orbits_near(x, symmetry, lattice, taken, max_atoms - len(taken)):
-            wave = np.exp(-2j * np.pi * (h @ atoms.T)).sum(1)
+            wave = _wave(h, atoms)
             own = shapes[element] * wave
             size = float(np.square(np.abs(own)).sum())
             yield _Orbit(element, atoms, wave, 2 * float((residual * own.conj()).real.sum()) / size - 1, size)
@@ -212,22 +212,27 @@ def _orbits_near(
     for reach in SNAPS:
         place = x
         for _ in range(2):
-            offset = symmetry.images(place) - place
-            offset = nearest_image(offset)
-            near = np.linalg.norm(offset @ lattice, axis=1) <= reach
-            place = place + offset[near].mean(0)
+            offset = nearest_image(symmetry.images(place) - place)
+            place = place + offset[np.linalg.norm(offset @ lattice, axis=1) <= reach].mean(0)
         images = symmetry.images(place) % 1.0
-        distance = periodic_distances(images, images, lattice)
-        representative = (distance < SNAPS[0]).argmax(1) == np.arange(len(images))
-        orbit = images[representative]
-        apart = periodic_distances(orbit, orbit, lattice) + 99 * np.eye(len(orbit))
-        if len(orbit) > most or apart.min() < MIN_DISTANCE:
+        # An operation takes one pair of images to another: distances from the first are all that there are.
+        own = periodic_distances(images[:1], images, lattice)[0]
+        same = own < SNAPS[0]
+        size = len(images) // int(same.sum())
+        if size > most or own.min(initial=99.0, where=~same) < MIN_DISTANCE:
             continue
-        if len(taken) and periodic_distances(orbit[:1], taken, lattice).min() < MIN_DISTANCE:
+        if len(taken) and periodic_distances(images[:1], taken, lattice).min() < MIN_DISTANCE:
             continue
-        if not any(len(orbit) == len(other) for other in found):
-            found.append(orbit)
+        if not any(size == len(other) for other in found):
+            found.append(_one_each(images, lattice))
     return found
+
+
+def _one_each(images: np.ndarray, lattice: np.ndarray) -> np.ndarray:
+    """One of the images (m, 3) that stand on one place, for each place."""
+    same = periodic_distances(images, images, lattice) < SNAPS[0]
+    first: np.ndarray = images[same.argmax(1) == np.arange(len(images))]
+    return first
 
 
 def _maxima(values: np.ndarray) -> np.ndarray:
@@ -256,6 +261,16 @@ def _sphere(lattice: bytes, n: int) -> np.ndarray:
     kept: np.ndarray = h[length <= min(1 / D_MIN, edge)]
     order = np.argsort(np.abs(kept).sum(1), kind="stable")
     return np.ascontiguousarray(kept[order])
+
+
+def _wave(h: np.ndarray, atoms: np.ndarray) -> np.ndarray:
+    """Σ e^{−2πi h·x} (K,) over atoms (m, 3), from three short tables: exponentials of all would take far longer."""
+    most = int(np.abs(h).max(initial=0))
+    tables = np.exp(-2j * np.pi * np.arange(-most, most + 1)[:, None, None] * atoms)  # (2·most + 1, m, 3)
+    own = h + most
+    waves = tables[own[:, 0], :, 0] * tables[own[:, 1], :, 1]
+    summed: np.ndarray = np.einsum("km,km->k", waves, tables[own[:, 2], :, 2])
+    return summed
 
 
 def _points(h: np.ndarray) -> int:

@@ -78,11 +78,11 @@ WHY = {
         lambda v: v < np.log(20),
         "the lines fall on the cell's places only roughly",
     ),
-    "lines_per_atom": Reason(
-        "Lines measured for each independent atom",
+    "lines_per_parameter": Reason(
+        "Lines measured for each parameter that symmetry leaves free",
         lambda v: f"{np.exp(v):.1f}",
         lambda v: v < np.log(2),
-        "there are few lines for so many atoms",
+        "there are few lines for so many parameters",
     ),
     "exchange": Reason(
         "Misfit of the intensities were one element another",
@@ -91,6 +91,7 @@ WHY = {
         "the intensities ask for another element",
     ),
     "agreed": Reason("Proposed by the network and by the catalogue", _yes),
+    "type_known": Reason("A known crystal, or of a known type", _yes),
     "balanced": Reason(
         "Charges can balance, or need not",
         _yes,
@@ -102,6 +103,12 @@ WHY = {
         _yes,
         lambda v: v < 0.5,
         "it holds atoms that none of the given elements explains",
+    ),
+    "contact": Reason(
+        "Shortest bond away from its usual length by",
+        lambda v: percent(float(np.expm1(v)), 0),
+        lambda v: v > np.log(1.15),
+        "its shortest bond is of an unusual length",
     ),
     "volume": Reason(
         "Volume away from the usual of such atoms by",

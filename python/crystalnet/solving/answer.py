@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from crystalnet.crystal.chemistry import bond_ratio
 from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.symmetry import SYMPREC_ON_SITES, Symmetry, wyckoff_rows
 from crystalnet.density.placement import placement
@@ -17,7 +18,7 @@ from crystalnet.density.setting import in_setting_of
 from crystalnet.records import AtomSites, Candidate, DensityGrid, Peaks
 from crystalnet.solving.confidence import evidence, probability
 from crystalnet.solving.proposals import Proposal
-from crystalnet.solving.ranking import Ranked
+from crystalnet.solving.ranking import Ranked, freedom
 from crystalnet.solving.screen import exchanged_residual
 
 REPORTED = 5  # candidates written
@@ -86,11 +87,12 @@ def candidate(
         rival=min((other.score for other in ranked if other is not refined), default=None),
         sites=primitive,
         exchanged=exchanged_residual(fit.sites, peaks, shifted),
-        orbits=len(wyckoff),
+        parameters=freedom(fit),
         cell=proposal.cell,
         peaks=peaks,
         sources=set(refined.sources),
         volume_ratio=refined.volume_ratio,
+        bond_ratio=bond_ratio(primitive),
         formula_given=formula_given,
         wavelength_lead=wavelength_lead,
     )

@@ -21,7 +21,7 @@ from crystalnet.records import AtomSites, Peaks
 from crystalnet.xrd.indexing.lattices import line_positions
 
 THRESHOLD = 0.5  # below, "no confident match"
-VOLUME_RANGE = (0.65, 1.75)  # of the expected volume: 98% of 1,100 crystals; beyond, wavelength or elements are wrong
+VOLUME_RANGE = (0.72, 1.85)  # of the expected volume: 98% of 1,500 crystals; beyond, wavelength or elements are wrong
 BINS = 6  # of the reliability diagram: a few hundred answers fill no more
 CONTRADICTED = 0.45  # most that a candidate is believed whose volume or lines say that wavelength or elements are wrong
 OTHER_ELEMENT = math.log(2)  # of "exchange": the lines ask for another element; none of 454 right answers has more
@@ -32,12 +32,14 @@ FEATURES = {
     "lead": "ln(score of the best other candidate / own score), at most ln 3",
     "log_merit": "ln of the cell's figure of merit (de Wolff M)",
     "explained": "share of the intensity that lies on lines of the cell",
-    "lines_per_atom": "ln(lines indexed / independent atoms)",
+    "lines_per_parameter": "ln(lines indexed / parameters of cell and atoms that symmetry leaves free)",
     "exchange": "ln(residual / residual with one element exchanged for whichever suits best)",
     "agreed": "the network and another source propose the crystal",
+    "type_known": "it is a known crystal, or one of a known type",
     "balanced": "charges balance where they should",
     "complete": "no atom of an element that was not given",
     "volume": "|ln(volume / expected volume)|",
+    "contact": "|ln(shortest bond / usual length)|, at most 0.5",
     "contradicted": "volume outside of VOLUME_RANGE",
     "wavelength": "ln(score with the next best tube / own score), at most 2; 2 where the wavelength was said",
     "formula_given": "the user gave the formula",
@@ -53,11 +55,12 @@ def evidence(
     rival: float | None,
     sites: AtomSites,
     exchanged: float,
-    orbits: int,
+    parameters: int,
     cell: Cell,
     peaks: Peaks,
     sources: set[str],
     volume_ratio: float | None,
+    bond_ratio: float | None,
     formula_given: bool,
     wavelength_lead: float,
 ) -> dict[str, float]:
@@ -65,7 +68,7 @@ def evidence(
 
     excess, residual: after refinement; exchanged: the residual with one element exchanged (`exchanged_residual`).
     score, rival: of the candidate and of the best other one (None: there is none). wavelength_lead: as in FEATURES.
-    orbits: independent atoms. sources: those that propose the crystal.
+    parameters: of cell and atoms that symmetry leaves free. sources: those that propose the crystal.
     """
     most = math.log(MANY_TIMES)
     lead = most if rival is None else math.log(max(rival, 1e-6) / max(score, 1e-6))
@@ -76,12 +79,14 @@ def evidence(
         min(max(lead, -most), most),
         math.log(min(max(merit, 1.0), 1000.0)),
         explained_share(cell, peaks),
-        math.log(max(cell.n_indexed, 1) / max(orbits, 1)),
+        math.log(max(cell.n_indexed, 1) / max(parameters, 1)),
         math.log(max(residual, 0.01) / max(min(exchanged, residual), 0.01)),
         float("network" in sources and len(sources) > 1),
+        float(bool({"known", "catalogue"} & sources)),
         float(charge_balances(Counter(sites.species))),
         float("X" not in sites.species),
         abs(math.log(volume_ratio)) if volume_ratio else 0.5,
+        min(abs(math.log(bond_ratio)), 0.5) if bond_ratio else 0.1,
         float(volume_ratio is not None and not VOLUME_RANGE[0] < volume_ratio < VOLUME_RANGE[1]),
         wavelength_lead,
         float(formula_given),

@@ -20,9 +20,10 @@ from crystalnet.crystal.free_sites import FreeSites
 from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.lattice_maps import LatticeMaps
 from crystalnet.crystal.library import Entry, Library, library, library_of, packed
+from crystalnet.crystal.record_file import Record
 from crystalnet.crystal.symmetry import SYMPREC, SymmetryError
 from crystalnet.crystal.systems import SYSTEMS
-from crystalnet.data.store import read_types
+from crystalnet.data.store import read_manifest, read_store, read_types
 from crystalnet.ops.fit_sites import fit_sites
 from crystalnet.records import AtomSites, Peaks
 from crystalnet.runtime.settings import default_directory
@@ -46,8 +47,8 @@ class Catalogue:
     Attributes
     ----------
     own : bool
-        The types of the user's data sets beside the package's. Without them an answer does not depend on what was
-        fetched.
+        The crystals of the user's files and the types of other data sets beside the package's. Without them an answer
+        does not depend on what was fetched.
     without_type : str, optional
         A protostructure that is not known, to see what an answer of an unknown type is worth.
     without_formula : mapping of str to int, optional
@@ -99,7 +100,7 @@ class Catalogue:
     def _libraries(self) -> Iterator[Library]:
         yield library()
         if self.own:  # after the package's: of equal proposals the first stays
-            yield from own_types()
+            yield from own_crystals()
 
     def _may_be(self, known: Library, i: int, symbols: Sequence[str], amounts: Mapping[str, float] | None) -> bool:
         """Whether a crystal of the library, with other elements, may fill the cell."""
@@ -175,24 +176,35 @@ def _screened(
             yield _Named(sites, crystal.species, value, known.entries[i].id)
 
 
-def own_types() -> list[Library]:
-    """Further types of the user's data sets. InputError where one is damaged."""
+def own_crystals() -> list[Library]:
+    """What the user's data sets know beside the package. InputError where one is damaged."""
     directories = (default_directory(system) for system in SYSTEMS)
     manifests = (directory / "manifest.json" for directory in directories)
-    return [_own_types(file.parent, file.stat().st_mtime_ns) for file in manifests if file.is_file()]
+    return [_own_crystals(file.parent, file.stat().st_mtime_ns) for file in manifests if file.is_file()]
 
 
 @lru_cache(maxsize=8)
-def _own_types(directory: Path, changed: int) -> Library:
+def _own_crystals(directory: Path, changed: int) -> Library:
+    """Of the user's own files every crystal, as a known one; of generated or calculated sets the further types."""
+    if read_manifest(directory)["source"] == "files":
+        stored = read_store(directory)
+        rows = [(row["id"], row, stored.sites(i)) for i, row in enumerate(stored.records)]
+    else:
+        rows = [
+            (record.get("protostructure") or record["id"], record, _sites(record)) for record in read_types(directory)
+        ]
     crystals = []
-    for record in read_types(directory):
-        sites = AtomSites(
-            np.array(record["lattice"], float), tuple(record["species"]), np.array(record["frac_coords"], float)
-        )
-        label = record.get("protostructure") or record["id"]
-        entry = Entry(record["id"], record["formula"], record["space_group"], label, "", "", False)
+    for label, row, sites in rows:
+        mine = row.get("source") == "files"
+        reference = "your own file" if mine else ""
+        entry = Entry(row["id"], row["formula"], row["space_group"], label, row["id"] if mine else "", reference, mine)
         try:
             crystals.append((entry, packed(sites, SYMPREC)))
         except (SymmetryError, ValueError):
             continue
     return library_of(crystals)
+
+
+def _sites(record: Record) -> AtomSites:
+    arrays = np.array(record["lattice"], float), np.array(record["frac_coords"], float)
+    return AtomSites(arrays[0], tuple(record["species"]), arrays[1])

@@ -43,12 +43,14 @@ def ask_network(
     seed: int | None = None,
     *,
     mean: bool = True,
+    explained: bool = False,
     clock: Stage = unclocked,
     mapped: Map = map,
 ) -> tuple[np.ndarray, list[Proposal]]:
     """What the network makes of a pattern in a cell: densities (guesses, 50, 50, 50) and the crystals read off them.
 
-    seed: other than that given. mean: guess 1 is the latent mean. A density whose atoms explain the lines well is put
+    seed: other than that given. mean: guess 1 is the latent mean. explained: a crystal is known that explains the
+    lines, so that atoms need be read off in the plain way only. A density whose atoms explain the lines well is put
     into the canonical setting of these atoms.
     """
     with clock("network"):
@@ -58,7 +60,7 @@ def ask_network(
         lattice = cell.primitive_lattice
         maps = guess_densities(model, *seen, lattice, given.composition, given.level, guesses, seed, mean)
     with clock("atoms"):
-        proposals = network_proposals(maps, cell, peaks, given.symbols, given.amounts, mapped)
+        proposals = network_proposals(maps, cell, peaks, given.symbols, given.amounts, mapped, explained)
         for number in range(len(maps)):
             own = min((p for p in proposals if p.origin == number), key=lambda p: p.residual, default=None)
             if own is not None and own.residual < WELL_EXPLAINED:
@@ -73,14 +75,16 @@ def network_proposals(
     elements: Sequence[str],
     formula: Mapping[str, float] | None,
     mapped: Map = map,
+    explained: bool = False,
 ) -> list[Proposal]:
     """Proposals from densities (N, n, n, n) e/Å³ in the cell's primitive axes, best first; distinct for each density.
 
-    elements: those given, each of which must occur; () where nothing is known, and any element may.
+    elements: those given, each of which must occur; () where nothing is known, and any element may. explained: as in
+    `ask_network`.
     """
     if not elements:  # where any element may be anything, one density is as much as a few seconds allow
         densities = densities[:1]
-    task = partial(_read_off, cell=cell, peaks=peaks, elements=tuple(elements), formula=formula)
+    task = partial(_read_off, cell=cell, peaks=peaks, elements=tuple(elements), formula=formula, explained=explained)
     found = [p for own in mapped(task, densities, range(len(densities))) for p in own]
     return sorted(found, key=lambda p: p.residual)
 
@@ -93,6 +97,7 @@ def _read_off(
     peaks: Peaks,
     elements: tuple[str, ...],
     formula: Mapping[str, float] | None,
+    explained: bool,
 ) -> list[Proposal]:
     """Proposals from one density, which is guess `number`."""
     named = bool(elements)
@@ -112,7 +117,7 @@ def _read_off(
 
     own = crystals_of([decompose(density, elements, most)])
     # Orbits take longer, where any element may be there much longer.
-    if named and min((p.residual for p in own), default=1.0) > WELL_EXPLAINED:
+    if named and not explained and min((p.residual for p in own), default=1.0) > WELL_EXPLAINED:
         symmetries = symmetries_of(density)
         own += crystals_of([w for s in symmetries for w in decompose_orbits(density, elements, s, most)])
     return distinct(own)

@@ -21,6 +21,7 @@ import numpy as np
 
 from crystalnet.crystal.chemistry import atomic_volume, charge_balances
 from crystalnet.crystal.elements import ATOMIC_NUMBER
+from crystalnet.crystal.expected_bonds import NOTHING_SAID, ExpectedBonds
 from crystalnet.crystal.free_sites import FreeSites
 from crystalnet.crystal.lattice import PRIMITIVE_AXES, Cell
 from crystalnet.crystal.library import library
@@ -61,10 +62,14 @@ def search_proposals(
     elements: Sequence[str],
     amounts: Mapping[str, float] | None = None,
     *,
+    bonds: ExpectedBonds = NOTHING_SAID,
     seconds: float = SEARCH_SECONDS,
     threads: int = 1,
 ) -> list[Proposal]:
-    """Crystals in the cell, best first, found within so many seconds; of the likeliest compositions without amounts."""
+    """Crystals in the cell, best first, found within so many seconds; of the likeliest compositions without amounts.
+
+    bonds: what the user expects of them; minima that differ wait behind others.
+    """
     lattice = np.asarray(PRIMITIVE_AXES[cell.centring] @ cell.conventional_lattice)
     screen = Screen(lattice, cell.zero_shift, peaks)
     targets = screen.targets()
@@ -85,7 +90,7 @@ def search_proposals(
             cost, group, letters = following
             if id(group) not in independent:
                 independent[id(group)] = _independent(targets, group.laue)
-            trial = _Trial(group.crystal(lattice, *zip(*letters, strict=True)), independent[id(group)], threads)
+            trial = _Trial(group.crystal(lattice, *zip(*letters, strict=True)), independent[id(group)], threads, bonds)
             following = next(queue, None)
         else:
             cost, _, trial = heapq.heappop(trials)
@@ -322,8 +327,8 @@ def _independent(targets: LatticeTargets, laue: np.ndarray) -> LatticeTargets:
 class _Trial:
     """One combination of positions: the minima that random starts, and changes of the best of them, end in."""
 
-    def __init__(self, crystal: FreeSites, targets: LatticeTargets, threads: int) -> None:
-        self.crystal, self.targets, self.threads = crystal, targets, threads
+    def __init__(self, crystal: FreeSites, targets: LatticeTargets, threads: int, bonds: ExpectedBonds) -> None:
+        self.crystal, self.targets, self.threads, self.bonds = crystal, targets, threads, bonds
         self.numbers = np.array([ATOMIC_NUMBER[s] for s in crystal.species])
         wanted = REFLECTIONS_A_PARAMETER * (crystal.free + 2)
         spacings = 1 / (2 * np.sqrt(targets.s_squared))
@@ -339,8 +344,9 @@ class _Trial:
         starts = [self._changed(rng) if self.parents and k % 2 else rng.random(free) for k in range(count)]
         fitted = self._fit(starts, self.d_min, ROUNDS)
         new: list[tuple[float, np.ndarray]] = []
-        for i in np.argsort(fitted.residual, kind="stable").tolist():
-            value = float(fitted.residual[i])
+        values = fitted.residual * (1 + self._unexpected(fitted.u))
+        for i in np.argsort(values, kind="stable").tolist():
+            value = float(values[i])
             if all(abs(value - other) > SAME_MINIMUM for other, _ in (*self.parents, *new)):
                 new.append((value, fitted.u[i]))
             if len(new) == PARENTS:
@@ -358,6 +364,14 @@ class _Trial:
         begun = Fitted(list(starts), np.full(n, START_B), np.ones(n))
         crystals, numbers = [self.crystal] * n, [self.numbers] * n
         return fit_sites(self.targets, crystals, numbers, begun, d_min=d_min, rounds=rounds, threads=self.threads)
+
+    def _unexpected(self, coordinates: Sequence[np.ndarray]) -> np.ndarray:
+        """(n,) how far each is from the bonds that the user expects, 0 to 1."""
+        if not self.bonds:
+            return np.zeros(len(coordinates))
+        crystal = self.crystal
+        sites = (AtomSites(crystal.lattice, crystal.species, crystal.moved(u)) for u in coordinates)
+        return np.array([self.bonds.misfit(one) for one in sites])
 
     def _changed(self, rng: np.random.Generator) -> np.ndarray:
         """One of the best minima with an orbit put elsewhere, or two orbits of equal freedom exchanged."""

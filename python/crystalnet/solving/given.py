@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from crystalnet.crystal.elements import ATOMIC_NUMBER
+from crystalnet.crystal.expected_bonds import ExpectedBonds
 from crystalnet.crystal.formula import parse_elements, parse_formula
 from crystalnet.crystal.systems import SYSTEMS
 from crystalnet.density.promolecule import element_table
@@ -47,6 +48,8 @@ class Given:
         Where proposals may come from, see `proposals.SOURCES`.
     effort : float
         Seconds that a search may take where no known type explains the lines.
+    bonds : ExpectedBonds
+        Distances and neighbours that the user expects.
     """
 
     symbols: tuple[str, ...] = ()
@@ -61,6 +64,7 @@ class Given:
     catalogue: Catalogue = Catalogue()  # noqa: RUF009  # frozen
     sources: tuple[str, ...] = SOURCES
     effort: float = SEARCH_SECONDS
+    bonds: ExpectedBonds = ExpectedBonds()  # noqa: RUF009  # frozen
 
     @classmethod
     def of(
@@ -75,6 +79,8 @@ class Given:
         catalogue: Catalogue | None = None,
         candidates: str = "all",
         effort: float = SEARCH_SECONDS,
+        distances: Sequence[str] = (),
+        coordination: Sequence[str] = (),
     ) -> Given:
         """From the user's words. InputError, before any work, for what cannot be used."""
         amounts = parse_formula(formula) if formula else None
@@ -85,9 +91,20 @@ class Given:
         sources = sources_named(candidates)
         if not 0 <= effort <= MOST_EFFORT:
             raise InputError(f"--effort {effort:g}: seconds between 0 and {MOST_EFFORT}")
-        known = catalogue or Catalogue()
         return cls(
-            symbols, amounts, formula, bool(elements), system, cell, guesses, seed, models, known, sources, effort
+            symbols,
+            amounts,
+            formula,
+            elements=bool(elements),
+            system=system,
+            cell=cell,
+            guesses=guesses,
+            seed=seed,
+            models=models,
+            catalogue=catalogue or Catalogue(),
+            sources=sources,
+            effort=effort,
+            bonds=ExpectedBonds.of(distances, coordination, symbols),
         )
 
     @property

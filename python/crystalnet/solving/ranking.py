@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from crystalnet.crystal.chemistry import charge_balances, volume_ratio
+from crystalnet.crystal.expected_bonds import NOTHING_SAID, ExpectedBonds
 from crystalnet.crystal.metric import same_metric
 from crystalnet.crystal.symmetry import SYMPREC_ON_SITES, conventional_sites, free_coordinates, space_group_of
 from crystalnet.crystal.systems import system_of
@@ -38,6 +39,7 @@ FREEDOM = 0.03  # of Rwp for each parameter that symmetry leaves free: a subgrou
 # 24 without the two (exponents of 0.2 to 0.5 and 0.05 to 0.2 do alike; they were chosen on these patterns).
 SECOND_OPINION, VOLUME = 0.3, 0.15
 UNBALANCED = 0.15  # of Rwp, for a halide or oxide whose charges cannot balance
+UNEXPECTED = 1.0  # of Rwp, for bonds that are not at all what the user said
 MISSING_ELEMENT = 0.25  # of Rwp, for an element that was not given: the user knows the sample
 REFINEMENT_SECONDS = 8.0  # of processor time in all; at least the three most promising are refined
 
@@ -60,13 +62,19 @@ class Ranked:
 
 
 def ranked(
-    proposals: Sequence[Proposal], pattern: Pattern, peaks: Peaks, mapped: Map = map, done: Sequence[Ranked] = ()
+    proposals: Sequence[Proposal],
+    pattern: Pattern,
+    peaks: Peaks,
+    mapped: Map = map,
+    done: Sequence[Ranked] = (),
+    bonds: ExpectedBonds = NOTHING_SAID,
 ) -> list[Ranked]:
     """The most promising proposals refined on the profile, best score first; same crystals merged.
 
     mapped: the built-in map or one over several processes (`pool`); the answer is the same. done: refined before.
+    bonds: what the user expects of them.
     """
-    promising = list(_promising(proposals))
+    promising = list(_promising(proposals, bonds))
     fitted = [entry for entry in done if any(entry.proposal is p for p in promising)]
     new = [p for p in promising if all(entry.proposal is not p for entry in fitted)]
     waiting = [(p, sites) for p in new if (sites := conventional_sites(p.sites)) is not None]
@@ -74,7 +82,7 @@ def ranked(
     least = len(fitted) + 3
     while waiting and (len(fitted) < least or spent < REFINEMENT_SECONDS):
         now, waiting = _unlike(waiting)
-        for result, seconds in mapped(_fitted, *zip(*((*item, pattern, peaks) for item in now), strict=True)):
+        for result, seconds in mapped(_fitted, *zip(*((*item, pattern, peaks, bonds) for item in now), strict=True)):
             sources = frozenset(p.source for p in proposals if same_crystal(p, result.proposal))
             fitted.append(replace(result, sources=sources))
             spent += seconds
@@ -96,7 +104,7 @@ def ranked(
         else:
             first, other = best[same], entry
             # Of one crystal in two space groups the higher one, which has by symmetry what the lower has by chance.
-            if _alike(other, first) and _freedom(other.fit) < _freedom(first.fit):
+            if _alike(other, first) and freedom(other.fit) < freedom(first.fit):
                 first, other = replace(entry, score=first.score), first
             reference = first.reference or other.reference
             best[same] = replace(first, sources=first.sources | other.sources, reference=reference)
@@ -123,28 +131,28 @@ def _alike(one: Ranked, other: Ranked) -> bool:
     return one.fit.excess < ALIKE * other.fit.excess and one.residual < ALIKE * max(other.residual, 0.01)
 
 
-def _freedom(fit: Fit) -> int:
+def freedom(fit: Fit) -> int:
     """Parameters of the cell and coordinates that the space group leaves free."""
     number = space_group_of(fit.sites, SYMPREC_ON_SITES)
     return (len(system_of(number).free) if number else 6) + free_coordinates(fit.sites)
 
 
-def _promising(proposals: Sequence[Proposal]) -> Iterator[Proposal]:
+def _promising(proposals: Sequence[Proposal], bonds: ExpectedBonds = NOTHING_SAID) -> Iterator[Proposal]:
     """Those worth refining, by the residual of their intensities: of every source, and some with an unknown element."""
+
+    def order(proposal: Proposal) -> float:
+        return proposal.residual * (1 + UNEXPECTED * bonds.misfit(proposal.sites))
+
     named = distinct((p for p in proposals if "X" not in p.sites.species), by_source=True)
     unknown = distinct(p for p in proposals if "X" in p.sites.species)
-    by_source = [[p for p in named if p.source == source] for source in SOURCES]
+    by_source = [sorted((p for p in named if p.source == source), key=order) for source in SOURCES]
     share = REFINED // max(1, sum(map(bool, by_source)))
     chosen = [p for own in by_source for p in own[:share]]
-    chosen += sorted((p for own in by_source for p in own[share:]), key=_residual)[: REFINED - len(chosen)]
-    chosen = [*sorted(chosen, key=_residual), *unknown[: REFINED // 4]]
+    chosen += sorted((p for own in by_source for p in own[share:]), key=order)[: REFINED - len(chosen)]
+    chosen = [*sorted(chosen, key=order), *unknown[: REFINED // 4]]
     least = min((p.residual for p in chosen), default=0.0)
     limits = {"network": WORTH_REFINING_ROUGH}
     return (p for p in chosen if p.residual <= least + limits.get(p.source, WORTH_REFINING))
-
-
-def _residual(proposal: Proposal) -> float:
-    return proposal.residual
 
 
 _Waiting = list[tuple[Proposal, AtomSites]]  # with its conventional cell
@@ -165,13 +173,15 @@ def _unlike(waiting: _Waiting) -> tuple[_Waiting, _Waiting]:
     return now, others
 
 
-def _fitted(proposal: Proposal, conventional: AtomSites, pattern: Pattern, peaks: Peaks) -> tuple[Ranked, float]:
+def _fitted(
+    proposal: Proposal, conventional: AtomSites, pattern: Pattern, peaks: Peaks, bonds: ExpectedBonds = NOTHING_SAID
+) -> tuple[Ranked, float]:
     """A proposal refined, its sources not yet filled in, and the processor time that it took."""
     started = time.thread_time()
     fit = refine(pattern, peaks, conventional, zero_shift=proposal.cell.zero_shift)
     left = residual(fit.sites, peaks, replace(proposal.cell, zero_shift=fit.zero_shift))
     ratio = volume_ratio(fit.sites)
-    score = _score(fit, left, ratio, proposal.sites)
+    score = _score(fit, left, ratio, proposal.sites) * (1 + UNEXPECTED * bonds.misfit(fit.sites))
     return Ranked(proposal, fit, left, ratio, score, frozenset(), proposal.reference), time.thread_time() - started
 
 
@@ -179,7 +189,7 @@ def _score(fit: Fit, left: float, volume_ratio: float | None, sites: AtomSites) 
     """Rwp beyond noise, tempered by the residual `left` of the line intensities, with penalties for complexity, charges
     that cannot balance and an unlikely volume; lower is better.
     """
-    penalty = COMPLEXITY * math.log(len(sites)) + FREEDOM * _freedom(fit)
+    penalty = COMPLEXITY * math.log(len(sites)) + FREEDOM * freedom(fit)
     if not charge_balances(Counter(sites.species)):
         penalty += UNBALANCED
     if "X" in sites.species:

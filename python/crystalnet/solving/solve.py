@@ -43,6 +43,7 @@ TUBE_CELLS = 2  # tried with each tube where the wavelength was not said
 EXPLAINED = (
     0.05  # residual that asks for no search: of 489 such crystals of the catalogue (perfect lines) 484 were right
 )
+HOPELESS = 0.3  # residual above which a search comes first: a refined profile would be believed in no such crystal
 SEEN = 0.02  # residual below which no faint line of a larger lattice asks for it (tilted octahedra: 0.05 without)
 SURE = 0.9  # confidence; below, a crystal in another cell is no reason to leave the likeliest one (SrLiAlF6, Mg3Hg)
 
@@ -61,6 +62,8 @@ def solve(
     model: Models = None,
     candidates: str = "all",
     effort: float = SEARCH_SECONDS,
+    distances: Sequence[str] = (),
+    coordination: Sequence[str] = (),
     scan: int | None = None,
     axis: str = "auto",
     progress: Progress = lambda stage: None,
@@ -92,6 +95,8 @@ def solve(
         "all", or some of known, catalogue, search and network with commas: where crystals may come from.
     effort : float
         Seconds that a search may take where no known type explains the lines.
+    distances, coordination : sequence of str, optional
+        What is expected of bonds, "Si-O=1.62" (Å) and "Si=4" (neighbours): crystals that differ are ranked lower.
     scan : int, optional
         Number of the scan in a file of several.
     axis : {"auto", "two-theta", "q", "d"}
@@ -118,7 +123,19 @@ def solve(
     >>> solution.candidates[0].formula  # doctest: +SKIP
     'Zr3Sb4Pt3'
     """
-    given = Given.of(elements, formula, system, cell, guesses, seed, model, candidates=candidates, effort=effort)
+    given = Given.of(
+        elements,
+        formula,
+        system,
+        cell,
+        guesses,
+        seed,
+        model,
+        candidates=candidates,
+        effort=effort,
+        distances=distances,
+        coordination=coordination,
+    )
     clock = Clock(progress)
     with clock("reading"):
         measured = measured_pattern(pattern, wavelength, monochromator, scan, axis)
@@ -152,7 +169,8 @@ def solve_pattern(
     stages = _Stages(given, clock or Clock(), mapped)
     lines = stages.lines(measured) if known is None else Lines(measured, known).decided()
     proposals = stages.proposals(lines.peaks, stages.cells(lines.peaks))
-    refined = stages.refined(lines, proposals)
+    hopeless = stages.unexplained(proposals, HOPELESS)
+    refined = [] if hopeless else stages.refined(lines, proposals)
     answers = stages.answers(lines, proposals, refined)
     if stages.in_doubt(proposals, answers):
         proposals = stages.searched(lines.peaks, proposals)
@@ -268,7 +286,9 @@ class _Stages:
                     proposals += self._types_in(tried, peaks)
             if "network" in given.sources and has_model(tried.system, given.models):
                 # Samples of the likeliest cell only: a decoding takes longer than all else that is done for a cell.
-                densities[tried], found = self._asked(tried, peaks, 1 if densities else given.guesses)
+                explained = min((p.residual for p in proposals), default=1.0) < WELL_EXPLAINED
+                guesses = 1 if densities else given.guesses
+                densities[tried], found = self._asked(tried, peaks, guesses, explained)
                 proposals += found
             least = min((p.residual for p in proposals), default=1.0)
             explains = explains or (tried if least < WELL_EXPLAINED else None)
@@ -288,11 +308,13 @@ class _Stages:
 
     def in_doubt(self, proposals: Proposals, answers: tuple[Candidate, ...]) -> bool:
         """Whether a search is worth its time: nothing explains the lines, and no answer is believed."""
-        given = self.given
-        if "search" not in given.sources or not given.symbols or not proposals.cells:
-            return False
-        least = min((p.residual for p in proposals.found), default=1.0)
-        return least > EXPLAINED and not (answers and (answers[0].confidence or 0.0) >= THRESHOLD)
+        believed = bool(answers) and (answers[0].confidence or 0.0) >= THRESHOLD
+        return self.unexplained(proposals, EXPLAINED) and not believed
+
+    def unexplained(self, proposals: Proposals, least: float) -> bool:
+        """Whether a search may be made, and no proposal has a residual as small."""
+        may_search = "search" in self.given.sources and self.given.symbols and proposals.cells
+        return bool(may_search) and min((p.residual for p in proposals.found), default=1.0) > least
 
     def searched(self, peaks: Peaks, proposals: Proposals) -> Proposals:
         """With what a search finds in the cells, the likeliest of which gets half of the time."""
@@ -304,6 +326,7 @@ class _Stages:
                     peaks,
                     self.given.symbols,
                     self.given.amounts,
+                    bonds=self.given.bonds,
                     seconds=left / 2,
                     threads=torch.get_num_threads(),
                 )
@@ -316,7 +339,7 @@ class _Stages:
     def refined(self, lines: Lines, proposals: Proposals, done: Sequence[Ranked] = ()) -> list[Ranked]:
         """The most promising proposals refined on the profile, best first; done: those that are refined already."""
         with self.clock("refinement"):
-            return ranked(proposals.found, lines.pattern, lines.peaks, self.mapped, done)
+            return ranked(proposals.found, lines.pattern, lines.peaks, self.mapped, done, self.given.bonds)
 
     def answers(self, lines: Lines, proposals: Proposals, refined: Sequence[Ranked]) -> tuple[Candidate, ...]:
         """The best crystals as they are reported, each with its confidence."""
@@ -344,14 +367,19 @@ class _Stages:
         if not has_model(cell.system, self.given.models):
             return Guesses(cell, np.zeros((0, GRID, GRID, GRID)), np.zeros(0, int), np.zeros((GRID, GRID, GRID)))
         drawn = cell == likeliest and cell in proposals.densities
-        maps = proposals.densities[cell] if drawn else self._asked(cell, lines.peaks, self.given.guesses)[0]
+        maps = (
+            proposals.densities[cell]
+            if drawn
+            else self._asked(cell, lines.peaks, self.given.guesses, explained=True)[0]
+        )
         rank = guess_rank(proposals.found, len(maps), cell)
         return Guesses(cell, maps, rank, spread(maps, maps[rank.argmin()], cell))
 
     def _asked(
-        self, cell: Cell, peaks: Peaks, guesses: int, clock: Stage | None = None
+        self, cell: Cell, peaks: Peaks, guesses: int, explained: bool = False, clock: Stage | None = None
     ) -> tuple[np.ndarray, list[Proposal]]:
-        return ask_network(self.given, peaks, cell, guesses, clock=clock or self.clock, mapped=self.mapped)
+        clock = clock or self.clock
+        return ask_network(self.given, peaks, cell, guesses, explained=explained, clock=clock, mapped=self.mapped)
 
     def _types_in(self, cell: Cell, peaks: Peaks, *further: str) -> list[Proposal]:
         """Crystals of the catalogue in a cell, of the given elements and further ones."""
@@ -365,7 +393,7 @@ class _Stages:
         return cells_of(peaks, self.given)[:TUBE_CELLS]
 
     def _mean_guess(self, cell: Cell, peaks: Peaks) -> list[Proposal]:
-        return self._asked(cell, peaks, 1, unclocked)[1] if has_model(cell.system, self.given.models) else []
+        return self._asked(cell, peaks, 1, clock=unclocked)[1] if has_model(cell.system, self.given.models) else []
 
 
 def cells_of(peaks: Peaks, given: Given) -> list[Cell]:

@@ -42,7 +42,7 @@ def refine(
     *,
     zero_shift: float = 0.0,
     free_coordinates: bool = True,
-    max_seconds: float = 10.0,
+    max_seconds: float = 6.0,
 ) -> Fit:
     """Fit a candidate to the measured profile: scale and background, zero and cell, widths, B, coordinates.
 

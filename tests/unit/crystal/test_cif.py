@@ -31,6 +31,10 @@ CELL_TAGS = ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "a
 SAME = StructureMatcher(ltol=0.01, stol=0.02, angle_tol=1, primitive_cell=False, scale=False)
 
 
+def quiet(done: int, total: int) -> None:
+    """No progress is shown."""
+
+
 def expanded(x: np.ndarray, hall: int) -> np.ndarray:
     """Images (m, 3) under spglib's operations."""
     operations = spglib.get_symmetry_from_database(hall)
@@ -377,7 +381,7 @@ def test_hydrogen_deuterium_and_water(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="Wat is read as the oxygen of water"):
         read(tmp_path, brucite.replace("O2 O ", "Wat1 Wat "))
     with pytest.raises(InputError, match="H of its formula has no site"):
-        fetch_files("trigonal", tmp_path / "set", (tmp_path / "x.cif",), None, Splits(), lambda done, total: None)
+        fetch_files({"trigonal": tmp_path / "set"}, (tmp_path / "x.cif",), None, {"trigonal": Splits()}, quiet)
 
 
 @pytest.mark.parametrize(
@@ -416,7 +420,9 @@ def test_several_crystals_in_a_file(tmp_path: Path) -> None:
     assert SAME.fit(quietly(tmp_path, measured + one), SALT)
     with pytest.raises(InputError, match=r"holds 2 crystals \(salt, caesium\)"):
         read(tmp_path, measured + one + other)
-    assert fetch_files("cubic", tmp_path / "set", (tmp_path / "x.cif",), None, Splits(), lambda done, total: None) == 2
+    assert fetch_files({"cubic": tmp_path / "set"}, (tmp_path / "x.cif",), None, {"cubic": Splits()}, quiet) == {
+        "cubic": 2
+    }
     assert {r["id"] for r in read_store(tmp_path / "set").records} == {"x.cif:salt", "x.cif:caesium"}
 
 

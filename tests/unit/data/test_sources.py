@@ -34,6 +34,10 @@ from crystalnet.density.promolecule import promolecule_density
 from crystalnet.records import InputError, Transformation
 
 
+def quiet(done: int, total: int) -> None:
+    """No progress is shown."""
+
+
 def test_charges() -> None:
     assert all(charge_balances(Counter(c)) for c in ({"Na": 1, "Cl": 1}, {"Fe": 3, "O": 4}, {"Cu": 3, "Au": 1}))
     assert not any(
@@ -104,7 +108,7 @@ def test_files_are_taken_or_refused_with_reasons(tmp_path: Path) -> None:
     (folder / "words.cif").write_text("no crystal")
     row = {"lattice": (np.eye(3) * 3.1).tolist(), "species": ["Fe", "Al"], "frac_coords": [[0, 0, 0], [0.5, 0.5, 0.5]]}
     (folder / "rows.jsonl").write_text("\n".join(json.dumps(row | {"id": i, "h_missing": i == "x"}) for i in "xy"))
-    assert fetch_files("cubic", tmp_path / "set", (folder,), None, Splits(), lambda done, total: None) == 2
+    assert fetch_files({"cubic": tmp_path / "set"}, (folder,), None, {"cubic": Splits()}, quiet) == {"cubic": 2}
     assert {r["formula"] for r in read_store(tmp_path / "set").records} == {"NaCl", "AlFe"}
     rows = map(json.loads, (tmp_path / "set" / "failures.jsonl").read_text().splitlines())
     reasons = {r["id"]: r["reason"] for r in rows}

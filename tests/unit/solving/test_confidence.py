@@ -43,8 +43,9 @@ SOUND = {
     "score": 0.02,
     "rival": 0.04,
     "exchanged": 0.05,
-    "orbits": 2,
+    "parameters": 2,
     "volume_ratio": 1.1,
+    "bond_ratio": 1.05,
 }
 
 
@@ -70,12 +71,19 @@ def test_evidence_of_a_candidate():
     assert set(plain) == set(FEATURES)
     expected = {
         **{"log_excess": np.log(0.1), "log_misfit": np.log(0.05), "lead": np.log(2), "log_merit": np.log(100)},
-        **{"explained": 1.0, "lines_per_atom": np.log(4), "exchange": 0.0, "agreed": 0.0, "balanced": 1.0},
+        **{"explained": 1.0, "lines_per_parameter": np.log(4), "exchange": 0.0, "agreed": 0.0},
+        **{"type_known": 0.0, "balanced": 1.0, "contact": np.log(1.05)},
         **{"complete": 1.0, "volume": np.log(1.1), "contradicted": 0.0, "wavelength": 2.0, "formula_given": 0.0},
     }
     assert plain == pytest.approx(expected)
     assert found(formula_given=True)["formula_given"] == 1.0
     assert found(sources=("network", "catalogue"))["agreed"] == 1.0
+    assert found(sources=("search", "catalogue"))["type_known"] == found(sources=("known",))["type_known"] == 1.0
+    assert found(sources=("search", "network"))["type_known"] == 0.0
+    assert found(bond_ratio=None)["contact"] == 0.1 and found(bond_ratio=0.3)["contact"] == 0.5
+    assert found(bond_ratio=1 / 1.05)["contact"] == pytest.approx(
+        found()["contact"]
+    )  # too short is as unusual as too long
     assert found(exchanged=0.025)["exchange"] == pytest.approx(np.log(2))
     assert found(exchanged=0.5)["exchange"] == 0.0  # another element suits worse
     assert found(sites=replace(SALT, species=("Na", "X")))["complete"] == 0.0
@@ -89,7 +97,7 @@ def test_evidence_of_a_candidate():
     assert found(wavelength_lead=0.3)["wavelength"] == 0.3
 
 
-@pytest.mark.parametrize(("ratio", "contradicted"), [(0.6, 1.0), (0.7, 0.0), (1.7, 0.0), (1.8, 1.0)])
+@pytest.mark.parametrize(("ratio", "contradicted"), [(0.7, 1.0), (0.75, 0.0), (1.8, 0.0), (1.9, 1.0)])
 def test_a_volume_that_no_such_atoms_have_is_not_believed(ratio: float, contradicted: float):
     evident = found(volume_ratio=ratio, excess=0.02, residual=0.01, formula_given=True)
     assert evident["contradicted"] == contradicted
@@ -119,7 +127,7 @@ def test_intensity_off_the_lines_of_the_cell_is_not_explained():
         ({"rival": 0.06}, {"rival": 0.02}),
         ({"wavelength_lead": 2.0}, {"wavelength_lead": 0.1}),
         ({"sources": ("network", "catalogue")}, {"sources": ("network",)}),
-        ({"orbits": 2}, {"orbits": 12}),
+        ({"parameters": 2}, {"parameters": 12}),
         ({"peaks": lines()}, {"peaks": lines((40.0, 1.0))}),
     ],
 )
@@ -141,8 +149,8 @@ def test_the_reliability_diagram_has_six_bins_and_the_sure_are_in_the_last():
 def test_evidence_is_bounded():
     for merit, value in ((0.2, 0.0), (5000.0, np.log(1000))):
         assert found(cell=replace(CELL, figure_of_merit=merit))["log_merit"] == pytest.approx(value)
-    assert found(cell=replace(CELL, n_indexed=0))["lines_per_atom"] == pytest.approx(np.log(1 / 2))
-    assert found(orbits=0)["lines_per_atom"] == pytest.approx(np.log(8))
+    assert found(cell=replace(CELL, n_indexed=0))["lines_per_parameter"] == pytest.approx(np.log(1 / 2))
+    assert found(parameters=0)["lines_per_parameter"] == pytest.approx(np.log(8))
     assert found(excess=1e-4)["log_excess"] == found(residual=1e-4, exchanged=1.0)["log_misfit"] == np.log(0.01)
     assert found(residual=0.02, exchanged=1e-4)["exchange"] == pytest.approx(np.log(2))
     assert found(rival=1e-9, score=1e-9)["lead"] == 0.0

@@ -155,7 +155,7 @@ TYPE = Entry("fluorite", "CaF2", 225, "AB2_cF12_225_a_c", "Fluorite", "somewhere
 def only_fluorite(monkeypatch: pytest.MonkeyPatch) -> None:
     one = library_of([(TYPE, packed(FLUORITE, SYMPREC))])
     monkeypatch.setattr(from_catalogue, "library", lambda: one)
-    monkeypatch.setattr(from_catalogue, "own_types", list)
+    monkeypatch.setattr(from_catalogue, "own_crystals", list)
 
 
 @pytest.mark.usefixtures("only_fluorite")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -133,7 +134,7 @@ def refinements(monkeypatch: pytest.MonkeyPatch) -> list[Proposal]:
     """Every proposal that is refined; its fit changes no atom, its score is its residual, and it takes 0.1 s."""
     done: list[Proposal] = []
 
-    def fitted(p: Proposal, conventional: AtomSites, pattern: Pattern, peaks: Peaks) -> tuple[Ranked, float]:
+    def fitted(p: Proposal, conventional: AtomSites, *rest: Any) -> tuple[Ranked, float]:
         done.append(p)
         seconds = REFINEMENT_SECONDS if p.origin == "slow" else 0.1
         return Ranked(p, fit(conventional, p.residual), p.residual, 1.0, p.residual, frozenset()), seconds

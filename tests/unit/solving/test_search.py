@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from dataclasses import replace
 from itertools import islice, pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from pymatgen.core import Lattice, Structure
 from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.library import library
 from crystalnet.crystal.wyckoff import groups_on
+from crystalnet.data.files import fetch_files
+from crystalnet.data.splits import Splits
 from crystalnet.records import AtomSites, Peaks
 from crystalnet.solving import from_search as search
 from crystalnet.solving.from_catalogue import Catalogue
@@ -152,6 +155,23 @@ def test_a_known_crystal_is_found_without_a_cell() -> None:
     assert known_proposals(Catalogue(own=False, without_formula={"Zr": 2, "O": 4}), peaks, ("O", "Zr")) == []
     assert known_proposals(Catalogue(own=False), peaks, ("O", "Ti")) == []
     assert known_proposals(Catalogue(own=False), peaks, ("O", "Zr", "H"))  # hydrogen may be missing
+
+
+def test_a_crystal_of_the_users_own_files_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In each of the systems that the files have, whatever networks there are."""
+    monkeypatch.setenv("CRYSTALNET_DATA", str(tmp_path))
+    named = BADDELEYITE.copy()
+    named.replace_species({"Zr": "U", "O": "Se"})  # nobody's
+    named.scale_lattice(1.6 * named.volume)
+    named.to(str(tmp_path / "mine.cif"))
+    folders = {system: tmp_path / system for system in ("cubic", "monoclinic")}
+    made = fetch_files(
+        folders, (tmp_path / "mine.cif",), None, dict.fromkeys(folders, Splits()), lambda done, all_: None
+    )
+    assert made == {"monoclinic": 1} and not (tmp_path / "cubic").exists()
+    best = known_proposals(Catalogue(), lines_of(named), ("Se", "U"))[0]
+    assert best.source == "known" and same(best.sites, named) and best.reference == "mine.cif, your own file"
+    assert known_proposals(Catalogue(own=False), lines_of(named), ("Se", "U")) == []
 
 
 def test_calculated_crystals_are_types_but_not_known() -> None:
