@@ -149,7 +149,7 @@ def solve_file(pattern: Path, folder: Path, options: Options, mapped: Map = map)
             document = write_solution(solution, folder, mapped)
     for warning in solution.warnings:
         print(f"crystalnet: {pattern.name}: {warning}", file=sys.stderr)
-    return (0 if is_confident(solution) else NO_CONFIDENT_MATCH), document
+    return (0 if is_confident(solution.candidates) else NO_CONFIDENT_MATCH), document
 
 
 def _guarded(pattern: Path, folder: Path, options: Options, mapped: Map = map) -> Result:

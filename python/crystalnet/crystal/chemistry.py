@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -13,6 +14,7 @@ import numpy as np
 from crystalnet.records import AtomSites
 
 ANIONS = {"F": -1, "Cl": -1, "Br": -1, "I": -1, "O": -2}  # elements that hardly ever leave a charge unbalanced
+MOST_CONTACT, UNKNOWN_CONTACT = 0.5, 0.1  # ln(length): farther off is as wrong; what an unknown element counts as
 VOLUME_BOUNDS = (0.25, 4.0)  # of the expected volume: farther off is as wrong as this
 SCALING = 0.5, 1.5  # of the type's volume: DLSVolumePredictor's own bounds
 VOLUME_PER_ATOM = (3.5, 75.0)  # Å³: diamond has 5.7, hydrides 4; solid caesium 115 but no compound of it over 75
@@ -53,17 +55,22 @@ def volume_ratio(conventional: AtomSites) -> float | None:
     return float(np.clip(conventional.volume / expected, *VOLUME_BOUNDS))
 
 
-def bond_ratio(sites: AtomSites) -> float | None:
-    """The shortest bond over its usual length, hydrogen left out; None if an element is not known or an atom alone.
+def contact_misfit(sites: AtomSites) -> float:
+    """|ln(shortest bond / usual length)|, at most 0.5, hydrogen left out; 0.1 if an element is not known.
 
-    Usual is what `predicted_volume` takes for it.
+    Usual is what `predicted_volume` takes for it; of known crystals the mean is 0.05.
     """
     heavy = [i for i, symbol in enumerate(sites.species) if symbol != "H"]
     if "X" in sites.species or not heavy:
-        return None
+        return UNKNOWN_CONTACT
     own = AtomSites(sites.lattice, tuple(sites.species[i] for i in heavy), sites.frac_coords[heavy])
-    expected = predicted_volume(own, shortest_distances(own.lattice, own.frac_coords))
-    return float((own.volume / expected) ** (1 / 3)) if np.isfinite(expected) and expected > 0 else None
+    apart = shortest_distances(own.lattice, own.frac_coords)
+    if apart.min() < 1e-3:
+        return MOST_CONTACT
+    expected = predicted_volume(own, apart)
+    if not 0 < expected < np.inf:
+        return UNKNOWN_CONTACT
+    return min(abs(math.log(own.volume / expected)) / 3, MOST_CONTACT)
 
 
 def smallest_volume(elements: Sequence[str]) -> float:

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from crystalnet.crystal.chemistry import bond_ratio
 from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.symmetry import SYMPREC_ON_SITES, Symmetry, wyckoff_rows
 from crystalnet.density.placement import placement
@@ -92,7 +91,6 @@ def candidate(
         peaks=peaks,
         sources=set(refined.sources),
         volume_ratio=refined.volume_ratio,
-        bond_ratio=bond_ratio(primitive),
         formula_given=formula_given,
         wavelength_lead=wavelength_lead,
     )

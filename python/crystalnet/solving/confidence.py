@@ -15,7 +15,7 @@ from importlib.resources import files
 
 import numpy as np
 
-from crystalnet.crystal.chemistry import charge_balances
+from crystalnet.crystal.chemistry import charge_balances, contact_misfit
 from crystalnet.crystal.lattice import Cell
 from crystalnet.records import AtomSites, Peaks
 from crystalnet.xrd.indexing.lattices import line_positions
@@ -60,7 +60,6 @@ def evidence(
     peaks: Peaks,
     sources: set[str],
     volume_ratio: float | None,
-    bond_ratio: float | None,
     formula_given: bool,
     wavelength_lead: float,
 ) -> dict[str, float]:
@@ -86,7 +85,7 @@ def evidence(
         float(charge_balances(Counter(sites.species))),
         float("X" not in sites.species),
         abs(math.log(volume_ratio)) if volume_ratio else 0.5,
-        min(abs(math.log(bond_ratio)), 0.5) if bond_ratio else 0.1,
+        contact_misfit(sites),
         float(volume_ratio is not None and not VOLUME_RANGE[0] < volume_ratio < VOLUME_RANGE[1]),
         wavelength_lead,
         float(formula_given),

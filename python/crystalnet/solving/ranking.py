@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from crystalnet.crystal.chemistry import charge_balances, volume_ratio
+from crystalnet.crystal.chemistry import charge_balances, contact_misfit, volume_ratio
 from crystalnet.crystal.expected_bonds import NOTHING_SAID, ExpectedBonds
 from crystalnet.crystal.metric import same_metric
 from crystalnet.crystal.symmetry import SYMPREC_ON_SITES, conventional_sites, free_coordinates, space_group_of
@@ -38,6 +38,7 @@ FREEDOM = 0.03  # of Rwp for each parameter that symmetry leaves free: a subgrou
 # roots is a second opinion, and the volume a third: of 30 simulated patterns with a right candidate 27 rank it first,
 # 24 without the two (exponents of 0.2 to 0.5 and 0.05 to 0.2 do alike; they were chosen on these patterns).
 SECOND_OPINION, VOLUME = 0.3, 0.15
+CONTACT = 1.0  # of |ln(shortest bond / usual length)|: light atoms beside heavy ones are told by their room alone
 UNBALANCED = 0.15  # of Rwp, for a halide or oxide whose charges cannot balance
 UNEXPECTED = 1.0  # of Rwp, for bonds that are not at all what the user said
 MISSING_ELEMENT = 0.25  # of Rwp, for an element that was not given: the user knows the sample
@@ -68,18 +69,19 @@ def ranked(
     mapped: Map = map,
     done: Sequence[Ranked] = (),
     bonds: ExpectedBonds = NOTHING_SAID,
+    most: int | None = None,
 ) -> list[Ranked]:
     """The most promising proposals refined on the profile, best score first; same crystals merged.
 
     mapped: the built-in map or one over several processes (`pool`); the answer is the same. done: refined before.
-    bonds: what the user expects of them.
+    bonds: what the user expects of them. most: how many are refined, all that promise where None.
     """
-    promising = list(_promising(proposals, bonds))
+    promising = list(_promising(proposals, bonds))[:most]
     fitted = [entry for entry in done if any(entry.proposal is p for p in promising)]
     new = [p for p in promising if all(entry.proposal is not p for entry in fitted)]
     waiting = [(p, sites) for p in new if (sites := conventional_sites(p.sites)) is not None]
     spent = 0.0
-    least = len(fitted) + 3
+    least = max(3, len(fitted) + AT_ONCE)
     while waiting and (len(fitted) < least or spent < REFINEMENT_SECONDS):
         now, waiting = _unlike(waiting)
         for result, seconds in mapped(_fitted, *zip(*((*item, pattern, peaks, bonds) for item in now), strict=True)):
@@ -187,7 +189,7 @@ def _fitted(
 
 def _score(fit: Fit, left: float, volume_ratio: float | None, sites: AtomSites) -> float:
     """Rwp beyond noise, tempered by the residual `left` of the line intensities, with penalties for complexity, charges
-    that cannot balance and an unlikely volume; lower is better.
+    that cannot balance, an unlikely volume and an unlikely shortest bond; lower is better.
     """
     penalty = COMPLEXITY * math.log(len(sites)) + FREEDOM * freedom(fit)
     if not charge_balances(Counter(sites.species)):
@@ -196,7 +198,10 @@ def _score(fit: Fit, left: float, volume_ratio: float | None, sites: AtomSites) 
         penalty += MISSING_ELEMENT
     unlikely = 0.5 if volume_ratio is None else abs(math.log(volume_ratio))
     score: float = (
-        max(fit.excess, LEAST_EXCESS) * (1 + penalty) * max(left, 0.01) ** SECOND_OPINION * math.exp(VOLUME * unlikely)
+        max(fit.excess, LEAST_EXCESS)
+        * (1 + penalty)
+        * max(left, 0.01) ** SECOND_OPINION
+        * math.exp(VOLUME * unlikely + CONTACT * contact_misfit(fit.sites))
     )
     return score
 

@@ -19,7 +19,6 @@ from crystalnet.runtime.pool import Map
 from crystalnet.runtime.settings import settings
 from crystalnet.solving.answer import REPORTED, SAME_VOLUME, candidate, guess_rank, own_cell, spread
 from crystalnet.solving.completion import completed
-from crystalnet.solving.confidence import THRESHOLD
 from crystalnet.solving.from_known import known_proposals
 from crystalnet.solving.from_network import ask_network
 from crystalnet.solving.from_search import SEARCH_SECONDS, SOLVED, search_proposals
@@ -27,7 +26,7 @@ from crystalnet.solving.given import Given
 from crystalnet.solving.proposals import WELL_EXPLAINED, Proposal, distinct
 from crystalnet.solving.ranking import Ranked, ranked
 from crystalnet.solving.tube import Tube, likeliest_tube, wavelength_lead
-from crystalnet.solving.verdict import warnings_of
+from crystalnet.solving.verdict import is_confident, warnings_of
 from crystalnet.xrd.indexing.equal_scatterers import hidden_lattices
 from crystalnet.xrd.indexing.given import cell_from_option, centrings
 from crystalnet.xrd.indexing.index import index_peaks
@@ -44,6 +43,7 @@ EXPLAINED = (
     0.05  # residual that asks for no search: of 489 such crystals of the catalogue (perfect lines) 484 were right
 )
 HOPELESS = 0.3  # residual above which a search comes first: a refined profile would be believed in no such crystal
+JUDGED = 2  # proposals whose profile is refined to see whether a search is needed
 SEEN = 0.02  # residual below which no faint line of a larger lattice asks for it (tilted octahedra: 0.05 without)
 SURE = 0.9  # confidence; below, a crystal in another cell is no reason to leave the likeliest one (SrLiAlF6, Mg3Hg)
 
@@ -169,13 +169,14 @@ def solve_pattern(
     stages = _Stages(given, clock or Clock(), mapped)
     lines = stages.lines(measured) if known is None else Lines(measured, known).decided()
     proposals = stages.proposals(lines.peaks, stages.cells(lines.peaks))
-    hopeless = stages.unexplained(proposals, HOPELESS)
-    refined = [] if hopeless else stages.refined(lines, proposals)
+    refined: list[Ranked] = []
+    if stages.unexplained(proposals, EXPLAINED):
+        if not stages.unexplained(proposals, HOPELESS):
+            refined = stages.refined(lines, proposals, most=JUDGED)
+        if not is_confident(stages.answers(lines, proposals, refined)):
+            proposals = stages.searched(lines.peaks, proposals)
+    refined = stages.refined(lines, proposals, refined)
     answers = stages.answers(lines, proposals, refined)
-    if stages.in_doubt(proposals, answers):
-        proposals = stages.searched(lines.peaks, proposals)
-        refined = stages.refined(lines, proposals, refined)
-        answers = stages.answers(lines, proposals, refined)
     guesses = stages.guesses(lines, proposals, refined, answers)
     radiation = lines.pattern.radiation
     return Solution(
@@ -306,11 +307,6 @@ class _Stages:
                 proposals += [p for p in further if p.residual < least or explains is None]
         return Proposals(cells, densities, tuple(proposals))
 
-    def in_doubt(self, proposals: Proposals, answers: tuple[Candidate, ...]) -> bool:
-        """Whether a search is worth its time: nothing explains the lines, and no answer is believed."""
-        believed = bool(answers) and (answers[0].confidence or 0.0) >= THRESHOLD
-        return self.unexplained(proposals, EXPLAINED) and not believed
-
     def unexplained(self, proposals: Proposals, least: float) -> bool:
         """Whether a search may be made, and no proposal has a residual as small."""
         may_search = "search" in self.given.sources and self.given.symbols and proposals.cells
@@ -336,10 +332,12 @@ class _Stages:
                     break
         return replace(proposals, found=tuple(found))
 
-    def refined(self, lines: Lines, proposals: Proposals, done: Sequence[Ranked] = ()) -> list[Ranked]:
+    def refined(
+        self, lines: Lines, proposals: Proposals, done: Sequence[Ranked] = (), most: int | None = None
+    ) -> list[Ranked]:
         """The most promising proposals refined on the profile, best first; done: those that are refined already."""
         with self.clock("refinement"):
-            return ranked(proposals.found, lines.pattern, lines.peaks, self.mapped, done, self.given.bonds)
+            return ranked(proposals.found, lines.pattern, lines.peaks, self.mapped, done, self.given.bonds, most)
 
     def answers(self, lines: Lines, proposals: Proposals, refined: Sequence[Ranked]) -> tuple[Candidate, ...]:
         """The best crystals as they are reported, each with its confidence."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from crystalnet.crystal.chemistry import volume_ratio
 from crystalnet.crystal.lattice import Cell
-from crystalnet.records import Candidate, Pattern, Peaks, Solution
+from crystalnet.records import Candidate, Pattern, Peaks
 from crystalnet.solving.confidence import THRESHOLD, VOLUME_RANGE
 from crystalnet.solving.tube import Tube
 
@@ -65,6 +65,6 @@ def _believable(candidate: Candidate) -> bool:
     return candidate.confidence is not None and candidate.confidence >= THRESHOLD
 
 
-def is_confident(solution: Solution) -> bool:
+def is_confident(candidates: Sequence[Candidate]) -> bool:
     """Whether the first candidate may be believed."""
-    return bool(solution.candidates) and _believable(solution.candidates[0])
+    return bool(candidates) and _believable(candidates[0])

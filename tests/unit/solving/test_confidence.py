@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from crystalnet.crystal.chemistry import contact_misfit
 from crystalnet.crystal.lattice import Cell
 from crystalnet.records import AtomSites, Peaks, Radiation
 from crystalnet.solving.confidence import (
@@ -45,7 +46,6 @@ SOUND = {
     "exchanged": 0.05,
     "parameters": 2,
     "volume_ratio": 1.1,
-    "bond_ratio": 1.05,
 }
 
 
@@ -72,7 +72,7 @@ def test_evidence_of_a_candidate():
     expected = {
         **{"log_excess": np.log(0.1), "log_misfit": np.log(0.05), "lead": np.log(2), "log_merit": np.log(100)},
         **{"explained": 1.0, "lines_per_parameter": np.log(4), "exchange": 0.0, "agreed": 0.0},
-        **{"type_known": 0.0, "balanced": 1.0, "contact": np.log(1.05)},
+        **{"type_known": 0.0, "balanced": 1.0, "contact": contact_misfit(SALT)},
         **{"complete": 1.0, "volume": np.log(1.1), "contradicted": 0.0, "wavelength": 2.0, "formula_given": 0.0},
     }
     assert plain == pytest.approx(expected)
@@ -80,10 +80,6 @@ def test_evidence_of_a_candidate():
     assert found(sources=("network", "catalogue"))["agreed"] == 1.0
     assert found(sources=("search", "catalogue"))["type_known"] == found(sources=("known",))["type_known"] == 1.0
     assert found(sources=("search", "network"))["type_known"] == 0.0
-    assert found(bond_ratio=None)["contact"] == 0.1 and found(bond_ratio=0.3)["contact"] == 0.5
-    assert found(bond_ratio=1 / 1.05)["contact"] == pytest.approx(
-        found()["contact"]
-    )  # too short is as unusual as too long
     assert found(exchanged=0.025)["exchange"] == pytest.approx(np.log(2))
     assert found(exchanged=0.5)["exchange"] == 0.0  # another element suits worse
     assert found(sites=replace(SALT, species=("Na", "X")))["complete"] == 0.0

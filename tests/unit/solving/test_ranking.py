@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from crystalnet.crystal.chemistry import VOLUME_BOUNDS, volume_ratio
+from crystalnet.crystal.chemistry import MOST_CONTACT, UNKNOWN_CONTACT, VOLUME_BOUNDS, contact_misfit, volume_ratio
 from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.symmetry import conventional_sites, free_coordinates
 from crystalnet.records import AtomSites, Fit, Pattern, Peaks, Radiation
@@ -19,6 +19,7 @@ from crystalnet.solving.proposals import SOURCES, Proposal
 from crystalnet.solving.ranking import (
     AT_ONCE,
     COMPLEXITY,
+    CONTACT,
     FREEDOM,
     LEAST_EXCESS,
     MISSING_ELEMENT,
@@ -210,7 +211,8 @@ def test_a_refined_proposal_is_scored_by_its_fit(monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_score_is_as_its_constants_say() -> None:
-    plain = 0.1 * (1 + COMPLEXITY * math.log(8) + FREEDOM) * 0.1**SECOND_OPINION
+    room = math.exp(CONTACT * contact_misfit(salt()))
+    plain = 0.1 * (1 + COMPLEXITY * math.log(8) + FREEDOM) * 0.1**SECOND_OPINION * room
     assert _score(fit(salt()), 0.1, 1.0, salt()) == pytest.approx(plain)
     assert _score(fit(salt()), 0.1, None, salt()) == pytest.approx(plain * math.exp(VOLUME / 2))
     for factor in (1.5, 1 / 1.5):  # too large and too small are equally unlikely
@@ -218,12 +220,13 @@ def test_the_score_is_as_its_constants_say() -> None:
     assert _score(fit(salt()), 0.001, 1.0, salt()) == _score(fit(salt()), 0.01, 1.0, salt())  # noise, not crystals
 
     free = 0.1 * (1 + COMPLEXITY * math.log(12) + 2 * FREEDOM) * 0.1**SECOND_OPINION
+    free *= math.exp(CONTACT * contact_misfit(PYRITE))
     assert _score(fit(PYRITE), 0.1, 1.0, PYRITE) == pytest.approx(free)
     unbalanced = replace(salt(), species=("Na",) * 6 + ("Cl",) * 2)
-    odd = 0.1 * (1 + COMPLEXITY * math.log(8) + FREEDOM + UNBALANCED) * 0.1**SECOND_OPINION
+    odd = 0.1 * (1 + COMPLEXITY * math.log(8) + FREEDOM + UNBALANCED) * 0.1**SECOND_OPINION * room
     assert _score(fit(salt()), 0.1, 1.0, unbalanced) == pytest.approx(odd)
     unknown = replace(salt(), species=("X",) * 4 + ("Pd",) * 4)  # a metal: no charges to balance
-    missing = 0.1 * (1 + COMPLEXITY * math.log(8) + FREEDOM + MISSING_ELEMENT) * 0.1**SECOND_OPINION
+    missing = 0.1 * (1 + COMPLEXITY * math.log(8) + FREEDOM + MISSING_ELEMENT) * 0.1**SECOND_OPINION * room
     assert _score(fit(salt()), 0.1, 1.0, unknown) == pytest.approx(missing)
 
 
@@ -249,6 +252,16 @@ def test_the_volume_is_held_against_the_expected_one() -> None:
     assert volume_ratio(salt(a=5.64 * 1.1)) == pytest.approx(1.1**3 * usual, rel=1e-6)
     assert volume_ratio(salt(a=5.64 * 2)) == VOLUME_BOUNDS[1] and volume_ratio(salt(a=5.64 / 2)) == VOLUME_BOUNDS[0]
     assert volume_ratio(replace(salt(), species=("X",) * 4 + ("Cl",) * 4)) is None
+
+
+def test_a_bond_is_held_against_its_usual_length() -> None:
+    edges = [5.0, 5.3, 5.64, 6.0, 6.4, 12.0]
+    found = [contact_misfit(salt(a=a)) for a in edges]
+    assert found[1] < min(found[0], found[2]) and found[5] == MOST_CONTACT  # too short, and too long
+    assert found[4] - found[3] == pytest.approx(np.log(6.4 / 6.0), abs=1e-9)
+    assert contact_misfit(replace(salt(), species=("X",) * 4 + ("Cl",) * 4)) == UNKNOWN_CONTACT
+    hydrated = AtomSites(salt().lattice, (*salt().species, "H"), np.vstack([salt().frac_coords, [[0.1, 0, 0]]]))
+    assert contact_misfit(hydrated) == contact_misfit(salt())  # hydrogen is placed too badly to count
 
 
 # --- which are one crystal ----------------------------------------------------------------------------------------

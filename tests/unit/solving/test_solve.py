@@ -301,12 +301,9 @@ def test_an_impossible_volume_is_said(scale: float, warned: bool) -> None:
 
 
 def test_confidence_is_of_the_first_candidate() -> None:
-    def solution(*answers: Candidate) -> Any:
-        return SimpleNamespace(candidates=answers)
-
-    assert is_confident(solution(answer(THRESHOLD), answer(0.1)))
-    assert not is_confident(solution(answer(THRESHOLD - 1e-6), answer(0.9)))
-    assert not is_confident(solution()) and not is_confident(solution(answer(None)))
+    assert is_confident((answer(THRESHOLD), answer(0.1)))
+    assert not is_confident((answer(THRESHOLD - 1e-6), answer(0.9)))
+    assert not is_confident(()) and not is_confident((answer(None),))
 
 
 # --- the way through ----------------------------------------------------------------------------------------------
