@@ -18,7 +18,7 @@ from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
 from crystalnet.crystal import chemistry
 from crystalnet.crystal import types as crystal_types
-from crystalnet.crystal.chemistry import charge_balances
+from crystalnet.crystal.chemistry import charge_balances, usual_charges
 from crystalnet.crystal.record_file import structure_of
 from crystalnet.crystal.setting import canonical_sites, standard_primitive
 from crystalnet.data.files import fetch_files
@@ -43,6 +43,12 @@ def test_charges() -> None:
     assert not any(
         charge_balances(Counter(c)) for c in ({"Na": 1, "Cl": 3}, {"Ca": 2, "F": 1, "Na": 4}, {"Ni": 2, "H": 1, "O": 1})
     )
+
+
+def test_usual_charges_are_the_common_ones() -> None:
+    assert all(usual_charges(c) for c in ({"Na": 1, "Cl": 1}, {"Si": 1, "O": 2}, {"Cu": 3, "Au": 1}, {"O": 1}))
+    assert all(usual_charges(c) for c in ({"Fe": 2, "O": 3}, {"Ca": 1, "Ti": 1, "O": 3}))
+    assert not any(usual_charges(c) for c in ({"Si": 2, "O": 3}, {"Na": 1, "O": 1}, {"K": 1, "N": 1}))
 
 
 def test_ionic_types_are_decorated_ionically_and_nothing_reserved_comes_out() -> None:

@@ -85,6 +85,7 @@ def test_contents_come_by_volume() -> None:
 
 def test_compositions_balance_charges() -> None:
     named = search._compositions(("O", "Si"))
+    assert named[0][1] == {"Si": 1.0, "O": 2.0}  # the usual charges first
     assert {"O": 2.0, "Si": 1.0} in [amounts for _, amounts in named]
     assert all(amounts["O"] <= 2 * amounts["Si"] for _, amounts in named)
 
