@@ -8,26 +8,20 @@ tried with random free coordinates, refined on the lines of long spacings first.
 from __future__ import annotations
 
 import heapq
-import math
-import re
 import time
-from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache, lru_cache
-from itertools import permutations
 
 import numpy as np
 
-from crystalnet.crystal.chemistry import atomic_volume, charge_balances, usual_charges
 from crystalnet.crystal.elements import ATOMIC_NUMBER
 from crystalnet.crystal.expected_bonds import NOTHING_SAID, ExpectedBonds
 from crystalnet.crystal.free_sites import FreeSites
 from crystalnet.crystal.lattice import PRIMITIVE_AXES, Cell
-from crystalnet.crystal.library import library
-from crystalnet.crystal.wyckoff import Group, groups_on
+from crystalnet.crystal.wyckoff import groups_on
 from crystalnet.ops.fit_sites import Fitted, LatticeTargets, fit_sites
 from crystalnet.records import AtomSites, Peaks
+from crystalnet.solving.arrangements import arrangements, likely_groups
+from crystalnet.solving.contents import compositions_of, contents_of
 from crystalnet.solving.proposals import Proposal, distinct
 from crystalnet.solving.screen import MIN_CONTACT, Screen
 
@@ -35,17 +29,6 @@ SEARCH_SECONDS = 30.0  # by default
 SOLVED = 0.008  # residual at which a search ends: of 110 such on perfect lines 108 were right, two lacked hydrogen
 SAME_MINIMUM = 1e-4  # difference of residuals
 START_B = 0.8  # Å²
-VOLUME_ESD, MOST_OFF = 0.18, 4.0  # of ln(volume / sum over the atoms), and how many of them it may be off
-MOST_CONTENTS = 40  # of a cell
-MOST_ATOMS = 60  # of a primitive cell: a round of starts is to take less than a second
-MOST_PROPORTIONS = 60  # of elements whose amounts are not known
-UNUSUAL = 2.0  # nats: without, the right proportions are the 8th in the median, with it the 3rd (900 known crystals)
-MOST_FREE = 30  # coordinates; more are not found by random starts
-MOST_COMBINATIONS, MOST_ORBITS = 60, 10  # of one element's positions in one group; of one element
-MOST_LOOKED_AT = 5000  # combinations of all elements; in some groups hardly any is possible
-PRIOR_WORTH = 3.0  # observations of positions in a group that what is usual elsewhere counts for
-FREEDOM = 0.35  # nats of a free coordinate: it takes so many more starts
-CONTRADICTION = 8.0  # nats that a line seen where a group forbids it costs at most
 STARTS = 40, 8, 200  # of one round: so many, and so many more for each free coordinate, up to so many
 RETRY = 0.5  # nats that a further round of one combination must wait: what failed so often is less likely the right one
 #: Lines that count at first: so many reflections a parameter, of spacings within these limits (Å). Fewer do not tell
@@ -74,15 +57,15 @@ def search_proposals(
     lattice = np.asarray(PRIMITIVE_AXES[cell.centring] @ cell.conventional_lattice)
     screen = Screen(lattice, cell.zero_shift, peaks)
     targets = screen.targets()
-    compositions = [(0.0, amounts)] if amounts is not None else _compositions(tuple(e for e in elements if e != "H"))
-    contents = _contents(compositions, cell.primitive_volume)
+    compositions = [(0.0, amounts)] if amounts is not None else compositions_of(tuple(e for e in elements if e != "H"))
+    contents = contents_of(compositions, cell.primitive_volume)
     if targets is None or not contents:
         return []
     end = time.monotonic() + seconds
     rng = np.random.default_rng(SEED)
     found: list[Proposal] = []
     independent: dict[int, LatticeTargets] = {}
-    queue = _queue(_likely_groups(groups_on(cell), targets, peaks), contents, end)
+    queue = arrangements(likely_groups(groups_on(cell), targets, peaks), contents, end)
     following = next(queue, None)
     trials: list[tuple[float, int, _Trial]] = []
     number = 0
@@ -103,209 +86,6 @@ def search_proposals(
             number += 1
             heapq.heappush(trials, (cost + RETRY, number, trial))
     return distinct(found)
-
-
-# --- what may be in the cell -----------------------------------------------------------------------------------------
-
-
-def _contents(
-    compositions: Sequence[tuple[float, Mapping[str, float]]], volume: float
-) -> list[tuple[float, dict[str, int]]]:
-    """(nats, atoms of each element in the primitive cell), likeliest first; hydrogen is left out."""
-    found = []
-    for cost, amounts in compositions:
-        heavy = {s: n for s, n in amounts.items() if s != "H"} or dict(amounts)
-        unit = _whole(list(heavy.values()))
-        if unit is None:
-            continue
-        per_unit = sum(n * atomic_volume(s) for s, n in zip(heavy, unit, strict=True))
-        for z in range(1, int(volume / per_unit * 2) + 2):
-            off = math.log(volume / (z * per_unit)) / VOLUME_ESD
-            if abs(off) < MOST_OFF and z * sum(unit) <= MOST_ATOMS:
-                found.append((cost + off**2 / 2, {s: z * n for s, n in zip(heavy, unit, strict=True)}))
-    return sorted(found, key=lambda item: item[0])[:MOST_CONTENTS]
-
-
-@lru_cache(maxsize=64)
-def _compositions(elements: tuple[str, ...]) -> list[tuple[float, Mapping[str, float]]]:
-    """(nats, amounts) of the proportions that known crystals have, given to the elements in every way that balances
-    charges.
-    """
-    total = sum(_proportions()[len(elements)].values())
-    found: list[tuple[float, Mapping[str, float]]] = []
-    for proportions, count in _proportions()[len(elements)].most_common(MOST_PROPORTIONS):
-        for amounts in sorted(set(permutations(proportions))):
-            named = dict(zip(elements, map(float, amounts), strict=True))
-            if charge_balances(named):
-                found.append((-math.log(count / total) + (0.0 if usual_charges(named) else UNUSUAL), named))
-    return sorted(found, key=lambda item: item[0])
-
-
-@cache
-def _proportions() -> dict[int, Counter[tuple[int, ...]]]:
-    """How often the crystals of the library have which whole-number proportions, by the number of elements."""
-    found: dict[int, Counter[tuple[int, ...]]] = defaultdict(Counter)
-    for counts in library().counts:
-        unit = math.gcd(*counts.values())
-        found[len(counts)][tuple(sorted(n // unit for n in counts.values()))] += 1
-    return found
-
-
-def _whole(amounts: Sequence[float]) -> list[int] | None:
-    """The smallest whole numbers in these proportions; None where there are none up to 12 times the smallest."""
-    for factor in range(1, 13):
-        scaled = [n / min(amounts) * factor for n in amounts]
-        if all(abs(n - round(n)) < 0.01 for n in scaled):
-            return [round(n) for n in scaled]
-    return None
-
-
-# --- which group -----------------------------------------------------------------------------------------------------
-
-
-def _likely_groups(groups: Sequence[Group], targets: LatticeTargets, peaks: Peaks) -> list[tuple[float, Group]]:
-    """(nats, group): how unlikely the lines that are seen and not seen, and the group itself, make each."""
-    seen, count = len(targets.amplitude), len(targets.amplitude) + len(targets.limit)
-    used = targets.target >= 0
-    hkl, target = targets.hkl[used], targets.target[used]
-    allowed = np.zeros((len(groups), count), bool)
-    for row, group in zip(allowed, groups, strict=True):
-        row[target[~group.absent(hkl)]] = True
-    met = np.zeros(count, bool)
-    met[target] = True
-    always = met & allowed.all(axis=0)
-    missing = float(np.clip((always[seen:].sum() + 0.5) / (always.sum() + 1.0), 0.02, 0.8))
-    strength = (targets.amplitude / targets.amplitude.max()) ** 2 / max(peaks.noise, 1e-4)
-    costs = []
-    for row, group in zip(allowed, groups, strict=True):
-        silent = (met & ~row)[seen:].sum()
-        against = np.minimum(strength[(met & ~row)[:seen]], CONTRADICTION).sum()
-        prior = -math.log((_group_counts()[group.number] + 0.3) / len(library()))
-        costs.append(against + silent * math.log(missing) + prior)
-    least = min(costs)
-    return sorted(((c - least, g) for c, g in zip(costs, groups, strict=True)), key=lambda item: item[0])
-
-
-@cache
-def _group_counts() -> Counter[int]:
-    return Counter(entry.space_group for entry in library().entries)
-
-
-# --- which positions -------------------------------------------------------------------------------------------------
-
-
-_Letters = list[tuple[str, int]]  # elements with the numbers of their positions
-
-
-@dataclass(frozen=True)
-class _Choice:
-    """Positions of one element, by number, with its cost in nats and its free coordinates."""
-
-    cost: float
-    letters: tuple[int, ...]
-    free: int
-
-
-def _queue(
-    groups: Sequence[tuple[float, Group]], contents: Sequence[tuple[float, dict[str, int]]], end: float = math.inf
-) -> Iterator[tuple[float, Group, _Letters]]:
-    """(nats, group, [(element, position)]), the likeliest for their cost first, till the monotonic clock says `end`."""
-    heap: list[tuple[float, int, Iterator[tuple[float, _Letters]]]] = []
-    for group_cost, group in groups:
-        for content_cost, counts in contents:
-            # A stream is not begun before its turn: its first cost is at least that of group and contents.
-            heap.append((group_cost + content_cost, len(heap), _combinations(group, counts)))
-    heapq.heapify(heap)
-    started: set[int] = set()
-    waiting: dict[int, _Letters] = {}
-    bases = {number: base for base, number, _ in heap}
-    owners = [g for _, g in groups for _ in contents]
-    while heap and time.monotonic() < end:
-        cost, number, stream = heapq.heappop(heap)
-        if number in started:
-            yield cost, owners[number], waiting.pop(number)
-        started.add(number)
-        following = next(stream, None)
-        if following is not None:
-            waiting[number] = following[1]
-            heapq.heappush(heap, (bases[number] + following[0], number, stream))
-
-
-def _combinations(group: Group, counts: Mapping[str, int]) -> Iterator[tuple[float, _Letters]]:
-    """(nats, [(element, position)]) of one group, cheapest first, each once but for the choice of the origin."""
-    elements = list(counts)
-    costs = _position_costs(group)
-    choices = [_choices(group, counts[s], costs) for s in elements]
-    if not all(choices):
-        return
-    heap = [(sum(c[0].cost for c in choices), (0,) * len(elements))]
-    pushed = {heap[0][1]}
-    seen = set()
-    fixed = {i for i, p in enumerate(group.positions) if p.free == 0}
-    for _ in range(MOST_LOOKED_AT):
-        if not heap:
-            return
-        cost, at = heapq.heappop(heap)
-        for i in range(len(at)):
-            further = (*at[:i], at[i] + 1, *at[i + 1 :])
-            if further[i] < len(choices[i]) and further not in pushed:
-                pushed.add(further)
-                heapq.heappush(heap, (sum(c[k].cost for c, k in zip(choices, further, strict=True)), further))
-        own = [c[k] for c, k in zip(choices, at, strict=True)]
-        taken = Counter(i for c in own for i in c.letters if i in fixed)
-        if any(n > 1 for n in taken.values()) or sum(c.free for c in own) > MOST_FREE:
-            continue
-        forms = [tuple(tuple(sorted(p[i] for i in c.letters)) for c in own) for p in group.permutations]
-        if min(forms) in seen:
-            continue
-        seen.add(min(forms))
-        yield cost, [(s, i) for s, c in zip(elements, own, strict=True) for i in c.letters]
-
-
-def _choices(group: Group, count: int, costs: Sequence[float]) -> list[_Choice]:
-    """Multisets of positions that hold so many atoms of one element, the likeliest ones first.
-
-    costs: nats of an atom on each position. Position after position, the cheapest of each number of atoms are kept.
-    """
-    held: dict[int, list[tuple[float, tuple[int, ...], int]]] = {0: [(0.0, (), 0)]}
-    for i, position in enumerate(group.positions):
-        size, free = len(position), position.free
-        further: dict[int, list[tuple[float, tuple[int, ...], int]]] = {n: list(c) for n, c in held.items()}
-        for atoms, choices in held.items():
-            for times in range(1, min((count - atoms) // size, MOST_ORBITS if free else 1) + 1):
-                step, moved, letters = times * costs[i], times * free, (i,) * times
-                further.setdefault(atoms + times * size, []).extend(
-                    (cost + step, own + letters, at + moved)
-                    for cost, own, at in choices
-                    if at + moved <= MOST_FREE and len(own) + times <= MOST_ORBITS
-                )
-        held = {n: sorted(c)[:MOST_COMBINATIONS] for n, c in further.items()}
-    return [_Choice(*choice) for choice in held.get(count, [])]
-
-
-def _position_costs(group: Group) -> list[float]:
-    """Nats of an atom on each position: how often known crystals of the group have it, and what its freedom costs."""
-    usage: Mapping[str, int] = _usage().get(group.number, {})
-    counts = [0.0] * len(group.positions)
-    for permutation in group.permutations:
-        for i, image in enumerate(permutation):
-            counts[image] += usage.get(group.positions[i].letter, 0) / len(group.permutations)
-    prior = np.array([1.0 + p.free for p in group.positions])  # general positions are the more usual ones
-    shares = (np.array(counts) + PRIOR_WORTH * prior / prior.sum()) / (sum(counts) + PRIOR_WORTH)
-    return [-math.log(s) + FREEDOM * p.free for s, p in zip(shares.tolist(), group.positions, strict=True)]
-
-
-@cache
-def _usage() -> dict[int, Counter[str]]:
-    """How often the crystals of the library have an atom on each position, by space group: from the types' labels."""
-    found: dict[int, Counter[str]] = defaultdict(Counter)
-    for entry in library().entries:
-        parts = entry.type.split("_")
-        if len(parts) > 3 and parts[2].isdigit():
-            for block in parts[3:]:
-                for times, letter in re.findall(r"(\d*)([a-zA-Z])", block):
-                    found[int(parts[2])][letter] += int(times or 1)
-    return dict(found)
 
 
 # --- trying ----------------------------------------------------------------------------------------------------------

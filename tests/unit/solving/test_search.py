@@ -20,6 +20,7 @@ from crystalnet.crystal.wyckoff import groups_on
 from crystalnet.data.files import fetch_files
 from crystalnet.data.splits import Splits
 from crystalnet.records import AtomSites, Peaks
+from crystalnet.solving import arrangements, contents
 from crystalnet.solving import from_search as search
 from crystalnet.solving.from_catalogue import Catalogue
 from crystalnet.solving.from_known import known_proposals
@@ -76,15 +77,15 @@ def test_a_search_keeps_its_time() -> None:
 
 
 def test_contents_come_by_volume() -> None:
-    contents = search._contents([(0.0, {"Zr": 1.0, "O": 2.0, "H": 3.0})], MONOCLINIC.primitive_volume)
-    assert contents[0][1] == {"Zr": 4, "O": 8} and contents[0][0] < 2  # hydrogen takes no place
-    assert all(a <= b for (a, _), (b, _) in pairwise(contents))
-    assert search._contents([(0.0, {"Zr": 1.0, "O": 2.0})], 3.0) == []
-    assert search._whole([1.0, 1.5, 0.5]) == [2, 3, 1] and search._whole([1.0, 0.7312]) is None
+    cells = contents.contents_of([(0.0, {"Zr": 1.0, "O": 2.0, "H": 3.0})], MONOCLINIC.primitive_volume)
+    assert cells[0][1] == {"Zr": 4, "O": 8} and cells[0][0] < 2  # hydrogen takes no place
+    assert all(a <= b for (a, _), (b, _) in pairwise(cells))
+    assert contents.contents_of([(0.0, {"Zr": 1.0, "O": 2.0})], 3.0) == []
+    assert contents._whole([1.0, 1.5, 0.5]) == [2, 3, 1] and contents._whole([1.0, 0.7312]) is None
 
 
 def test_compositions_balance_charges() -> None:
-    named = search._compositions(("O", "Si"))
+    named = contents.compositions_of(("O", "Si"))
     assert named[0][1] == {"Si": 1.0, "O": 2.0}  # the usual charges first
     assert {"O": 2.0, "Si": 1.0} in [amounts for _, amounts in named]
     assert all(amounts["O"] <= 2 * amounts["Si"] for _, amounts in named)
@@ -93,7 +94,7 @@ def test_compositions_balance_charges() -> None:
 def test_the_group_of_the_absences_comes_first() -> None:
     targets = Screen(MONOCLINIC.primitive_lattice, 0.0, lines_of(BADDELEYITE)).targets()
     assert targets is not None
-    ordered = search._likely_groups(groups_on(MONOCLINIC), targets, lines_of(BADDELEYITE))
+    ordered = arrangements.likely_groups(groups_on(MONOCLINIC), targets, lines_of(BADDELEYITE))
     assert ordered[0][0] == 0.0 and ordered[0][1].number == 14
     allowed = targets.target[~ordered[0][1].absent(targets.hkl)]
     assert set(range(len(targets.amplitude))) <= set(allowed.tolist())  # every line that is seen
@@ -101,7 +102,7 @@ def test_the_group_of_the_absences_comes_first() -> None:
 
 def test_combinations_hold_the_atoms_once_and_in_order() -> None:
     group = next(g for g in groups_on(MONOCLINIC) if g.number == 14)
-    stream = list(islice(search._combinations(group, {"Zr": 4, "O": 8}), 200))
+    stream = list(islice(arrangements._combinations(group, {"Zr": 4, "O": 8}), 200))
     costs = [cost for cost, _ in stream]
     assert costs == sorted(costs)
     fixed = {i for i, p in enumerate(group.positions) if p.free == 0}
@@ -116,13 +117,13 @@ def test_combinations_hold_the_atoms_once_and_in_order() -> None:
 
 
 def test_what_is_likely_is_tried_before_what_is_not() -> None:
-    groups = search._likely_groups(
+    groups = arrangements.likely_groups(
         groups_on(MONOCLINIC),
         Screen(MONOCLINIC.primitive_lattice, 0.0, lines_of(BADDELEYITE)).targets(),  # type: ignore[arg-type]
         lines_of(BADDELEYITE),
     )
-    contents = search._contents([(0.0, {"Zr": 1.0, "O": 2.0})], MONOCLINIC.primitive_volume)
-    first = list(islice(search._queue(groups, contents), 30))
+    cells = contents.contents_of([(0.0, {"Zr": 1.0, "O": 2.0})], MONOCLINIC.primitive_volume)
+    first = list(islice(arrangements.arrangements(groups, cells), 30))
     costs = [cost for cost, _, _ in first]
     assert costs == sorted(costs) and all(map(math.isfinite, costs))
     (truth,) = [g.positions for _, g, letters in first if g.number == 14 and len(letters) == 3][:1]
