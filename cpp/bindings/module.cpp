@@ -334,32 +334,100 @@ void bind_index_cells(py::module_& m) {
       "slack"_a, "rounds"_a, "n_threads"_a, "in_out"_a, no_gil);
 }
 
+LatticeTargets lattice_targets(std::int64_t reflections, Address hkl, Address s_squared, Address weight, Address target,
+                               std::int64_t observed, Address amplitude, std::int64_t unseen, Address limit,
+                               Address lattice) {
+  require(reflections >= 0 && observed >= 0 && unseen >= 0, "a number is negative");
+  return {reflections,
+          at<const std::int32_t>(hkl),
+          at<const double>(s_squared),
+          at<const double>(weight),
+          at<const std::int32_t>(target),
+          observed,
+          at<const double>(amplitude),
+          unseen,
+          at<const double>(limit),
+          at<const double>(lattice)};
+}
+
+SitesBatch sites_batch(std::int64_t count, Address atom_offsets, Address free_offsets, Address atomic_numbers,
+                       Address frac_coords, Address directions, Address columns, Address form_factors, Address u,
+                       Address b_iso, Address residual) {
+  require(count >= 0, "the number of crystals is negative");
+  return {count,
+          at<const std::int64_t>(atom_offsets),
+          at<const std::int64_t>(free_offsets),
+          at<const std::int64_t>(atomic_numbers),
+          at<const double>(frac_coords),
+          at<const double>(directions),
+          at<const std::int32_t>(columns),
+          at<const double>(form_factors),
+          at<double>(u),
+          at<double>(b_iso),
+          at<double>(residual)};
+}
+
 void bind_fit_sites(py::module_& m) {
   using namespace py::literals;
   const py::call_guard<py::gil_scoped_release> no_gil;
 
+  const auto on_host = [&](const char* name, auto* run) {
+    m.def(
+        name,
+        [run](std::int64_t reflections, Address hkl, Address s_squared, Address weight, Address target,
+              std::int64_t observed, Address amplitude, std::int64_t unseen, Address limit, Address lattice,
+              std::int64_t used, std::int64_t count, Address atom_offsets, Address free_offsets, Address atomic_numbers,
+              Address frac_coords, Address directions, Address columns, Address form_factors, int rounds, int n_threads,
+              Address u, Address b_iso, Address residual) {
+          require(used >= 0 && rounds >= 0 && n_threads > 0, "used or rounds is negative, or no thread");
+          run(lattice_targets(reflections, hkl, s_squared, weight, target, observed, amplitude, unseen, limit, lattice),
+              used,
+              sites_batch(count, atom_offsets, free_offsets, atomic_numbers, frac_coords, directions, columns,
+                          form_factors, u, b_iso, residual),
+              rounds, n_threads);
+        },
+        "reflections"_a, "hkl"_a, "s_squared"_a, "weight"_a, "target"_a, "observed"_a, "amplitude"_a, "unseen"_a,
+        "limit"_a, "lattice"_a, "used"_a, "count"_a, "atom_offsets"_a, "free_offsets"_a, "atomic_numbers"_a,
+        "frac_coords"_a, "directions"_a, "columns"_a, "form_factors"_a, "rounds"_a, "n_threads"_a, "u"_a, "b_iso"_a,
+        "residual"_a, no_gil);
+  };
+  on_host("fit_sites", &fit_sites);
+  on_host("fit_sites_as_block", &fit_sites_as_block);
   m.def(
-      "fit_sites",
+      "fit_sites_workspace",
       [](std::int64_t reflections, Address hkl, Address s_squared, Address weight, Address target,
          std::int64_t observed, Address amplitude, std::int64_t unseen, Address limit, Address lattice,
          std::int64_t used, std::int64_t count, Address atom_offsets, Address free_offsets, Address atomic_numbers,
-         Address frac_coords, Address directions, Address columns, Address form_factors, int rounds, int n_threads,
-         Address u, Address b_iso, Address residual) {
-        require(reflections >= 0 && observed >= 0 && unseen >= 0 && count >= 0 && rounds >= 0, "a number is negative");
-        fit_sites({reflections, at<const std::int32_t>(hkl), at<const double>(s_squared), at<const double>(weight),
-                   at<const std::int32_t>(target), observed, at<const double>(amplitude), unseen,
-                   at<const double>(limit), at<const double>(lattice)},
-                  used,
-                  {count, at<const std::int64_t>(atom_offsets), at<const std::int64_t>(free_offsets),
-                   at<const std::int64_t>(atomic_numbers), at<const double>(frac_coords), at<const double>(directions),
-                   at<const std::int32_t>(columns), at<const double>(form_factors), at<double>(u), at<double>(b_iso),
-                   at<double>(residual)},
-                  rounds, n_threads);
+         Address frac_coords, Address directions, Address columns, Address form_factors) {
+        require(used >= 0, "used is negative");
+        return fit_sites_workspace(
+            lattice_targets(reflections, hkl, s_squared, weight, target, observed, amplitude, unseen, limit, lattice),
+            used,
+            sites_batch(count, atom_offsets, free_offsets, atomic_numbers, frac_coords, directions, columns,
+                        form_factors, 0, 0, 0));
       },
       "reflections"_a, "hkl"_a, "s_squared"_a, "weight"_a, "target"_a, "observed"_a, "amplitude"_a, "unseen"_a,
       "limit"_a, "lattice"_a, "used"_a, "count"_a, "atom_offsets"_a, "free_offsets"_a, "atomic_numbers"_a,
-      "frac_coords"_a, "directions"_a, "columns"_a, "form_factors"_a, "rounds"_a, "n_threads"_a, "u"_a, "b_iso"_a,
-      "residual"_a, no_gil);
+      "frac_coords"_a, "directions"_a, "columns"_a, "form_factors"_a, no_gil);
+  m.def(
+      "fit_sites_cuda",
+      [](std::int64_t reflections, Address hkl, Address s_squared, Address weight, Address target,
+         std::int64_t observed, Address amplitude, std::int64_t unseen, Address limit, Address lattice,
+         std::int64_t used, std::int64_t count, Address atom_offsets, Address free_offsets, Address atomic_numbers,
+         Address frac_coords, Address directions, Address columns, Address form_factors, int rounds, Address workspace,
+         Address u, Address b_iso, Address residual, Address stream) {
+        require(used >= 0 && rounds >= 0, "used or rounds is negative");
+        fit_sites_cuda(
+            lattice_targets(reflections, hkl, s_squared, weight, target, observed, amplitude, unseen, limit, lattice),
+            used,
+            sites_batch(count, atom_offsets, free_offsets, atomic_numbers, frac_coords, directions, columns,
+                        form_factors, u, b_iso, residual),
+            rounds, at<void>(workspace), at<void>(stream));
+      },
+      "reflections"_a, "hkl"_a, "s_squared"_a, "weight"_a, "target"_a, "observed"_a, "amplitude"_a, "unseen"_a,
+      "limit"_a, "lattice"_a, "used"_a, "count"_a, "atom_offsets"_a, "free_offsets"_a, "atomic_numbers"_a,
+      "frac_coords"_a, "directions"_a, "columns"_a, "form_factors"_a, "rounds"_a, "workspace"_a, "u"_a, "b_iso"_a,
+      "residual"_a, "stream"_a, no_gil);
 }
 
 }  // namespace

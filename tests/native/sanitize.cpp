@@ -288,16 +288,18 @@ void fits() {
   const std::vector<std::int32_t> columns{0, -1, -1, 1, 2, 3, -1, -1, 0};
   std::vector<double> first;
   for (const int n_threads : {1, 2, 3})
-    for (const std::int64_t used : {kLines, std::int64_t{0}, kLines / 2}) {
-      std::vector<double> u(4, 0.1), b_iso(2, 0.5), residual(2);
-      fit_sites(targets, used,
-                {2, atoms.data(), free.data(), numbers.data(), x.data(), directions.data(), columns.data(),
-                 forms.data(), u.data(), b_iso.data(), residual.data()},
-                6, n_threads);
-      require(std::isfinite(residual[0]) && std::isfinite(residual[1]), "a residual is no number");
-      if (used == kLines && first.empty()) first = u;
-      if (used == kLines) require(first == u, "fitted sites depend on the threads");
-    }
+    for (const std::int64_t used : {kLines, std::int64_t{0}, kLines / 2})
+      for (const auto fit : {fit_sites, fit_sites_as_block}) {
+        std::vector<double> u(4, 0.1), b_iso(2, 0.5), residual(2);
+        fit(targets, used,
+            {2, atoms.data(), free.data(), numbers.data(), x.data(), directions.data(), columns.data(), forms.data(),
+             u.data(), b_iso.data(), residual.data()},
+            6, n_threads);
+        require(std::isfinite(residual[0]) && std::isfinite(residual[1]), "a residual is no number");
+        if (used != kLines || fit != fit_sites) continue;
+        if (first.empty()) first = u;
+        require(first == u, "fitted sites depend on the threads");
+      }
 }
 
 }  // namespace

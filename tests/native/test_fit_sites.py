@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from crystalnet.crystal.elements import ATOMIC_NUMBER
 from crystalnet.crystal.free_sites import FreeSites
 from crystalnet.crystal.library import library
 from crystalnet.ops import fit_sites as op
-from crystalnet.ops._native import native
+from crystalnet.ops._native import native, native_cuda
 from crystalnet.ops.fit_sites import Fitted, LatticeTargets, fit_sites, reference_fit
 from crystalnet.records import AtomSites
 from crystalnet.solving.screen import Screen
@@ -59,6 +61,63 @@ def test_the_compiled_rounds_are_those_of_the_reference(crystal: FreeSites, monk
         monkeypatch.setattr(op, "native", lambda: None)
         assert fit_sites(lines, [crystal], [own], start, d_min=d_min, rounds=3).residual[0] == residual
         monkeypatch.undo()
+
+
+def close(one: Fitted, two: Fitted) -> None:
+    """Equal but for the order of sums in single precision."""
+    assert one.residual == pytest.approx(two.residual, rel=1e-3, abs=2e-4)
+    assert one.b_iso == pytest.approx(two.b_iso, abs=0.02)
+    for u, v in zip(one.u, two.u, strict=True):
+        assert u == pytest.approx(v, abs=2e-3)
+
+
+def perturbed(crystal: FreeSites, count: int) -> Fitted:
+    """Starts near the crystal."""
+    rng = np.random.default_rng(5)
+    return Fitted([0.01 * rng.standard_normal(crystal.free) for _ in range(count)], np.full(count, 0.7), np.ones(count))
+
+
+def without_symmetry() -> FreeSites:
+    """90 free coordinates, whose matrices do not fit in the shared memory of a block."""
+    x = np.random.default_rng(2).random((30, 3))
+    columns = np.arange(90).reshape(30, 3)
+    return FreeSites(
+        np.diag([7.0, 8.0, 9.0]), ("O", "Si", "Ca") * 10, x, np.tile(np.eye(3), (30, 1, 1)), columns,
+        np.eye(3, dtype=np.int64)[None],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("team", [1, 3])
+def test_the_rounds_of_a_block_are_those_of_the_cpu(team: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the GPU does, by so many threads of the host; in one lattice, crystals of all sizes."""
+    module = native()
+    assert module is not None
+    every = [*crystals(), without_symmetry()]
+    own = [numbers(crystal) for crystal in every]
+    starts = [perturbed(crystal, 1) for crystal in every]
+    start = Fitted([s.u[0] for s in starts], np.full(len(every), 0.7), np.ones(len(every)))
+    for lines in (targets(every[0]), targets(every[-1])):
+        for d_min, rounds in ((0.0, 0), (0.0, 3), (1.3, 3), (9.0, 3)):
+            ours = fit_sites(lines, every, own, start, d_min=d_min, rounds=rounds)
+            with monkeypatch.context() as patch:
+                patch.setattr(op, "native", lambda: SimpleNamespace(fit_sites=module.fit_sites_as_block))
+                blocks = fit_sites(lines, every, own, start, d_min=d_min, rounds=rounds, threads=team)
+            close(blocks, ours)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("crystal", [*crystals(), without_symmetry()], ids=[*FORMULAS, "P1"])
+def test_cuda_equals_cpu(crystal: FreeSites) -> None:
+    if native_cuda() is None:
+        pytest.skip("built without CUDA")
+    lines, many, own, start = targets(crystal), [crystal] * 40, [numbers(crystal)] * 40, perturbed(crystal, 40)
+    for d_min in (0.0, 1.3):
+        one, two = (
+            fit_sites(lines, many, own, start, d_min=d_min, rounds=3, device=torch.device("cuda")) for _ in range(2)
+        )
+        close(one, fit_sites(lines, many, own, start, d_min=d_min, rounds=3))
+        assert np.array_equal(one.residual, two.residual) and np.array_equal(np.array(one.u), np.array(two.u))
+    assert fit_sites(lines, [], [], device=torch.device("cuda")).u == []
 
 
 @pytest.mark.parametrize("crystal", crystals(), ids=FORMULAS)

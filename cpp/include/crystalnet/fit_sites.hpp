@@ -12,13 +12,19 @@ namespace crystalnet {
 
 inline constexpr double kLeastB = -0.5, kMostB = 6.0;  // Å², of the overall B
 inline constexpr double kMostStep = 0.25;              // Å by which a round moves an atom at most
+inline constexpr double kLeastOfScale = 1e-3;          // the part of the scale that a round leaves at least
+inline constexpr double kFirstDamping = 1e-2, kLeastDamping = 1e-7, kMostDamping = 1e6;
+inline constexpr double kRidge = 1e-12;  // of the largest diagonal element: parameters that nothing shows stay put
+inline constexpr double kConverged = 1e-4;  // relative change of R² that ends the rounds
+inline constexpr double kFaint = 1e-9;  // of the strongest I_c: below, √I has no derivative worth having
+inline constexpr int kScaleRounds = 4;  // which lines exceed their limits depends on the scale: three settle it
 
 // What a pattern says of the reflections of one lattice, borrowed. One of each Friedel pair, ascending in |G|.
 struct LatticeTargets {
   std::int64_t reflections;
-  const std::int32_t* hkl;      // (reflections, 3)
-  const double* s_squared;      // (sinθ/λ)², 1/Å²
-  const double* weight;         // of |F|²: multiplicity and Lorentz-polarisation
+  const std::int32_t* hkl;  // (reflections, 3)
+  const double* s_squared;  // (sinθ/λ)², 1/Å²
+  const double* weight;  // of |F|²: multiplicity and Lorentz-polarisation
   const std::int32_t* target;  // observed group [0, observed), observed + m for line m that is not seen, −1: not used
   std::int64_t observed;
   const double* amplitude;  // (observed) √I_o
@@ -44,5 +50,17 @@ struct SitesBatch {
 
 // At most `rounds` rounds on the first `used` reflections; groups that lie within them only in part are left out.
 void fit_sites(const LatticeTargets& targets, std::int64_t used, const SitesBatch& crystals, int rounds, int n_threads);
+
+// The same on the GPU, with equal results from call to call. Only the workspace is a device pointer; u, B and residual
+// are there when it returns.
+void fit_sites_cuda(const LatticeTargets& targets, std::int64_t used, const SitesBatch& crystals, int rounds,
+                    void* workspace, void* stream);
+
+// Bytes of device memory that fit_sites_cuda wants as workspace.
+std::int64_t fit_sites_workspace(const LatticeTargets& targets, std::int64_t used, const SitesBatch& crystals);
+
+// What a block of the GPU does, done by so many threads of the host: tests it where no GPU is.
+void fit_sites_as_block(const LatticeTargets& targets, std::int64_t used, const SitesBatch& crystals, int rounds,
+                        int n_threads);
 
 }  // namespace crystalnet

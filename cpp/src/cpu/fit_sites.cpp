@@ -5,30 +5,17 @@
 #include <vector>
 
 #include "clones.hpp"
-#include "crystalnet/powder_pattern.hpp"
+#include "crystalnet/fit_sites_lines.hpp"
 #include "parallel.hpp"
 
 namespace crystalnet {
 namespace {
 
-constexpr double kFirstDamping = 1e-2, kLeastDamping = 1e-7, kMostDamping = 1e6;
-constexpr double kConverged = 1e-4;  // relative change of R² that ends the rounds
-constexpr double kFaint = 1e-9;      // of the strongest I_c: below, √I has no derivative worth having
-
-// cos and sin of 2π h·x for every reflection, in single precision: 1e-5 is far below what intensities show.
+// cos and sin of 2π h·x for every reflection.
 CRYSTALNET_CLONES
 void phases(std::int64_t n, const float* h, const float* k, const float* l, float x, float y, float z, float* cosine,
             float* sine) {
-  for (std::int64_t r = 0; r < n; ++r) {
-    const float turns = h[r] * x + k[r] * y + l[r] * z;
-    const float t = turns - std::nearbyint(turns);
-    const float a = 3.14159265f * t, q = a * a;  // half the angle, so that |a| ≤ π/2: Taylor series suffice
-    const float s = a * (1 + q * (-1 / 6.0f +
-                                  q * (1 / 120.0f + q * (-1 / 5040.0f + q * (1 / 362880.0f - q / 39916800.0f)))));
-    const float c = 1 + q * (-0.5f + q * (1 / 24.0f + q * (-1 / 720.0f + q * (1 / 40320.0f - q / 3628800.0f))));
-    cosine[r] = 1 - 2 * s * s;
-    sine[r] = 2 * s * c;
-  }
+  for (std::int64_t r = 0; r < n; ++r) phase(h[r] * x + k[r] * y + l[r] * z, cosine[r], sine[r]);
 }
 
 CRYSTALNET_CLONES
@@ -64,51 +51,9 @@ void intensities(std::int64_t n, const float* weight, const float* real, const f
   for (std::int64_t r = 0; r < n; ++r) out[r] = weight[r] * (real[r] * real[r] + imag[r] * imag[r]);
 }
 
-// The reflections in use, as the loops want them: single precision, and only groups that lie in them wholly.
-struct Reflections {
-  std::int64_t count = 0, targets = 0;
-  std::vector<float> h, k, l, weight;
-  std::vector<double> s_squared;
-  std::vector<std::int32_t> target;  // renumbered: those in use
-  std::vector<double> amplitude;     // observed √I_o, or the limit of a line not seen
-  std::vector<bool> seen;
-  double constant = 0, total = 0;  // of R²: what no reflection of the lattice explains; ΣI_o
-
-  Reflections(const LatticeTargets& all, std::int64_t used) {
-    const std::int64_t n = all.observed + all.unseen;
-    std::vector<bool> whole(n, true), met(n, false);
-    for (std::int64_t r = 0; r < all.reflections; ++r)
-      if (all.target[r] >= 0) {
-        met[all.target[r]] = true;
-        if (r >= used) whole[all.target[r]] = false;
-      }
-    std::vector<std::int32_t> number(n, -1);
-    for (std::int64_t t = 0; t < n; ++t) {
-      const bool is_seen = t < all.observed;
-      const double value = is_seen ? all.amplitude[t] : all.limit[t - all.observed];
-      if (is_seen && whole[t]) total += value * value;
-      if (is_seen && !met[t]) constant += value * value;
-      if (!met[t] || !whole[t]) continue;
-      number[t] = static_cast<std::int32_t>(targets++);
-      amplitude.push_back(value);
-      seen.push_back(is_seen);
-    }
-    for (std::int64_t r = 0; r < std::min(used, all.reflections); ++r) {
-      if (all.target[r] < 0 || number[all.target[r]] < 0) continue;
-      h.push_back(static_cast<float>(all.hkl[3 * r]));
-      k.push_back(static_cast<float>(all.hkl[3 * r + 1]));
-      l.push_back(static_cast<float>(all.hkl[3 * r + 2]));
-      weight.push_back(static_cast<float>(all.weight[r]));
-      s_squared.push_back(all.s_squared[r]);
-      target.push_back(number[all.target[r]]);
-    }
-    count = static_cast<std::int64_t>(h.size());
-  }
-};
-
 class Fit {
  public:
-  Fit(const Reflections& lines, const double* lattice, const SitesBatch& batch, std::int64_t i)
+  Fit(const FitLines& lines, const double* lattice, const SitesBatch& batch, std::int64_t i)
       : lines_(lines),
         lattice_(lattice),
         batch_(batch),
@@ -126,26 +71,7 @@ class Fit {
         slope_imag_(lines.count),
         jacobian_(lines.targets * parameters_),
         residuals_(lines.targets),
-        calculated_(lines.targets) {
-    for (std::int64_t a = 0; a < atoms_; ++a) {
-      const std::int64_t z = batch.atomic_numbers[first_ + a];
-      std::size_t place = 0;
-      while (place < elements_.size() && elements_[place] != z) ++place;
-      if (place == elements_.size()) {
-        elements_.push_back(z);
-        std::vector<float> form(lines.count);
-        const double* terms = batch.form_factors + z * kFormFactorTerms * 2;
-        for (std::int64_t r = 0; r < lines.count; ++r) {
-          double sum = 0;
-          for (int t = 0; t < kFormFactorTerms; ++t)
-            sum += terms[2 * t] * std::exp(-terms[2 * t + 1] * lines.s_squared[r]);
-          form[r] = static_cast<float>(static_cast<double>(z) - kFormFactorScale * lines.s_squared[r] * sum);
-        }
-        forms_.push_back(std::move(form));
-      }
-      kind_.push_back(place);
-    }
-  }
+        calculated_(lines.targets) {}
 
   // R after at most so many rounds; u and B as they became.
   double run(int rounds, double& b_iso) {
@@ -168,7 +94,7 @@ class Fit {
         const double kept_b = b_, kept_scale = scale_;
         for (std::int64_t p = 0; p < free_; ++p) u[p] += step[p];
         b_ = std::clamp(b_ + step[free_], kLeastB, kMostB);
-        scale_ = std::max(scale_ + step[free_ + 1], 1e-3 * scale_);
+        scale_ = std::max(scale_ + step[free_ + 1], kLeastOfScale * scale_);
         const double tried = evaluate(u, false);
         if (tried < cost) {
           cost = tried;
@@ -208,7 +134,7 @@ class Fit {
       float* sine = sine_.data() + a * lines_.count;
       phases(lines_.count, lines_.h.data(), lines_.k.data(), lines_.l.data(), static_cast<float>(x[0]),
              static_cast<float>(x[1]), static_cast<float>(x[2]), cosine, sine);
-      add_atom(lines_.count, forms_[kind_[a]].data(), cosine, sine, real_.data(), imag_.data());
+      add_atom(lines_.count, form(a), cosine, sine, real_.data(), imag_.data());
     }
     intensities(lines_.count, lines_.weight.data(), real_.data(), imag_.data(), single_.data());
     damped(b_);
@@ -224,10 +150,9 @@ class Fit {
 
   // √I of every target with an overall B.
   void damped(double b) {
-    std::fill(calculated_.begin(), calculated_.end(), 0.0);
-    for (std::int64_t r = 0; r < lines_.count; ++r)
-      calculated_[lines_.target[r]] += single_[r] * std::exp(-2 * b * lines_.s_squared[r]);
-    for (double& value : calculated_) value = std::sqrt(value);
+    for (std::int64_t t = 0; t < lines_.targets; ++t)
+      calculated_[t] = std::sqrt(
+          over(t, [&](std::int64_t r) { return single_[r] * std::exp(-2 * b * lines_.s_squared[r]); }));
   }
 
   double difference(std::int64_t t, double scale) const {
@@ -235,10 +160,9 @@ class Fit {
     return lines_.seen[t] || excess > 0 ? excess : 0.0;
   }
 
-  // Which lines exceed their limits depends on the scale: three rounds settle it.
   double best_scale() const {
     double scale = 0;
-    for (int round = 0; round < 4; ++round) {
+    for (int round = 0; round < kScaleRounds; ++round) {
       double signal = 0, power = 0;
       for (std::int64_t t = 0; t < lines_.targets; ++t)
         if (lines_.seen[t] || (round > 0 && scale * calculated_[t] > lines_.amplitude[t])) {
@@ -251,14 +175,13 @@ class Fit {
   }
 
   void derivatives() {
-    std::fill(jacobian_.begin(), jacobian_.end(), 0.0);
     double strongest = 0;
     for (const double value : calculated_) strongest = std::max(strongest, value * value);
     const double faint = std::sqrt(kFaint * strongest) + 1e-300;
     std::vector<double> decay(lines_.count);
     for (std::int64_t r = 0; r < lines_.count; ++r) decay[r] = std::exp(-2 * b_ * lines_.s_squared[r]);
-    for (std::int64_t r = 0; r < lines_.count; ++r)
-      at(lines_.target[r], free_) -= 2 * lines_.s_squared[r] * single_[r] * decay[r];
+    for (std::int64_t t = 0; t < lines_.targets; ++t)
+      at(t, free_) = over(t, [&](std::int64_t r) { return -(2 * lines_.s_squared[r] * single_[r] * decay[r]); });
     std::vector<float> slope(lines_.count);
     for (std::int64_t p = 0; p < free_; ++p) {
       std::fill(slope_real_.begin(), slope_real_.end(), 0.0f);
@@ -268,13 +191,13 @@ class Fit {
           if (batch_.columns[3 * (first_ + a) + k] == p) {
             const double* d = batch_.directions + 9 * (first_ + a) + k;
             add_slope(lines_.count, lines_.h.data(), lines_.k.data(), lines_.l.data(), static_cast<float>(d[0]),
-                      static_cast<float>(d[3]), static_cast<float>(d[6]), forms_[kind_[a]].data(),
-                      cosine_.data() + a * lines_.count, sine_.data() + a * lines_.count, slope_real_.data(),
-                      slope_imag_.data());
+                      static_cast<float>(d[3]), static_cast<float>(d[6]), form(a), cosine_.data() + a * lines_.count,
+                      sine_.data() + a * lines_.count, slope_real_.data(), slope_imag_.data());
           }
       intensity_slope(lines_.count, lines_.weight.data(), real_.data(), imag_.data(), slope_real_.data(),
                       slope_imag_.data(), slope.data());
-      for (std::int64_t r = 0; r < lines_.count; ++r) at(lines_.target[r], p) += slope[r] * decay[r];
+      for (std::int64_t t = 0; t < lines_.targets; ++t)
+        at(t, p) = over(t, [&](std::int64_t r) { return slope[r] * decay[r]; });
     }
     for (std::int64_t t = 0; t < lines_.targets; ++t) {
       const bool counts = lines_.seen[t] || scale_ * calculated_[t] > lines_.amplitude[t];
@@ -282,6 +205,16 @@ class Fit {
       for (std::int64_t p = 0; p <= free_; ++p) at(t, p) *= half;
       at(t, free_ + 1) = counts ? calculated_[t] : 0.0;
     }
+  }
+
+  const float* form(std::int64_t atom) const { return lines_.forms.data() + lines_.kind[first_ + atom] * lines_.count; }
+
+  // The sum over the reflections of a target.
+  template <class Value>
+  double over(std::int64_t target, const Value& value) const {
+    double sum = 0;
+    for (std::int64_t r = lines_.first[target]; r < lines_.first[target + 1]; ++r) sum += value(r);
+    return sum;
   }
 
   double& at(std::int64_t target, std::int64_t parameter) { return jacobian_[target * parameters_ + parameter]; }
@@ -306,7 +239,7 @@ class Fit {
     std::vector<double> lower(normal_);
     double largest = 0;
     for (std::int64_t p = 0; p < n; ++p) largest = std::max(largest, normal_[p * n + p]);
-    for (std::int64_t p = 0; p < n; ++p) lower[p * n + p] += damping * normal_[p * n + p] + 1e-12 * largest;
+    for (std::int64_t p = 0; p < n; ++p) lower[p * n + p] += damping * normal_[p * n + p] + kRidge * largest;
     for (std::int64_t p = 0; p < n; ++p)
       for (std::int64_t q = 0; q <= p; ++q) {
         double sum = lower[p * n + q];
@@ -349,16 +282,13 @@ class Fit {
       for (std::int64_t p = 0; p < free_; ++p) step[p] *= kMostStep / most;
   }
 
-  const Reflections& lines_;
+  const FitLines& lines_;
   const double* lattice_;
   const SitesBatch& batch_;
   const std::int64_t first_, atoms_, free_, parameters_;
   double* u_;
   std::vector<float> real_, imag_, cosine_, sine_, single_, slope_real_, slope_imag_;
   std::vector<double> jacobian_, residuals_, calculated_, normal_, gradient_;
-  std::vector<std::int64_t> elements_;
-  std::vector<std::vector<float>> forms_;
-  std::vector<std::size_t> kind_;
   double b_ = 0, scale_ = 0;
 };
 
@@ -366,7 +296,7 @@ class Fit {
 
 void fit_sites(const LatticeTargets& targets, std::int64_t used, const SitesBatch& crystals, int rounds,
                int n_threads) {
-  const Reflections lines(targets, used);
+  const FitLines lines(targets, used, crystals);
   parallel_for(crystals.count, n_threads, [&](std::int64_t i) {
     crystals.residual[i] = Fit(lines, targets.lattice, crystals, i).run(rounds, crystals.b_iso[i]);
   });

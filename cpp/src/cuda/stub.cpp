@@ -3,6 +3,7 @@
 
 #include "crystalnet/build.hpp"
 #include "crystalnet/film_decode.hpp"
+#include "crystalnet/fit_sites.hpp"
 #include "crystalnet/powder_pattern.hpp"
 #include "crystalnet/ssim3d_rotations.hpp"
 #include "crystalnet/stratified_sample.hpp"
@@ -22,6 +23,10 @@ void film_decode_cuda(const FilmDecoder&, std::int64_t, const float*, const floa
 }
 
 std::int64_t film_decode_workspace(const FilmDecoder&, bool) { refuse(); }
+
+void fit_sites_cuda(const LatticeTargets&, std::int64_t, const SitesBatch&, int, void*, void*) { refuse(); }
+
+std::int64_t fit_sites_workspace(const LatticeTargets&, std::int64_t, const SitesBatch&) { refuse(); }
 
 void powder_pattern_cuda(const CrystalBatch&, double, std::int64_t, const std::int64_t*, void*, double*, void*) {
   refuse();

@@ -1,18 +1,22 @@
 """Atoms refined against line intensities within their space group: the compiled op, and its reference in numpy.
 
-See cpp/include/crystalnet/fit_sites.hpp for what is minimised. Needs numpy only.
+See cpp/include/crystalnet/fit_sites.hpp for what is minimised. Needs numpy only, and torch only for a GPU.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from crystalnet.crystal.free_sites import FreeSites
-from crystalnet.ops._native import native
+from crystalnet.ops._native import native, native_cuda
 from crystalnet.ops.reflections import FORM_FACTOR_SCALE, form_factor_table
+
+if TYPE_CHECKING:
+    import torch
 
 LEAST_B, MOST_B = -0.5, 6.0  # Å², of the overall B
 MOST_STEP = 0.25  # Å by which a round moves an atom at most
@@ -75,10 +79,12 @@ def fit_sites(
     d_min: float = 0.0,
     rounds: int = 10,
     threads: int = 1,
+    device: torch.device | None = None,
 ) -> Fitted:
     """Crystals fitted by at most `rounds` rounds of Levenberg–Marquardt to the lines of spacings ≥ d_min (Å).
 
     atomic_numbers: (N,) of each crystal. start: where they begin; else at u = 0 and B = 0.5 Å².
+    device: a GPU that shall do it, if the build has kernels for it; else so many `threads` do.
     """
     module = native()
     start = start or Fitted([np.zeros(c.free) for c in crystals], np.full(len(crystals), 0.5), np.zeros(0))
@@ -114,11 +120,20 @@ def fit_sites(
     u, b_iso = _joined(start.u, ()).astype(np.float64).copy(), np.array(start.b_iso, np.float64)
     residual = np.ones(len(crystals))
     hkl, s_squared, weight, target, amplitude, limit, lattice = (a.ctypes.data for a in lines)
-    module.fit_sites(
+    arguments = (
         len(targets.hkl), hkl, s_squared, weight, target, len(targets.amplitude), amplitude, len(targets.limit), limit,
-        lattice, used, len(crystals), *(a.ctypes.data for a in arrays), rounds, threads, u.ctypes.data,
-        b_iso.ctypes.data, residual.ctypes.data,
+        lattice, used, len(crystals), *(a.ctypes.data for a in arrays),
     )  # fmt: skip
+    results = (u.ctypes.data, b_iso.ctypes.data, residual.ctypes.data)
+    if device is not None and device.type == "cuda" and native_cuda() is not None:
+        import torch  # here, since work on the CPU must not wait for it
+
+        workspace = torch.empty(module.fit_sites_workspace(*arguments), dtype=torch.uint8, device=device)
+        with torch.cuda.device(device):
+            stream = torch.cuda.current_stream().cuda_stream
+            module.fit_sites_cuda(*arguments, rounds, workspace.data_ptr(), *results, stream)
+    else:
+        module.fit_sites(*arguments, rounds, threads, *results)
     return Fitted(np.split(u, free[1:-1]) if len(crystals) else [], b_iso, residual)
 
 
