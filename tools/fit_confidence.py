@@ -263,8 +263,16 @@ def _judged(found: Any, truth: Any, scores: Any) -> Iterator[dict[str, Any]]:
 
 
 def fitted(x: np.ndarray, right: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, float]:
-    """Weights and constant of a ridge logistic regression on columns x (n, k), of answers that count by weight (n,)."""
+    """Weights and constant of a ridge logistic regression on columns x (n, k), of answers that count by weight (n,).
+
+    Each weight has the sign that its evidence is known to have: among a few hundred crystals a feature may point the
+    wrong way by chance, or because another says the same.
+    """
     from scipy.optimize import minimize
+
+    from crystalnet.solving.confidence import AGAINST, WEIGHED
+
+    bounds = [(None, 0) if name in AGAINST else (0, None) for name in WEIGHED]
 
     mean, sd = x.mean(0), x.std(0) + 1e-9
     z = (x - mean) / sd
@@ -277,7 +285,7 @@ def fitted(x: np.ndarray, right: np.ndarray, weight: np.ndarray) -> tuple[np.nda
         gradient = np.append(z.T @ miss + PENALTY * parameters[:-1], miss.sum())
         return float(value), gradient
 
-    best = minimize(loss, np.zeros(x.shape[1] + 1), jac=True).x
+    best = minimize(loss, np.zeros(x.shape[1] + 1), jac=True, bounds=[*bounds, (None, None)]).x
     weights = best[:-1] / sd
     return weights, float(best[-1] - weights @ mean)
 

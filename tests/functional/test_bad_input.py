@@ -69,6 +69,8 @@ PATTERN_CASES = {
     "monochromator of a synchrotron": (["GOOD", "--wavelength", "0.41", "--monochromator", "Si"], "synchrotron"),
     "unknown system": (["GOOD", "--system", "cubicle"], "--system"),
     "no cell": (["GOOD", "--cell", "a=b"], "cell"),
+    "no bond length": (["GOOD", "--elements", "Na,Cl", "--distance", "Na-Cl"], "two elements and Å"),
+    "neighbours of another element": (["GOOD", "--elements", "Na,Cl", "--coordination", "K=6"], "K is not among"),
     "zero guesses": (["GOOD", "--guesses", "0"], "guesses"),
     "unknown candidates": (["GOOD", "--elements", "Zr", "--candidates", "some"], "--candidates"),
     "missing model": (["GOOD", "--model", "absent.safetensors"], "absent.safetensors"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
@@ -73,7 +74,7 @@ def volume_ratio(conventional: AtomSites) -> float | None:
     """
     if "X" in conventional.species:
         return None
-    expected = sum(map(atomic_volume, conventional.species))
+    expected = expected_volume(Counter(conventional.species))
     return float(np.clip(conventional.volume / expected, *VOLUME_BOUNDS))
 
 
@@ -93,6 +94,11 @@ def contact_misfit(sites: AtomSites) -> float:
     if not 0 < expected < np.inf:
         return UNKNOWN_CONTACT
     return min(abs(math.log(own.volume / expected)) / 3, MOST_CONTACT)
+
+
+def expected_volume(amounts: Mapping[str, float]) -> float:
+    """Å³ that these amounts of atoms take as a rule."""
+    return sum(n * atomic_volume(symbol) for symbol, n in amounts.items())
 
 
 def smallest_volume(elements: Sequence[str]) -> float:

@@ -44,6 +44,7 @@ FEATURES = {
     "wavelength": "ln(score with the next best tube / own score), at most 2; 2 where the wavelength was said",
     "formula_given": "the user gave the formula",
 }
+AGAINST = {"log_excess", "log_misfit", "exchange", "volume", "contact"}  # of these more speaks against a candidate
 WEIGHED = tuple(name for name in FEATURES if name != "contradicted")  # by the regression
 
 

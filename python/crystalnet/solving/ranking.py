@@ -40,6 +40,7 @@ FREEDOM = 0.03  # of Rwp for each parameter that symmetry leaves free: a subgrou
 SECOND_OPINION, VOLUME = 0.3, 0.15
 CONTACT = 1.0  # of |ln(shortest bond / usual length)|: light atoms beside heavy ones are told by their room alone
 UNBALANCED = 0.15  # of Rwp, for a halide or oxide whose charges cannot balance
+TYPE_KNOWN = 0.95  # of the score: half of what line shapes and texture leave to chance
 UNEXPECTED = 1.0  # of Rwp, for bonds that are not at all what the user said
 MISSING_ELEMENT = 0.25  # of Rwp, for an element that was not given: the user knows the sample
 REFINEMENT_SECONDS = 8.0  # of processor time in all; at least the three most promising are refined
@@ -60,6 +61,13 @@ class Ranked:
     score: float
     sources: frozenset[str]
     reference: str | None = None
+
+    @property
+    def order(self) -> float:
+        """The score, a little lower for a known type: of two crystals that fit alike the one that nature is known to
+        build comes first.
+        """
+        return self.score * (TYPE_KNOWN if {"known", "catalogue"} & self.sources else 1.0)
 
 
 def ranked(
@@ -99,7 +107,7 @@ def ranked(
                 fitted[twin] = replace(fitted[twin], sources=sources, reference=reference)
         waiting = others
     best: list[Ranked] = []
-    for entry in sorted(fitted, key=lambda entry: entry.score):
+    for entry in sorted(fitted, key=lambda entry: entry.order):
         same = next((i for i, other in enumerate(best) if _same_crystal(entry.fit, other.fit)), None)
         if same is None:
             best.append(entry)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from crystalnet.crystal.chemistry import expected_volume
 from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.metric import same_metric
 from crystalnet.density.promolecule import GRID
@@ -27,7 +29,7 @@ from crystalnet.solving.proposals import WELL_EXPLAINED, Proposal, distinct
 from crystalnet.solving.ranking import Ranked, ranked
 from crystalnet.solving.tube import Tube, likeliest_tube, wavelength_lead
 from crystalnet.solving.verdict import is_confident, warnings_of
-from crystalnet.xrd.indexing.equal_scatterers import hidden_lattices
+from crystalnet.xrd.indexing.equal_scatterers import hidden_lattices, roomier_lattices
 from crystalnet.xrd.indexing.given import cell_from_option, centrings
 from crystalnet.xrd.indexing.index import index_peaks
 from crystalnet.xrd.indexing.related import reduced, same_lattice
@@ -297,6 +299,11 @@ class _Stages:
             with self.clock("catalogue"):
                 proposals += [p for larger in hidden_lattices(explains) for p in self._types_in(larger, peaks)]
                 least = min(p.residual for p in proposals)
+        if cells and explains is None and given.symbols and given.cell is None:
+            with self.clock("catalogue"):
+                larger = roomier_lattices(cells, expected_volume(given.composition))
+                proposals += [p for cell in larger for p in self._types_in(cell, peaks)]
+                cells += tuple(larger)
         if cells and given.symbols and given.amounts is None:
             with self.clock("completion"):
                 proposals += completed(distinct(proposals), peaks, given.symbols)
@@ -317,6 +324,7 @@ class _Stages:
         left, found = self.given.effort, list(proposals.found)
         with self.clock("search"):
             for cell in proposals.cells:
+                started = time.monotonic()
                 own = search_proposals(
                     cell,
                     peaks,
@@ -327,7 +335,7 @@ class _Stages:
                     threads=torch.get_num_threads(),
                 )
                 found += own
-                left /= 2
+                left -= time.monotonic() - started  # in a cell without room no time is spent
                 if own and own[0].residual < SOLVED:
                     break
         return replace(proposals, found=tuple(found))

@@ -27,6 +27,7 @@ from crystalnet.solving.ranking import (
     REFINEMENT_SECONDS,
     SAME_RWP,
     SECOND_OPINION,
+    TYPE_KNOWN,
     UNBALANCED,
     VOLUME,
     WORTH_REFINING,
@@ -175,7 +176,14 @@ def test_a_crystal_that_both_sources_propose_is_refined_once(refinements: list[P
 def test_fits_that_end_in_one_crystal_are_merged(refinements: list[Proposal]) -> None:
     """With lines too poor for anything to be spared (residual above 0.15), both are refined and found to be one."""
     (only,) = ranked([proposal(0.2), proposal(0.205, "catalogue")], PATTERN, PEAKS)
-    assert len(refinements) == 2 and only.sources == {"network", "catalogue"} and only.score == 0.2
+    assert len(refinements) == 2 and only.sources == {"network", "catalogue"}
+    assert only.score == 0.205  # of the two fits that of the known type
+
+
+def test_of_two_that_fit_alike_the_known_type_comes_first(refinements: list[Proposal]) -> None:
+    for behind, first in ((0.96 * TYPE_KNOWN, "search"), (1.04 * TYPE_KNOWN, "catalogue")):
+        fair = [proposal(0.1, "catalogue"), proposal(0.1 * behind, "search", salt("K"))]
+        assert ranked(fair, PATTERN, PEAKS)[0].proposal.source == first
 
 
 def test_a_proposal_without_a_symmetry_is_left_out(refinements: list[Proposal]) -> None:

@@ -325,6 +325,8 @@ class Stages:
         self.searched: list[tuple[Cell, float]] = []
         self.ranked: list[Proposal] = []
         self.rankings = 0
+        self.now = 0.0
+        monkeypatch.setattr(solver, "time", SimpleNamespace(monotonic=lambda: self.now))
         names = ("cells_of", "ask_network", "completed", "ranked", "candidate", "own_cell")
         for name in (*names, "known_proposals", "search_proposals"):
             monkeypatch.setattr(solver, name, getattr(self, f"do_{name}"))
@@ -335,6 +337,7 @@ class Stages:
 
     def do_search_proposals(self, cell: Cell, peaks: Peaks, *rest: Any, seconds: float, **more: Any) -> list[Proposal]:
         self.searched.append((cell, seconds))
+        self.now += seconds
         return [found_at(self.search_finds, "search", cell)]
 
     def do_cells_of(self, peaks: Peaks, given: Given) -> list[Cell]:
@@ -430,6 +433,19 @@ def test_a_search_is_for_what_nobody_believes(stages: Stages) -> None:
     stages.residuals = {CELL: EXPLAINED - 0.01}
     solved()
     assert not stages.searched
+
+
+def test_a_cell_without_room_for_the_elements_is_enlarged(stages: Stages) -> None:
+    """Chalcopyrite, whose copper and iron scatter alike: the lines are those of half a formula unit."""
+    subcell = Cell("tetragonal", "I", 3.74, 5.21)
+    stages.cells, stages.confidence = [subcell], THRESHOLD - 0.01
+    solved(None, formula="CuFeS2")
+    asked = {(cell.centring, round(cell.a, 2), round(cell.c, 2)) for cell, *_ in stages.types}
+    assert {("I", 3.74, 5.21), ("P", 3.74, 5.21)} <= asked
+    assert {cell for cell, _ in stages.searched} == {cell for cell, *_ in stages.types}
+    stages.types = []
+    solved(None, formula="CuFeS2", cell="3.74,3.74,5.21,90,90,90")  # who gives the cell knows its size
+    assert len({cell for cell, *_ in stages.types}) == 1
 
 
 @pytest.mark.parametrize(("above", "rankings"), [(-0.01, 2), (0.01, 1)])

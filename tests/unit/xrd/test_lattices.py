@@ -10,6 +10,7 @@ import pytest
 from crystalnet.crystal.lattice import PRIMITIVE_AXES, Cell
 from crystalnet.crystal.systems import SYSTEMS, system_named
 from crystalnet.ops.index_cells import LATTICE_ROWS
+from crystalnet.xrd.indexing.equal_scatterers import hidden_lattices, larger_lattices, roomier_lattices
 from crystalnet.xrd.indexing.lattices import LATTICES, Lattice, cell_of, chosen, line_indices, row_of, state_of
 from crystalnet.xrd.indexing.related import (
     METRIC_TOLERANCES,
@@ -103,3 +104,68 @@ def test_related_lattices_contain_each_other() -> None:
 def test_primitive_axes_hold_one_point() -> None:
     points = {"P": 1, "A": 2, "C": 2, "I": 2, "F": 4, "R": 3}
     assert {centring: round(1 / np.linalg.det(rows)) for centring, rows in PRIMITIVE_AXES.items()} == points
+
+
+# --- larger lattices with the same lines ------------------------------------------------------------------------------
+
+
+def forms(cells: list[Cell]) -> set[tuple[str, str, float, float, float]]:
+    return {(c.system, c.centring, round(c.a, 2), round(c.b, 2), round(c.c, 2)) for c in cells}
+
+
+@pytest.mark.parametrize(
+    ("cell", "index", "expected"),
+    [
+        (Cell("cubic", "P", 3.15), 2, {("cubic", "F", 6.3, 6.3, 6.3)}),  # KCl
+        (Cell("cubic", "P", 3.15), 3, set()),
+        (Cell("cubic", "P", 3.15), 4, {("cubic", "I", 6.3, 6.3, 6.3)}),
+        (Cell("cubic", "F", 3.7), 4, {("cubic", "P", 3.7, 3.7, 3.7)}),  # Cu3Au
+        (Cell("cubic", "I", 4.1), 2, {("cubic", "P", 4.1, 4.1, 4.1)}),  # CsCl
+        (Cell("trigonal", "R", 5.0, 8.5), 2, {("trigonal", "R", 5.0, 5.0, 17.0)}),  # calcite
+        (Cell("trigonal", "R", 5.0, 8.5), 3, {("trigonal", "P", 5.0, 5.0, 8.5)}),
+        (
+            Cell("tetragonal", "I", 3.74, 5.21),
+            4,
+            {
+                ("tetragonal", "I", 5.29, 5.29, 10.42),  # chalcopyrite
+                ("tetragonal", "P", 5.29, 5.29, 5.21),
+                ("tetragonal", "P", 3.74, 3.74, 10.42),
+            },
+        ),
+    ],
+)
+def test_sublattices_that_keep_the_symmetry(cell: Cell, index: int, expected: set[tuple[str, str, float]]) -> None:
+    found = larger_lattices(cell, index)
+    assert forms(found) == expected
+    assert all(c.primitive_volume == pytest.approx(index * cell.primitive_volume) for c in found)
+    assert all(c.zero_shift == cell.zero_shift for c in found)
+
+
+def test_a_metric_that_is_higher_by_chance_keeps_its_own_sublattices() -> None:
+    """Enargite, whose subcell is nearly hexagonal."""
+    subcell = Cell("orthorhombic", "C", 6.423, 6.156, b=3.711)
+    found = larger_lattices(subcell, 4)
+    assert ("orthorhombic", "P", 6.16, 6.42, 7.42) in forms(found)
+    assert {c.system for c in found} == {"orthorhombic"}
+
+
+def test_all_sublattices_of_a_triclinic_lattice() -> None:
+    """Of index 2, 3 and 4 there are 7, 13 and 35 (Santoro & Mighell, 1972), each of which keeps the inversion."""
+    cell = Cell("triclinic", "P", 5.0, 7.0, b=6.0, alpha=80.0, beta=85.0, gamma=95.0)
+    assert [len(larger_lattices(cell, n)) for n in (2, 3, 4)] == [7, 13, 35]
+
+
+def test_hidden_lattices_are_few_and_small() -> None:
+    assert forms(hidden_lattices(Cell("cubic", "P", 3.15))) == {("cubic", c, 6.3, 6.3, 6.3) for c in "FI"}
+    many = hidden_lattices(Cell("orthorhombic", "P", 5.0, 7.0, b=6.0))
+    assert len(many) == 4 and all(c.primitive_volume == pytest.approx(420) for c in many)
+
+
+def test_lattices_with_room_for_whole_formula_units() -> None:
+    subcell = Cell("tetragonal", "I", 3.74, 5.21)  # 36.4 Å³; a formula unit of chalcopyrite has 73
+    found = roomier_lattices([subcell], 73.0)
+    units = [c.primitive_volume / 73.0 for c in found]
+    assert units and all(abs(u / round(u) - 1) < 0.3 for u in units)
+    edges = [max(c.a, c.b, c.c) for c in found]
+    assert edges == sorted(edges) and ("tetragonal", "I", 5.29, 5.29, 10.42) in forms(found)
+    assert roomier_lattices([subcell], 36.0) == []  # it has room itself

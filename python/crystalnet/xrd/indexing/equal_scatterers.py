@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pymatgen.core import Lattice
 
-from crystalnet.crystal.lattice import Cell
+from crystalnet.crystal.lattice import Cell, holohedry
+from crystalnet.crystal.symmetry import bravais_lattice
 from crystalnet.xrd.indexing.lattices import cell_of
 from crystalnet.xrd.indexing.lines import Lines
+from crystalnet.xrd.indexing.related import sublattice_matrices
 
 if TYPE_CHECKING:
     from crystalnet.xrd.indexing.index import Indexed
@@ -19,6 +23,12 @@ SIMPLE_CUBIC_EDGE = 3.6
 #: Strength of the first line, of the strongest, from which a simple cubic cell is doubted: rock salt and metals have it
 #: among their strongest (Ni3Si's is weak).
 LEADING = 0.5
+#: How many times the volume of a lattice that explains the lines the hidden ones have, and how many are tried.
+HIDDEN, MOST_HIDDEN = (2, 3, 4), 4
+#: The same of lattices that have no room for a formula unit, and how far off a volume may be, relative.
+MOST_TIMES, MOST_ROOMIER, ROOM = 8, 24, 0.3
+#: Relative, and Å: a sublattice has just the symmetry that its lattice was given.
+EXACT = 1e-4
 #: Relative, of edges that are one.
 SAME_EDGE = 3e-3
 
@@ -29,12 +39,47 @@ def hidden_lattices(cell: Cell) -> list[Cell]:
     KCl (rock salt) looks primitive with half the edge, CsI (CsCl type) body-centred, and an ordered fcc alloy
     face-centred. Calcite and corundum types look as if c were half as long.
     """
-    if "c" in cell.free:
-        doubled = replace(cell, c=2 * cell.c)
-        return [doubled, replace(cell, centring="P")] if cell.centring == "R" else [doubled]
-    if cell.centring == "P":
-        return [replace(cell, centring=x, a=2 * cell.a, c=2 * cell.c) for x in "FI"]
-    return [replace(cell, centring="P")]
+    return [larger for index in HIDDEN for larger in larger_lattices(cell, index)][:MOST_HIDDEN]
+
+
+def roomier_lattices(cells: Sequence[Cell], volume: float) -> list[Cell]:
+    """Larger lattices that have room for whole formula units where the cells have not; the most compact first.
+
+    In chalcopyrite copper and iron scatter alike, and the lines are those of half a formula unit. volume: Å³ of one.
+    """
+    found: list[Cell] = []
+    for cell in cells:
+        if cell.primitive_volume > (1 - ROOM) * volume:
+            continue
+        for index in range(2, MOST_TIMES + 1):
+            units = index * cell.primitive_volume / volume
+            if round(units) >= 1 and abs(units / round(units) - 1) < ROOM:
+                found += larger_lattices(cell, index)
+    return sorted(found, key=lambda one: max(one.a, one.b, one.c))[:MOST_ROOMIER]
+
+
+def larger_lattices(cell: Cell, index: int) -> list[Cell]:
+    """The lattices of `index` times the volume that have the symmetry of the cell's lattice.
+
+    Each is a sublattice (Santoro & Mighell, Acta Cryst. A28, 284, 1972) that every operation of the holohedry maps onto
+    itself.
+    """
+    primitive = cell.primitive_lattice
+    operations = holohedry(primitive, EXACT)
+    found = []
+    for matrix in sublattice_matrices(index):
+        # A row r of the matrix is a point of the lattice; W r must be whole in the axes of the larger one.
+        images = matrix @ operations.transpose(0, 2, 1) @ np.linalg.inv(matrix)
+        if np.abs(images - np.rint(images)).max() > 1e-6:
+            continue
+        axes = matrix @ primitive
+        bravais = bravais_lattice(axes, EXACT)
+        if bravais is not None:
+            system, centring, conventional = bravais
+            a, b, c, alpha, beta, gamma = Lattice(conventional).parameters
+            larger = replace(cell, system=system, centring=centring, a=a, b=b, c=c, alpha=alpha, beta=beta, gamma=gamma)
+            found.append(larger)
+    return found
 
 
 def behind_simple_cubic(lines: Lines, ranked: list[Indexed]) -> list[Indexed]:
