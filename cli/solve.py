@@ -37,12 +37,8 @@ def solve(
     effort: Annotated[
         float, typer.Option(help="Seconds of search where no known structure type explains the lines.")
     ] = 30.0,
-    distance: Annotated[
-        list[str] | None, typer.Option(help="A bond length that you expect, as Si-O=1.62; may be repeated.")
-    ] = None,
-    coordination: Annotated[
-        list[str] | None, typer.Option(help="Neighbours that you expect, as Si=4; may be repeated.")
-    ] = None,
+    distance: Annotated[list[str] | None, typer.Option(help="A bond length that you expect, as Si-O=1.62.")] = None,
+    coordination: Annotated[list[str] | None, typer.Option(help="Neighbours that you expect, as Si=4.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Patterns solved at once.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Folder for the results; default PATTERN-STEM.crystalnet.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print solution.json on stdout.")] = False,

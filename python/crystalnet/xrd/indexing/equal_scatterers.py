@@ -70,7 +70,7 @@ def larger_lattices(cell: Cell, index: int) -> list[Cell]:
     for matrix in sublattice_matrices(index):
         # A row r of the matrix is a point of the lattice; W r must be whole in the axes of the larger one.
         images = matrix @ operations.transpose(0, 2, 1) @ np.linalg.inv(matrix)
-        if np.abs(images - np.rint(images)).max() > 1e-6:
+        if not np.allclose(images, np.rint(images), atol=1e-6):
             continue
         axes = matrix @ primitive
         bravais = bravais_lattice(axes, EXACT)
