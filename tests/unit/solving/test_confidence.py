@@ -9,9 +9,12 @@ from crystalnet.crystal.chemistry import contact_misfit
 from crystalnet.crystal.lattice import Cell
 from crystalnet.records import AtomSites, Peaks, Radiation
 from crystalnet.solving.confidence import (
+    AGAINST,
     CONTRADICTED,
     FEATURES,
     THRESHOLD,
+    WEIGHED,
+    _weights,
     calibration_error,
     evidence,
     explained_share,
@@ -124,11 +127,23 @@ def test_intensity_off_the_lines_of_the_cell_is_not_explained():
         ({"wavelength_lead": 2.0}, {"wavelength_lead": 0.1}),
         ({"sources": ("network", "catalogue")}, {"sources": ("network",)}),
         ({"parameters": 2}, {"parameters": 12}),
-        ({"peaks": lines()}, {"peaks": lines((40.0, 1.0))}),
     ],
 )
 def test_what_speaks_for_a_candidate_raises_its_probability(better, worse):
     assert 0 < probability(found(**worse)) < probability(found(**better)) < 1
+
+
+def test_no_evidence_speaks_the_wrong_way():
+    weights = _weights()
+    assert set(weights) == {*WEIGHED, "constant"} and set(WEIGHED) > AGAINST
+    assert all(weights[name] <= 0 if name in AGAINST else weights[name] >= 0 for name in WEIGHED)
+
+
+@pytest.mark.parametrize("unexplained", [{"excess": 0.62}, {"residual": 0.42, "exchanged": 0.42}])
+def test_what_explains_hardly_anything_is_not_believed(unexplained):
+    sure = {"excess": 0.02, "residual": 0.01, "formula_given": True, "sources": ("network", "catalogue")}
+    assert probability(found(**sure)) > 0.9
+    assert probability(found(**(sure | unexplained))) <= CONTRADICTED
 
 
 def test_a_good_fit_is_believed_and_a_poor_one_is_not():
