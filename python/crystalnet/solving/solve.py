@@ -45,6 +45,7 @@ EXPLAINED = (
     0.05  # residual that asks for no search: of 489 such crystals of the catalogue (perfect lines) 484 were right
 )
 HOPELESS = 0.3  # residual above which a search comes first: a refined profile would be believed in no such crystal
+DOUBTED = 1 / 3  # of the effort, where an answer is believed but others may be better (stromeyerite, WO3)
 JUDGED = 2  # proposals whose profile is refined to see whether a search is needed
 SEEN = 0.02  # residual below which no faint line of a larger lattice asks for it (tilted octahedra: 0.05 without)
 SURE = 0.9  # confidence; below, a crystal in another cell is no reason to leave the likeliest one (SrLiAlF6, Mg3Hg)
@@ -175,8 +176,7 @@ def solve_pattern(
     if stages.unexplained(proposals, EXPLAINED):
         if not stages.unexplained(proposals, HOPELESS):
             refined = stages.refined(lines, proposals, most=JUDGED)
-        if not is_confident(stages.answers(lines, proposals, refined)):
-            proposals = stages.searched(lines.peaks, proposals)
+        proposals = stages.searched(lines.peaks, proposals, stages.answers(lines, proposals, refined))
     refined = stages.refined(lines, proposals, refined)
     answers = stages.answers(lines, proposals, refined)
     guesses = stages.guesses(lines, proposals, refined, answers)
@@ -319,9 +319,16 @@ class _Stages:
         may_search = "search" in self.given.sources and self.given.symbols and proposals.cells
         return bool(may_search) and min((p.residual for p in proposals.found), default=1.0) > least
 
-    def searched(self, peaks: Peaks, proposals: Proposals) -> Proposals:
-        """With what a search finds in the cells, the likeliest of which gets half of the time."""
+    def searched(self, peaks: Peaks, proposals: Proposals, answers: Sequence[Candidate]) -> Proposals:
+        """With what a search finds in the cells, the likeliest of which gets half of the time.
+
+        A crystal that somebody has published and a sure one need no search; one that is believed gets less of it.
+        """
         left, found = self.given.effort, list(proposals.found)
+        if is_confident(answers):
+            if answers[0].reference or (answers[0].confidence or 0.0) >= SURE:
+                return proposals
+            left *= DOUBTED
         with self.clock("search"):
             for cell in proposals.cells:
                 started = time.monotonic()

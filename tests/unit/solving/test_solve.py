@@ -316,7 +316,7 @@ class Stages:
         self.cells: list[Cell] = [CELL, OTHER, TRIGONAL]
         self.residuals: dict[Cell, float] = {}  # of the crystal that the network has in a cell, else 0.25
         self.unknown: list[Proposal] = []  # of the catalogue with an element that was not given
-        self.confidence = 0.6
+        self.confidence = SURE
         self.search_finds = 0.4
         self.asked: list[tuple[Cell, int]] = []
         self.types: list[tuple[Any, ...]] = []
@@ -428,7 +428,13 @@ def test_a_search_is_for_what_nobody_believes(stages: Stages) -> None:
     stages.searched, stages.search_finds = [], SOLVED / 2
     solved(effort=8.0)
     assert stages.searched == [(CELL, 4.0)]  # who has found the crystal looks no further
-    stages.searched = []
+    stages.searched, stages.confidence, stages.search_finds = [], SURE - 0.01, 0.4
+    solved(effort=8.0)
+    assert stages.searched[0] == (CELL, pytest.approx(4.0 / 3))  # others may be better than what is believed
+    stages.searched, stages.confidence = [], SURE
+    solved(effort=8.0)
+    assert not stages.searched
+    stages.confidence = THRESHOLD - 0.01
     solved(candidates="catalogue,network")
     stages.residuals = {CELL: EXPLAINED - 0.01}
     solved()
