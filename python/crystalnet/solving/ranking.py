@@ -33,7 +33,9 @@ ALIKE = 1.05  # fits that differ by less say nothing of two crystals whose cells
 SAME_RWP = 0.01  # refinements that ended in one crystal differ less in Rwp
 LEAST_EXCESS = 0.04  # below, line shapes and texture are left to fit, which a lower symmetry does a little better
 COMPLEXITY = 0.03  # of Rwp for each e-fold of atoms in the primitive cell: more atoms have more freedom to fit
-FREEDOM = 0.03  # of Rwp for each parameter that symmetry leaves free: a subgroup always fits a little better
+# Of Rwp for each parameter that symmetry leaves free: a subgroup always fits a little better, the more so the fewer
+# lines there are (Hamilton, Acta Cryst. 18, 502, 1965: by about F/2n, here with F = 2), but never less than this.
+LEAST_FREEDOM = 0.02
 # Rwp is ruled by the strongest lines, and with them by texture and line shape; the residual of the intensities' square
 # roots is a second opinion, and the volume a third: of 30 simulated patterns with a right candidate 27 rank it first,
 # 24 without the two (exponents of 0.2 to 0.5 and 0.05 to 0.2 do alike; they were chosen on these patterns).
@@ -191,15 +193,15 @@ def _fitted(
     fit = refine(pattern, peaks, conventional, zero_shift=proposal.cell.zero_shift)
     left = residual(fit.sites, peaks, replace(proposal.cell, zero_shift=fit.zero_shift))
     ratio = volume_ratio(fit.sites)
-    score = _score(fit, left, ratio, proposal.sites) * (1 + UNEXPECTED * bonds.misfit(fit.sites))
+    score = _score(fit, left, ratio, proposal.sites, len(peaks)) * (1 + UNEXPECTED * bonds.misfit(fit.sites))
     return Ranked(proposal, fit, left, ratio, score, frozenset(), proposal.reference), time.thread_time() - started
 
 
-def _score(fit: Fit, left: float, volume_ratio: float | None, sites: AtomSites) -> float:
+def _score(fit: Fit, left: float, volume_ratio: float | None, sites: AtomSites, lines: int) -> float:
     """Rwp beyond noise, tempered by the residual `left` of the line intensities, with penalties for complexity, charges
     that cannot balance, an unlikely volume and an unlikely shortest bond; lower is better.
     """
-    penalty = COMPLEXITY * math.log(len(sites)) + FREEDOM * freedom(fit)
+    penalty = COMPLEXITY * math.log(len(sites)) + max(1 / max(lines, 1), LEAST_FREEDOM) * freedom(fit)
     if not charge_balances(Counter(sites.species)):
         penalty += UNBALANCED
     if "X" in sites.species:

@@ -20,8 +20,8 @@ from crystalnet.solving.ranking import (
     AT_ONCE,
     COMPLEXITY,
     CONTACT,
-    FREEDOM,
     LEAST_EXCESS,
+    LEAST_FREEDOM,
     MISSING_ELEMENT,
     REFINED,
     REFINEMENT_SECONDS,
@@ -212,7 +212,7 @@ def test_a_refined_proposal_is_scored_by_its_fit(monkeypatch: pytest.MonkeyPatch
     assert only.residual == 0.08 and held[0][0].lattice[0, 0] == 5.65
     assert held[0][1] == replace(CELL, zero_shift=0.05)
     assert only.volume_ratio == pytest.approx(volume_ratio(salt(a=5.65)))
-    assert only.score == pytest.approx(_score(only.fit, 0.08, only.volume_ratio, primitive))
+    assert only.score == pytest.approx(_score(only.fit, 0.08, only.volume_ratio, primitive, len(PEAKS)))
 
 
 # --- the score ----------------------------------------------------------------------------------------------------
@@ -220,29 +220,37 @@ def test_a_refined_proposal_is_scored_by_its_fit(monkeypatch: pytest.MonkeyPatch
 
 def test_the_score_is_as_its_constants_say() -> None:
     room = math.exp(CONTACT * contact_misfit(salt()))
-    plain = 0.1 * (1 + COMPLEXITY * math.log(8) + FREEDOM) * 0.1**SECOND_OPINION * room
-    assert _score(fit(salt()), 0.1, 1.0, salt()) == pytest.approx(plain)
-    assert _score(fit(salt()), 0.1, None, salt()) == pytest.approx(plain * math.exp(VOLUME / 2))
+    plain = 0.1 * (1 + COMPLEXITY * math.log(8) + LEAST_FREEDOM) * 0.1**SECOND_OPINION * room
+    assert _score(fit(salt()), 0.1, 1.0, salt(), 100) == pytest.approx(plain)
+    assert _score(fit(salt()), 0.1, None, salt(), 100) == pytest.approx(plain * math.exp(VOLUME / 2))
     for factor in (1.5, 1 / 1.5):  # too large and too small are equally unlikely
-        assert _score(fit(salt()), 0.1, factor, salt()) == pytest.approx(plain * 1.5**VOLUME)
-    assert _score(fit(salt()), 0.001, 1.0, salt()) == _score(fit(salt()), 0.01, 1.0, salt())  # noise, not crystals
+        assert _score(fit(salt()), 0.1, factor, salt(), 100) == pytest.approx(plain * 1.5**VOLUME)
+    assert _score(fit(salt()), 0.001, 1.0, salt(), 100) == _score(
+        fit(salt()), 0.01, 1.0, salt(), 100
+    )  # noise, not crystals
 
-    free = 0.1 * (1 + COMPLEXITY * math.log(12) + 2 * FREEDOM) * 0.1**SECOND_OPINION
+    free = 0.1 * (1 + COMPLEXITY * math.log(12) + 2 * LEAST_FREEDOM) * 0.1**SECOND_OPINION
     free *= math.exp(CONTACT * contact_misfit(PYRITE))
-    assert _score(fit(PYRITE), 0.1, 1.0, PYRITE) == pytest.approx(free)
+    assert _score(fit(PYRITE), 0.1, 1.0, PYRITE, 100) == pytest.approx(free)
     unbalanced = replace(salt(), species=("Na",) * 6 + ("Cl",) * 2)
-    odd = 0.1 * (1 + COMPLEXITY * math.log(8) + FREEDOM + UNBALANCED) * 0.1**SECOND_OPINION * room
-    assert _score(fit(salt()), 0.1, 1.0, unbalanced) == pytest.approx(odd)
+    odd = 0.1 * (1 + COMPLEXITY * math.log(8) + LEAST_FREEDOM + UNBALANCED) * 0.1**SECOND_OPINION * room
+    assert _score(fit(salt()), 0.1, 1.0, unbalanced, 100) == pytest.approx(odd)
     unknown = replace(salt(), species=("X",) * 4 + ("Pd",) * 4)  # a metal: no charges to balance
-    missing = 0.1 * (1 + COMPLEXITY * math.log(8) + FREEDOM + MISSING_ELEMENT) * 0.1**SECOND_OPINION * room
-    assert _score(fit(salt()), 0.1, 1.0, unknown) == pytest.approx(missing)
+    missing = 0.1 * (1 + COMPLEXITY * math.log(8) + LEAST_FREEDOM + MISSING_ELEMENT) * 0.1**SECOND_OPINION * room
+    assert _score(fit(salt()), 0.1, 1.0, unknown, 100) == pytest.approx(missing)
+
+
+def test_a_parameter_costs_more_the_fewer_lines_there_are() -> None:
+    few, many = (_score(fit(PYRITE), 0.1, 1.0, PYRITE, lines) for lines in (10, 1000))
+    base = COMPLEXITY * math.log(12)
+    assert few / many == pytest.approx((1 + base + 2 / 10) / (1 + base + 2 * LEAST_FREEDOM))
 
 
 def test_what_counts_is_the_misfit_beyond_noise() -> None:
-    few, least = (_score(fit(salt(), rwp), 0.1, 1.0, salt()) for rwp in (LEAST_EXCESS / 2, LEAST_EXCESS))
+    few, least = (_score(fit(salt(), rwp), 0.1, 1.0, salt(), 100) for rwp in (LEAST_EXCESS / 2, LEAST_EXCESS))
     assert few == least  # what is left then are line shapes
     noisy = replace(fit(salt(), 0.5), r_expected=0.4)
-    assert _score(noisy, 0.1, 1.0, salt()) == pytest.approx(_score(fit(salt(), 0.3), 0.1, 1.0, salt()))
+    assert _score(noisy, 0.1, 1.0, salt(), 100) == pytest.approx(_score(fit(salt(), 0.3), 0.1, 1.0, salt(), 100))
 
 
 @pytest.mark.parametrize(
