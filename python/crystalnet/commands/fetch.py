@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from crystalnet.data.splits import read_splits
 from crystalnet.data.store import earlier_set
 from crystalnet.records import InputError
 from crystalnet.runtime.settings import default_directory
+from crystalnet.runtime.whole_folder import claimed
 
 SOURCES = ("materials-project", "prototypes", "files")
 
@@ -101,7 +103,10 @@ def fetch(
             if there is not None:
                 say(_what(directories[name], there).format("replaces"))
         splits_of = {name: read_splits(split, split_files, name) for name in systems}
-        counts = files.fetch_files(directories, paths, limit, splits_of, progress)
+        with ExitStack() as stack:  # a folder that cannot be written is said before the files are read
+            for directory in directories.values():
+                stack.enter_context(claimed(directory))
+            counts = files.fetch_files(directories, paths, limit, splits_of, progress)
         return [(directories[name], count) for name, count in counts.items()]
     made = []
     for name, directory in directories.items():

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from crystalnet.crystal.chemistry import contact_misfit
 from crystalnet.crystal.lattice import Cell
 from crystalnet.records import InputError, Pattern, Peaks, Radiation
 from crystalnet.runtime.pool import Map
@@ -79,7 +80,10 @@ def likeliest_tube(
         hopeful = [p for p in listed[:REFINED] if p.residual < least + HOPELESS]
         for entry in ranked(hopeful, pattern, peaks, mapped)[:1]:
             ratio = entry.volume_ratio
-            cost = math.log(entry.score) + (0.5 * (math.log(ratio) / VOLUME_SD) ** 2 if ratio else 0.0)
+            # Two opinions on the volume: what the atoms take as a rule (open structures, as cuprite's, more), and what
+            # the shortest bond asks for.
+            off = [abs(math.log(ratio)) if ratio else 0.0, 3 * contact_misfit(entry.fit.sites)]
+            cost = math.log(entry.score) + sum(0.25 * (value / VOLUME_SD) ** 2 for value in off)
             found.append((cost - (CU_PREFERENCE if anode == "Cu" else 0.0), anode, ratio))
     if not found:
         return None

@@ -37,14 +37,14 @@ def test_the_score_asks_profile_lines_and_volume():
     """Lower for a better profile, better line intensities and a likelier volume; higher for what needs excuses."""
     salt = AtomSites.from_structure(Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], SALT))
     fit = refined(salt, Cell("cubic", "F", 5.64, 5.64)).fit
-    plain = _score(fit, 0.1, 1.0, salt)
-    assert _score(replace(fit, rwp=0.2), 0.1, 1.0, salt) == pytest.approx(2 * plain)
-    assert _score(fit, 0.2, 1.0, salt) == pytest.approx(2**SECOND_OPINION * plain)
-    assert _score(fit, 0.1, 1.5, salt) == pytest.approx(1.5**VOLUME * plain)
-    assert _score(fit, 0.1, 1 / 1.5, salt) == pytest.approx(1.5**VOLUME * plain)
-    assert _score(fit, 0.1, 1.0, replace(salt, species=("X",) + salt.species[1:])) > 1.2 * plain
+    plain = _score(fit, 0.1, 1.0, salt, 100)
+    assert _score(replace(fit, rwp=0.2), 0.1, 1.0, salt, 100) == pytest.approx(2 * plain)
+    assert _score(fit, 0.2, 1.0, salt, 100) == pytest.approx(2**SECOND_OPINION * plain)
+    assert _score(fit, 0.1, 1.5, salt, 100) == pytest.approx(1.5**VOLUME * plain)
+    assert _score(fit, 0.1, 1 / 1.5, salt, 100) == pytest.approx(1.5**VOLUME * plain)
+    assert _score(fit, 0.1, 1.0, replace(salt, species=("X",) + salt.species[1:]), 100) > 1.2 * plain
     unbalanced = replace(salt, species=("Na",) * 6 + ("Cl",) * 2)
-    assert _score(fit, 0.1, 1.0, unbalanced) > 1.1 * plain
+    assert _score(fit, 0.1, 1.0, unbalanced, 100) > 1.1 * plain
 
 
 def pyrite(x: float, species: tuple[str, str] = ("Fe", "S")) -> AtomSites:
