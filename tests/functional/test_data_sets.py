@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pymatgen.core import Lattice, Structure
 
 from crystalnet.cli import main
 from crystalnet.crystal import types as crystal_types
@@ -196,3 +197,18 @@ def test_types_of_a_file_reach_the_catalogue(tmp_path: Path, monkeypatch: pytest
     assert run(monkeypatch, "data", "verify", tmp_path / "cubic") == 0
     (own,) = own_crystals()
     assert len(own) == 1 and set(own.counts[0]) == set(pyrite["species"])
+
+
+def test_files_replace_only_the_sets_of_their_own_systems(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CRYSTALNET_DATA", str(tmp_path / "sets"))
+    salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(6.1), ["K", "S"], [[0, 0, 0], [0.5] * 3])
+    tall = Structure.from_spacegroup("P4/mmm", Lattice.tetragonal(2.8, 3.7), ["Zn", "Pt"], [[0, 0, 0], [0.5] * 3])
+    for name, structure in (("salt", salt), ("tall", tall)):
+        structure.to(str(tmp_path / f"{name}.cif"))
+        assert run(monkeypatch, "fetch", "--source", "files", tmp_path / f"{name}.cif") == 0
+    assert "replaces" not in capsys.readouterr().out  # of another system
+    assert {path.name for path in (tmp_path / "sets").iterdir()} == {"cubic", "tetragonal"}
+    assert run(monkeypatch, "fetch", "--source", "files", tmp_path / "salt.cif") == 0
+    assert f"{tmp_path / 'sets' / 'cubic'}: replaces" in capsys.readouterr().out

@@ -99,14 +99,15 @@ def fetch(
     directories = {name: default_directory(name) if out is None else out if system else out / name for name in systems}
     earlier = {name: earlier_set(directory) for name, directory in directories.items()}
     if source == "files":
-        for name, there in earlier.items():
-            if there is not None:
-                say(_what(directories[name], there).format("replaces"))
         splits_of = {name: read_splits(split, split_files, name) for name in systems}
         with ExitStack() as stack:  # a folder that cannot be written is said before the files are read
             for directory in directories.values():
                 stack.enter_context(claimed(directory))
             counts = files.fetch_files(directories, paths, limit, splits_of, progress)
+        for name in counts:  # sets of systems that the files have no crystal of stay
+            there = earlier[name]
+            if there is not None:
+                say(_what(directories[name], there).format("replaces"))
         return [(directories[name], count) for name, count in counts.items()]
     made = []
     for name, directory in directories.items():

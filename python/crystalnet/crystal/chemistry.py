@@ -48,8 +48,8 @@ def charge_balances(counts: Mapping[str, float]) -> bool:
 def usual_charges(counts: Mapping[str, float]) -> bool:
     """Whether the commonest oxidation states add up to zero in some way; a compound without a non-metal passes.
 
-    Stricter than `charge_balances`: two of three compounds of the library pass, three of ten wrong proportions of their
-    elements do.
+    Stricter than `charge_balances`: of 900 compounds of the library two thirds pass, of all proportions of their
+    elements, weighed as known crystals have them, three tenths.
     """
     if not NON_METALS & counts.keys() or len(counts) < 2:
         return True
@@ -81,7 +81,7 @@ def volume_ratio(conventional: AtomSites) -> float | None:
 def contact_misfit(sites: AtomSites) -> float:
     """|ln(shortest bond / usual length)|, at most 0.5, hydrogen left out; 0.1 if an element is not known.
 
-    Usual is what `predicted_volume` takes for it; of known crystals the mean is 0.05.
+    Usual is what `predicted_volume` takes for it; of 1,500 crystals of the library the mean is 0.05.
     """
     heavy = [i for i, symbol in enumerate(sites.species) if symbol != "H"]
     if "X" in sites.species or not heavy:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from itertools import permutations
 
-from crystalnet.crystal.chemistry import atomic_volume, charge_balances, usual_charges
+from crystalnet.crystal.chemistry import charge_balances, expected_volume, usual_charges
 from crystalnet.crystal.library import library
 
 VOLUME_ESD, MOST_OFF = 0.18, 4.0  # of ln(volume / sum over the atoms), and how many of them it may be off
@@ -24,15 +24,14 @@ def contents_of(
     """(nats, atoms of each element in the primitive cell), likeliest first; hydrogen is left out."""
     found = []
     for cost, amounts in compositions:
-        heavy = {s: n for s, n in amounts.items() if s != "H"} or dict(amounts)
-        unit = _whole(list(heavy.values()))
+        unit = formula_unit({s: n for s, n in amounts.items() if s != "H"} or amounts)
         if unit is None:
             continue
-        per_unit = sum(n * atomic_volume(s) for s, n in zip(heavy, unit, strict=True))
+        per_unit = expected_volume(unit)
         for z in range(1, int(volume / per_unit * 2) + 2):
             off = math.log(volume / (z * per_unit)) / VOLUME_ESD
-            if abs(off) < MOST_OFF and z * sum(unit) <= MOST_ATOMS:
-                found.append((cost + off**2 / 2, {s: z * n for s, n in zip(heavy, unit, strict=True)}))
+            if abs(off) < MOST_OFF and z * sum(unit.values()) <= MOST_ATOMS:
+                found.append((cost + off**2 / 2, {s: z * n for s, n in unit.items()}))
     return sorted(found, key=lambda item: item[0])[:MOST_CONTENTS]
 
 
@@ -61,10 +60,11 @@ def _proportions() -> dict[int, Counter[tuple[int, ...]]]:
     return found
 
 
-def _whole(amounts: Sequence[float]) -> list[int] | None:
+def formula_unit(amounts: Mapping[str, float]) -> dict[str, int] | None:
     """The smallest whole numbers in these proportions; None where there are none up to 12 times the smallest."""
+    least = min(amounts.values())
     for factor in range(1, 13):
-        scaled = [n / min(amounts) * factor for n in amounts]
+        scaled = [n / least * factor for n in amounts.values()]
         if all(abs(n - round(n)) < 0.01 for n in scaled):
-            return [round(n) for n in scaled]
+            return dict(zip(amounts, map(round, scaled), strict=True))
     return None

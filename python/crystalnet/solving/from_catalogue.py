@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from crystalnet.crystal.chemistry import atomic_volume
+from crystalnet.crystal.chemistry import expected_volume
 from crystalnet.crystal.elements import ATOMIC_NUMBER
 from crystalnet.crystal.free_sites import FreeSites
 from crystalnet.crystal.lattice import Cell
@@ -159,7 +159,7 @@ def _decorations(
     for names in permutations(symbols):
         if amounts is not None and not proportional(numbers, [amounts[s] for s in names]):
             continue
-        expected = sum(n * atomic_volume(s) for n, s in zip(numbers, names, strict=True))
+        expected = expected_volume(dict(zip(names, numbers, strict=True)))
         if VOLUME_OF_ELEMENTS[0] * expected < volume < VOLUME_OF_ELEMENTS[1] * expected:
             found.append(names)
     return found

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from crystalnet.crystal.elements import ATOMIC_NUMBER
-from crystalnet.crystal.expected_bonds import ExpectedBonds
+from crystalnet.crystal.expected_bonds import NOTHING_SAID, ExpectedBonds
 from crystalnet.crystal.formula import parse_elements, parse_formula
 from crystalnet.crystal.systems import SYSTEMS
 from crystalnet.density.promolecule import element_table
@@ -64,7 +64,7 @@ class Given:
     catalogue: Catalogue = Catalogue()  # noqa: RUF009  # frozen
     sources: tuple[str, ...] = SOURCES
     effort: float = SEARCH_SECONDS
-    bonds: ExpectedBonds = ExpectedBonds()  # noqa: RUF009  # frozen
+    bonds: ExpectedBonds = NOTHING_SAID
 
     @classmethod
     def of(

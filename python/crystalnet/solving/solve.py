@@ -21,6 +21,7 @@ from crystalnet.runtime.pool import Map
 from crystalnet.runtime.settings import settings
 from crystalnet.solving.answer import REPORTED, SAME_VOLUME, candidate, guess_rank, own_cell, spread
 from crystalnet.solving.completion import completed
+from crystalnet.solving.contents import formula_unit
 from crystalnet.solving.from_known import known_proposals
 from crystalnet.solving.from_network import ask_network
 from crystalnet.solving.from_search import SEARCH_SECONDS, SOLVED, search_proposals
@@ -44,7 +45,7 @@ TUBE_CELLS = 2  # tried with each tube where the wavelength was not said
 EXPLAINED = (
     0.05  # residual that asks for no search: of 489 such crystals of the catalogue (perfect lines) 484 were right
 )
-HOPELESS = 0.3  # residual above which a search comes first: a refined profile would be believed in no such crystal
+HOPELESS = 0.3  # residual above which a search comes first: hardly any such crystal would be believed
 DOUBTED = 1 / 3  # of the effort, where an answer is believed but others may be better (stromeyerite, WO3)
 JUDGED = 2  # proposals whose profile is refined to see whether a search is needed
 SEEN = 0.02  # residual below which no faint line of a larger lattice asks for it (tilted octahedra: 0.05 without)
@@ -301,7 +302,8 @@ class _Stages:
                 least = min(p.residual for p in proposals)
         if cells and explains is None and given.symbols and given.cell is None:
             with self.clock("catalogue"):
-                larger = roomier_lattices(cells, expected_volume(given.composition))
+                unit = formula_unit(given.composition) or given.composition  # "Fe4O6" is two of Fe2O3
+                larger = roomier_lattices(cells, expected_volume(unit))
                 proposals += [p for cell in larger for p in self._types_in(cell, peaks)]
                 cells += tuple(larger)
         if cells and given.symbols and given.amounts is None:

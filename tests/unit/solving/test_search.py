@@ -81,7 +81,9 @@ def test_contents_come_by_volume() -> None:
     assert cells[0][1] == {"Zr": 4, "O": 8} and cells[0][0] < 2  # hydrogen takes no place
     assert all(a <= b for (a, _), (b, _) in pairwise(cells))
     assert contents.contents_of([(0.0, {"Zr": 1.0, "O": 2.0})], 3.0) == []
-    assert contents._whole([1.0, 1.5, 0.5]) == [2, 3, 1] and contents._whole([1.0, 0.7312]) is None
+    assert contents.formula_unit({"A": 1.0, "B": 1.5, "C": 0.5}) == {"A": 2, "B": 3, "C": 1}
+    assert contents.formula_unit({"Fe": 4, "O": 6}) == {"Fe": 2, "O": 3}
+    assert contents.formula_unit({"A": 1.0, "B": 0.7312}) is None
 
 
 def test_compositions_balance_charges() -> None:

@@ -449,6 +449,10 @@ def test_a_cell_without_room_for_the_elements_is_enlarged(stages: Stages) -> Non
     asked = {(cell.centring, round(cell.a, 2), round(cell.c, 2)) for cell, *_ in stages.types}
     assert {("I", 3.74, 5.21), ("P", 3.74, 5.21)} <= asked
     assert {cell for cell, _ in stages.searched} == {cell for cell, *_ in stages.types}
+    once = stages.types
+    stages.types = []
+    solved(None, formula="Cu2Fe2S4")  # however often it is written
+    assert [cell for cell, *_ in stages.types] == [cell for cell, *_ in once]
     stages.types = []
     solved(None, formula="CuFeS2", cell="3.74,3.74,5.21,90,90,90")  # who gives the cell knows its size
     assert len({cell for cell, *_ in stages.types}) == 1
