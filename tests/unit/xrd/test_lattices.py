@@ -143,7 +143,7 @@ def test_sublattices_that_keep_the_symmetry(cell: Cell, index: int, expected: se
 
 def test_a_metric_that_is_higher_by_chance_keeps_its_own_sublattices() -> None:
     """Enargite, whose subcell is nearly hexagonal."""
-    subcell = Cell("orthorhombic", "C", 6.423, 6.156, b=3.711)
+    subcell = Cell("orthorhombic", "C", 6.423, 6.156, b=3.709)  # a = 1.7317 b; √3 = 1.7321
     found = larger_lattices(subcell, 4)
     assert ("orthorhombic", "P", 6.16, 6.42, 7.42) in forms(found)
     assert {c.system for c in found} == {"orthorhombic"}
