@@ -213,7 +213,7 @@ void gradients(Network& network, std::int64_t crystals, std::int64_t n_points, b
 
 void decodings() {
   constexpr unsigned kOurs = kRelu | kFilm | kResidual;
-  for (const char* instructions : {"plain", "avx2", "avx512", ""}) {
+  for (const char* instructions : {"plain", "avx2", "avx512", "avx512_bf16", ""}) {
     setenv("CRYSTALNET_CPU", instructions, 1);
     for (const bool paper : {false, true}) {
       for (const std::int64_t width : {1, 33}) {

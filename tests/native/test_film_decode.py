@@ -21,7 +21,7 @@ from crystalnet.ops.film_decode import film_decode
 from crystalnet.ops.film_decode_op import op_arguments
 
 FLOAT32, BFLOAT16 = 1e-5, 1e-2  # largest error over largest density, against double precision
-PROCESSORS = ("", "avx512", "avx2", "plain")
+PROCESSORS = ("", "avx512_bf16", "avx512", "avx2", "plain")
 
 Case = tuple[Decoder, Tensor, Tensor]  # decoder, film, amplitude
 
@@ -246,9 +246,11 @@ def test_gradients_equal_autograd(case: Case, processor: str, monkeypatch: pytes
             assert ours[name].isfinite().all() and error < 1e-5, name
 
 
-def test_bf16_gradients_are_as_good_as_autocast() -> None:
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_bf16_gradients_are_as_good_as_autocast(processor: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CRYSTALNET_CPU", processor)
     case = periodic(128, 100, crystals=4)
-    points, grad = some_points(200), torch.randn(4, 200, generator=torch.Generator().manual_seed(1))
+    points, grad = some_points(300), torch.randn(4, 300, generator=torch.Generator().manual_seed(1))
     expected, torch_s, ours = (
         gradients(function, points, case, grad, bf16)
         for function, bf16 in ((reference_film_decode, False), (reference_film_decode, True), (film_decode, True))

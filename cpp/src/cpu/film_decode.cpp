@@ -13,7 +13,7 @@ namespace film {
 
 void Tile::position(const float* points, std::int64_t n, Saved* saved) {
   const Kernels& isa = plan.isa;
-  rows = whole_rows(n);
+  rows = rounded_up(n, isa.rows);
   isa.features(plan.fourier, points, n, rows, scratch.data(), features.data(), plan.feature_stride,
                saved ? saved->features.data() : nullptr, plan.feature_columns);
   const std::uint32_t* in = features.data();
@@ -108,13 +108,13 @@ void film_decode(const FilmDecoder& decoder, std::int64_t crystals, const float*
   if (crystals == 0 || n_points == 0) return;
   const Plan plan(decoder, kernels(bf16), n_threads);
   const Affine affine(plan, crystals, film);
-  const Tiles tiles(n_points, kTile);
+  const Tiles tiles(n_points, plan.isa.tile);
   // The position branch is shared by the crystals of an item; a few items a thread keep all of them busy.
   const std::int64_t groups = std::clamp<std::int64_t>(8 * n_threads / tiles.count, 1, crystals);
   const std::int64_t items = tiles.count * groups, workers = std::min<std::int64_t>(n_threads, items);
   std::atomic<std::int64_t> next{0};
   parallel_for(workers, n_threads, [&](std::int64_t) {
-    Tile tile(plan, whole_rows(tiles.size));
+    Tile tile(plan, rounded_up(tiles.size, plan.isa.rows));
     for (std::int64_t item; (item = next.fetch_add(1)) < items;) {
       const std::int64_t first = tiles.first(item / groups), n = tiles.length(item / groups), group = item % groups;
       tile.position(points + 3 * first, n);

@@ -211,12 +211,12 @@ void film_decode_backward(const FilmDecoder& decoder, std::int64_t crystals, con
   const Affine affine(plan, crystals, film);
   Affine affine_grad(plan, crystals);
   const std::vector<Units> transposed = transposed_trunk(plan, n_threads);
-  const Tiles tiles(std::max<std::int64_t>(n_points, 1), kBackwardTile);
+  const Tiles tiles(std::max<std::int64_t>(n_points, 1), plan.isa.backward_tile);
   // Each crystal belongs to one thread, and threads are summed in order: the same result every time.
   const std::int64_t workers = std::clamp<std::int64_t>(crystals, 1, n_threads);
   std::vector<WeightGradient> sums(workers);
   parallel_for(workers, n_threads, [&](std::int64_t worker) {
-    BackwardTile tile(plan, transposed, affine, affine_grad, whole_rows(tiles.size));
+    BackwardTile tile(plan, transposed, affine, affine_grad, rounded_up(tiles.size, plan.isa.rows));
     const std::int64_t begin = crystals * worker / workers, end = crystals * (worker + 1) / workers;
     std::fill(out.amplitude + begin, out.amplitude + end, 0.0f);
     for (std::int64_t i = 0; n_points > 0 && i < tiles.count; ++i) {

@@ -9,7 +9,12 @@
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #define CRYSTALNET_X86 1
+#include <cpuid.h>
 #include <immintrin.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // GCC 12's own _mm512_undefined (GCC bug 105593)
 #endif
 
@@ -98,7 +103,30 @@ inline void store_pair(Unit* out, V first, V second) {
 }
 #include "film_decode_kernels.inc"
 }  // namespace avx512_bf16
+
+#pragma GCC target("amx-tile,amx-bf16")
+namespace amx {
+using namespace avx512_bf16;
+#include "film_decode_amx.inc"
+}  // namespace amx
 #pragma GCC pop_options
+
+// Whether the processor has matrix registers for bfloat16, and the system lets this process use them.
+bool amx_allowed() {
+#if defined(__linux__) && defined(SYS_arch_prctl)
+  static const bool allowed = [] {
+    constexpr unsigned kAmxBf16 = 1u << 22, kAmxTile = 1u << 24;  // of leaf 7
+    unsigned a, b, c, features;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &features)) return false;
+    if (!(features & kAmxBf16) || !(features & kAmxTile)) return false;
+    constexpr long kRequestPermission = 0x1023, kTileData = 18;  // Linux: Documentation/arch/x86/xstate.rst
+    return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  }();
+  return allowed;
+#else
+  return false;
+#endif
+}
 #endif
 
 }  // namespace
@@ -111,8 +139,8 @@ const Kernels& kernels(bool bf16) {
     const bool wide = limit != "avx2" && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     if (!wide) return avx2::kernels;
-    if (bf16 && limit != "avx512" && __builtin_cpu_supports("avx512bf16")) return avx512_bf16::kernels;
-    return avx512::kernels;
+    if (!bf16 || limit == "avx512" || !__builtin_cpu_supports("avx512bf16")) return avx512::kernels;
+    return limit != "avx512_bf16" && amx_allowed() ? amx::kernels : avx512_bf16::kernels;
   }
 #else
   static_cast<void>(bf16);

@@ -7,7 +7,6 @@ namespace crystalnet::film {
 
 // Widths are padded with zeros to a multiple of this, the widest panel of any instruction set; zeros stay zeros.
 constexpr std::int64_t kPad = 32;
-constexpr std::int64_t kRowBlock = 8;  // a multiple of every instruction set's
 
 // "wide" is float32, "narrow" is what products are made of (float32 or bfloat16), "paired" is narrow with kPair rows
 // of a column side by side, as a product over rows wants them. Strides of narrow and paired in units of 4 bytes.
@@ -70,6 +69,8 @@ struct FilmBackward {
 
 struct Kernels {
   std::int64_t panel, pair;
+  std::int64_t rows;                 // tiles have a multiple of this
+  std::int64_t tile, backward_tile;  // most points a thread takes at a time, multiples of `rows`
   void (*dense)(const Dense&);
   void (*conditioned)(const Conditioned&);
   void (*features)(const FourierRows&, const float* points, std::int64_t n_points, std::int64_t rows, float* scratch,
@@ -85,7 +86,7 @@ struct Kernels {
                           std::int64_t rows, float* grad);
 };
 
-// The best that the processor has; CRYSTALNET_CPU=plain|avx2|avx512 in the environment asks for less.
+// The best that the processor has; CRYSTALNET_CPU=plain|avx2|avx512|avx512_bf16 in the environment asks for less.
 const Kernels& kernels(bool bf16);
 
 }  // namespace crystalnet::film

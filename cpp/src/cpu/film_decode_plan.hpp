@@ -14,15 +14,11 @@
 
 namespace crystalnet::film {
 
-// Rows of activations that a thread keeps in its cache (1 MiB of L2 on Zen 4): a few buffers of 96 × 512 floats; in
-// the backward, what every layer saves of 128 rows. Multiples of every register block.
-constexpr std::int64_t kTile = 96, kBackwardTile = 128;
 // Floats between rows beyond their width, so that rows of 2^n bytes do not fall into the same cache set.
 constexpr std::int64_t kGap = 16;
 
 inline std::int64_t rounded_up(std::int64_t n, std::int64_t step) { return (n + step - 1) / step * step; }
 inline std::int64_t padded(std::int64_t n) { return rounded_up(n, kPad); }
-inline std::int64_t whole_rows(std::int64_t n) { return rounded_up(n, kRowBlock); }
 
 // Points in equal tiles of no more than `most`.
 struct Tiles {
