@@ -244,6 +244,7 @@ void bind_film_decode(py::module_& m) {
                     const std::vector<BoundDecoder::Layer>&, std::int64_t, Address, Address, bool>(),
            "n_frequencies"_a, "rows"_a, "centre"_a, "position"_a, "junction_relu"_a, "trunk"_a, "width"_a,
            "head_weight"_a, "head_bias"_a, "softplus"_a);
+  m.def("film_decode_instructions", &film_decode_instructions, "bf16"_a);
   m.def(
       "film_decode",
       [](const BoundDecoder& bound, std::int64_t crystals, Address film, Address amplitude, std::int64_t n_points,

@@ -47,6 +47,10 @@ struct FilmDecoder {
 void film_decode(const FilmDecoder& decoder, std::int64_t crystals, const float* film, const float* amplitude,
                  std::int64_t n_points, const float* points, bool bf16, int n_threads, float* out);
 
+// The instruction set that film_decode and its backward run on: amx, avx512_bf16, avx512, avx2 or plain. CRYSTALNET_CPU in the
+// environment asks for a lesser one.
+const char* film_decode_instructions(bool bf16);
+
 // Where the gradients go, each as large as what it belongs to; all are overwritten.
 struct LayerGradient {
   float *weight, *bias;

@@ -1,6 +1,8 @@
 // One set of the inner loops of film_decode for each instruction set, and the choice among them.
 #include "film_decode_isa.hpp"
 
+#include "crystalnet/film_decode.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -37,6 +39,7 @@ namespace crystalnet::film {
 namespace {
 
 namespace plain {
+constexpr const char* kName = "plain";
 #if defined(__GNUC__)
 constexpr int kLanes = 4;
 typedef float V __attribute__((vector_size(16)));
@@ -54,6 +57,7 @@ using Unaligned = float;
 
 #if CRYSTALNET_X86
 namespace avx2 {
+constexpr const char* kName = "avx2";
 #pragma GCC push_options
 #pragma GCC target("avx2,fma")
 constexpr int kLanes = 8;
@@ -69,6 +73,7 @@ typedef float Unaligned __attribute__((vector_size(32), aligned(4), may_alias));
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,fma,prefer-vector-width=512")
 namespace avx512 {
+constexpr const char* kName = "avx512";
 constexpr int kLanes = 16;
 typedef float V __attribute__((vector_size(64)));
 typedef float Unaligned __attribute__((vector_size(64), aligned(4), may_alias));
@@ -80,6 +85,7 @@ typedef float Unaligned __attribute__((vector_size(64), aligned(4), may_alias));
 
 #pragma GCC target("avx512bf16")
 namespace avx512_bf16 {
+constexpr const char* kName = "avx512_bf16";
 constexpr int kLanes = 16, kRows = 8, kPair = 2;
 typedef float V __attribute__((vector_size(64)));
 typedef float Unaligned __attribute__((vector_size(64), aligned(4), may_alias));
@@ -149,3 +155,5 @@ const Kernels& kernels(bool bf16) {
 }
 
 }  // namespace crystalnet::film
+
+const char* crystalnet::film_decode_instructions(bool bf16) { return film::kernels(bf16).name; }

@@ -68,6 +68,7 @@ struct FilmBackward {
 };
 
 struct Kernels {
+  const char* name;  // as CRYSTALNET_CPU has it
   std::int64_t panel, pair;
   std::int64_t rows;                 // tiles have a multiple of this
   std::int64_t tile, backward_tile;  // most points a thread takes at a time, multiples of `rows`
@@ -86,7 +87,7 @@ struct Kernels {
                           std::int64_t rows, float* grad);
 };
 
-// The best that the processor has; CRYSTALNET_CPU=plain|avx2|avx512|avx512_bf16 in the environment asks for less.
+// The best that the processor has, or the name that CRYSTALNET_CPU in the environment asks for where that is less.
 const Kernels& kernels(bool bf16);
 
 }  // namespace crystalnet::film

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 from unittest.mock import patch
 
 import torch
@@ -16,6 +16,7 @@ from crystalnet.ops.choice import Choice
 REPEATS = 5
 TURN_SECONDS = 0.05  # long against the clock and thread start-up, short against a machine's drift
 Calls = dict[str, Callable[[], object]]
+Name = TypeVar("Name")
 
 
 def taken_by_default(choose: Callable[[], Choice]) -> str:
@@ -42,12 +43,12 @@ def entry(
     }
 
 
-def interleaved(calls: Calls, repeats: int = REPEATS) -> dict[str, float]:
+def interleaved(calls: Mapping[Name, Callable[[], object]], repeats: int = REPEATS) -> dict[Name, float]:
     """Median seconds of each call over several turns.
 
     In a turn a short call runs again and again for TURN_SECONDS, so that it is as warm as in the loop it is made for.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    seconds: dict[Name, list[float]] = {name: [] for name in calls}
     for turn in range(repeats + (repeats > 1)):  # the first of several turns only warms up
         for name, call in calls.items():
             count, elapsed, started = 0, 0.0, time.perf_counter()

@@ -9,13 +9,13 @@ every kernel is measured there too.
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Callable
 from typing import Any
 from unittest.mock import patch
 
 import torch
 
+from crystalnet.bench.instructions import DTYPES, measure_instruction_sets
 from crystalnet.bench.kernels import (
     measure_film_decode,
     measure_powder_pattern,
@@ -25,6 +25,7 @@ from crystalnet.bench.kernels import (
 )
 from crystalnet.bench.protocol import measure_evaluation
 from crystalnet.ops._native import native, native_cuda
+from crystalnet.ops.choice import processor
 from crystalnet.records import InputError
 
 
@@ -40,7 +41,8 @@ def run(progress: Callable[[str], None] = lambda what: None) -> dict[str, Any]:
     -------
     dict
         "kernels": seconds for the whole batch of one call, by both implementations; "chosen" is the one that other
-        commands take on this machine, "chosen_s" its time. "evaluate": as `measure_evaluation` yields it. "machine".
+        commands take on this machine, "chosen_s" its time. "instructions" and "evaluate": as `measure_instruction_sets`
+        and `measure_evaluation` yield them. "machine".
 
     Raises
     ------
@@ -62,14 +64,16 @@ def run(progress: Callable[[str], None] = lambda what: None) -> dict[str, Any]:
             progress(f"{measure.__name__.removeprefix('measure_')} on {device}")
             with patch.dict(os.environ, {"CRYSTALNET_OPS": "native"}):
                 kernels.extend({"device": device} | found for found in measure(device))
+    progress("film_decode by instruction set")
+    sets = list(measure_instruction_sets())
     progress("evaluate on cpu")
-    return {"kernels": kernels, "evaluate": list(measure_evaluation()), "machine": machine()}
+    return {"kernels": kernels, "instructions": sets, "evaluate": list(measure_evaluation()), "machine": machine()}
 
 
 def machine() -> dict[str, Any]:
     """What the figures were measured on."""
     return {
-        "processor": platform.processor() or platform.machine(),
+        "processor": processor()[0],
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "capability": torch.backends.cpu.get_cpu_capability(),
@@ -89,6 +93,12 @@ def table(results: dict[str, Any]) -> str:
             + (f", {k['of_matmul_rate']:.0%} of matmul" if "of_matmul_rate" in k else "")
             + (f", {k['points_per_s']:,.0f} points/s" if "points_per_s" in k else "")
         )
+    columns = [f"{side} {dtype}" for side in ("native", "torch") for dtype in DTYPES]
+    rows.append(f"{'by instruction set':40} " + " ".join(f"{column:>15}" for column in columns) + "  best over best")
+    for i in results["instructions"]:
+        taken = [i[f"{side}_s"][dtype] for side in ("native", "torch") for dtype in DTYPES]
+        said = " ".join(f"{1e3 * seconds:12.2f} ms" for seconds in taken)
+        rows.append(f"{i['instructions']:12} {i['op']:27} {said} {i['speedup']:14.1f}×")
     for e in results["evaluate"]:
         rows.append(f"{e['protocol']}, a crystal: {e['speedup']:.1f}×, as published {e['speedup_over_published']:.1f}×")
         for part, seconds in (e["parts_s"] | {"in all": e["seconds"]}).items():

@@ -50,6 +50,10 @@ def describe() -> str:
 
 def _kernels() -> Iterator[str]:
     """Which implementation of each kernel the commands take on this processor, measured now if never before."""
+    module = native()
+    assert module is not None
+    single, half = (module.film_decode_instructions(bf16) for bf16 in (False, True))
+    yield f"native film_decode: {single} instructions in float32, {half} in bfloat16"
     kept = cache_file(torch.device("cpu"))
     for name, choice in kernel_choices():
         seconds = ", ".join(f"{side} {1000 * taken:.2f} ms" for side, taken in choice.seconds.items())

@@ -40,7 +40,14 @@ LEAST_TURNS, MOST_TURNS = 2, 7  # the first of them also warms up; a busy machin
 BUDGET, CLOSE_BUDGET = 0.2, 0.8  # seconds after which no further turn begins; the second where the two are CLOSE
 CLOSE = 1.5
 PATIENCE = 10.0  # seconds to wait for another process's measurement, which takes about one
-LIMITS = ("CRYSTALNET_CPU", "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")  # cap instruction sets
+# Each caps an instruction set.
+LIMITS = (
+    "CRYSTALNET_CPU",
+    "ATEN_CPU_CAPABILITY",
+    "ONEDNN_MAX_CPU_ISA",
+    "DNNL_MAX_CPU_ISA",
+    "MKL_ENABLE_INSTRUCTIONS",
+)
 
 
 @dataclass(frozen=True)
@@ -117,7 +124,7 @@ def _installed() -> _Machine:
     """Processor and versions, which stay as they are while a process runs."""
     module = native()
     build = os.stat(module.__file__) if module is not None and module.__file__ else None
-    model, flags = _processor()
+    model, flags = processor()
     return (
         ("processor", model),
         ("instructions", hashlib.sha256(flags.encode()).hexdigest()[:16]),
@@ -127,7 +134,7 @@ def _installed() -> _Machine:
     )
 
 
-def _processor() -> tuple[str, str]:
+def processor() -> tuple[str, str]:
     """Name of the processor and its instruction sets."""
     try:
         text = Path("/proc/cpuinfo").read_text(errors="replace")

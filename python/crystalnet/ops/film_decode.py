@@ -5,8 +5,8 @@ Fourier features → position layers → FiLM → trunk → head, the shape that
 native kernel needs no memory that grows with points × width; its backward keeps nothing either and recomputes.
 
 The reference is taken instead where it measured faster for such a decoder on this machine (crystalnet.ops.choice).
-On the CPU the kernel takes the best of AVX-512-BF16, AVX-512, AVX2 and plain C++ that the processor has, no better than
-what CRYSTALNET_CPU=avx512, avx2 or plain in the environment allows.
+On the CPU the kernel takes the best of AMX, AVX-512-BF16, AVX-512, AVX2 and plain C++ that the processor has, no better
+than what CRYSTALNET_CPU=avx512_bf16, avx512, avx2 or plain in the environment allows.
 """
 
 from __future__ import annotations
