@@ -45,26 +45,30 @@ inline std::uint32_t half_of(float value) {
   return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
 }
 
-// (out, Σ segments) as panels of (units, panel); each segment of the inputs padded on its own.
+// (out, Σ segments) as panels of (units, panel); each segment of the inputs padded on its own. Panel by panel and unit
+// by unit, the order of its memory: training packs every step.
 template <class Element>
 Units pack(const Kernels& isa, std::int64_t out, const std::vector<std::int64_t>& segments, const Element& element) {
   std::int64_t columns = 0;
   for (const std::int64_t segment : segments) columns += padded(segment);
   const std::int64_t units = columns / isa.pair;
   Units packed(padded(out) * units);
-  for (std::int64_t o = 0; o < out; ++o) {
-    std::uint32_t* panel = packed.data() + o / isa.panel * isa.panel * units + o % isa.panel;
-    std::int64_t from = 0, to = 0;
+  for (std::int64_t first = 0; first < out; first += isa.panel) {
+    std::uint32_t* unit = packed.data() + first * units;
+    const std::int64_t n = std::min(isa.panel, out - first);
+    std::int64_t from = 0;
     for (const std::int64_t segment : segments) {
-      for (std::int64_t k = 0; k < segment; ++k) {
-        const float value = element(o, from + k);
+      for (std::int64_t k = 0; k < segment; k += isa.pair, unit += isa.panel) {
         if (isa.pair == 1)
-          panel[(to + k) * isa.panel] = bits_of(value);
+          for (std::int64_t o = 0; o < n; ++o) unit[o] = bits_of(element(first + o, from + k));
+        else if (k + 1 < segment)
+          for (std::int64_t o = 0; o < n; ++o)
+            unit[o] = half_of(element(first + o, from + k)) | half_of(element(first + o, from + k + 1)) << 16;
         else
-          panel[(to + k) / 2 * isa.panel] |= half_of(value) << 16 * ((to + k) & 1);
+          for (std::int64_t o = 0; o < n; ++o) unit[o] = half_of(element(first + o, from + k));
       }
+      unit += (padded(segment) - rounded_up(segment, isa.pair)) / isa.pair * isa.panel;
       from += segment;
-      to += padded(segment);
     }
   }
   return packed;
