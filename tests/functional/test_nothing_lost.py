@@ -40,7 +40,7 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr("crystalnet.commands.fetch.materials_project_key", lambda: None)
     monkeypatch.setattr("crystalnet.commands.fetch.LEARNT", ("cubic",))
     monkeypatch.setattr("crystalnet.solving.solve.solve", lambda pattern, **options: rock_salt(Path(pattern).name))
-    monkeypatch.setattr("crystalnet.report.figure.write_figure", lambda solution, views, path: path.touch())
+    monkeypatch.setattr("crystalnet.report.figure.write_figure", lambda *arguments: arguments[-1].touch())
     monkeypatch.setattr("crystalnet.commands.solve.helped", lambda modules: nullcontext(map))
     monkeypatch.setattr(
         "crystalnet.training.train._loop", lambda run, dataset, out, *rest: run.save(out / "last.safetensors")

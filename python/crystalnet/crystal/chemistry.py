@@ -153,13 +153,14 @@ def closest_contacts(
     return [smallest_ratio(apart, np.array([covalent_radius(s) for s in naming])) for naming in namings]
 
 
-def shortest_distances(lattice: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """(N, N) Å: from each atom to the nearest image of each, its own nearest image on the diagonal."""
+def shortest_distances(lattice: np.ndarray, x: np.ndarray, of: slice = slice(None)) -> np.ndarray:
+    """(M, N) Å: from each atom of a slice, all by default, to the nearest image of each; of itself, in another cell."""
+    own = np.arange(len(x))[of]
     shifts = np.array(np.meshgrid(*[(-1, 0, 1)] * 3)).reshape(3, -1).T
-    vectors = (x[:, None] - x[None, :])[None] + shifts[:, None, None]
-    distance = np.linalg.norm(vectors @ lattice, axis=-1)
-    distance[(shifts == 0).all(1).argmax()][np.diag_indices(len(x))] = np.inf
-    return np.asarray(distance.min(0))
+    vectors = ((x[own, None] - x[None, :]) @ lattice)[None] + (shifts @ lattice)[:, None, None]
+    squares = np.einsum("smnk,smnk->smn", vectors, vectors)
+    squares[(shifts == 0).all(1).argmax(), np.arange(len(own)), own] = np.inf
+    return np.asarray(np.sqrt(squares.min(0)))
 
 
 def smallest_ratio(distance: np.ndarray, radii: np.ndarray) -> float:

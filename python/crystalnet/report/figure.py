@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,18 +26,67 @@ from crystalnet.report.view import (
     redrawn,
     symbol_parts,
 )
+from crystalnet.runtime.pool import Map
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
+STRUCTURE = "structure"  # title of the picture without surfaces
 SHARES = (0.75, 0.4)  # of the electrons inside the sheer and the solid surface
 PATTERN_POINTS = 6000  # more than the dots across the figure
 POINTS = 64_000  # of the density's grid as drawn; more shows nothing at this size
 
 
-def write_figure(solution: Solution, views: Sequence[View], path: Path) -> None:
+@dataclass(frozen=True)
+class Scene:
+    """A direction from which the first candidate is seen, and its picture."""
+
+    title: str
+    frame: np.ndarray  # (3, 3) as `camera` gives it
+    side: float  # Å, of the window
+    pixels: np.ndarray  # (PIXELS, PIXELS, 4) as `render` gives it; () before
+
+
+def draw_scenes(solution: Solution, views: Sequence[View], mapped: Map = map) -> list[Scene]:
+    """The pictures of the first candidate's density and atoms, which several processes may share.
+
+    Parameters
+    ----------
+    solution
+        What `solve` found.
+    views
+        Its candidates ready to be drawn, the best first.
+    mapped
+        The built-in map, or one over several processes (`pool.helped`).
+
+    Returns
+    -------
+    list of Scene
+        Empty where there is no candidate.
+    """
+    if not views:
+        return []
+    best, grid, levels = views[0], *_drawn_density(views[0])
+    colours = element_colours(solution.candidates)
+    radii = {symbol: _radius(symbol) for symbol in set(best.atoms.species)}
+    tilt = ((1.0, 0.45, 0.35), (0, 0, 1))
+    seen = [("along [" + "".join(map(str, toward)) + "]", toward, up, 0.22) for toward, up in _directions(grid.lattice)]
+    seen += [(STRUCTURE, *tilt, 0.4)] if len(best.atoms) else []
+    edges = cell_edges(grid.lattice) - grid.lattice.sum(axis=0) / 2
+    scenes, calls = [], []
+    for title, toward, up, ball in seen:
+        frame = camera(np.array(toward) @ grid.lattice, np.array(up) @ grid.lattice)
+        balls = {symbol: ball * radius for symbol, radius in radii.items()}
+        side = 2 * (1.02 * float(np.abs((edges @ frame.T)[:, :, :2]).max()) + max(balls.values(), default=0.0))
+        scenes.append(Scene(title, frame, side, np.zeros(0)))
+        calls.append((grid, best.atoms, frame, side, None if title == STRUCTURE else levels, colours, SURFACE, balls))
+    pictures = mapped(render, *zip(*calls, strict=True))
+    return [replace(scene, pixels=pixels) for scene, pixels in zip(scenes, pictures, strict=True)]
+
+
+def write_figure(solution: Solution, views: Sequence[View], scenes: Sequence[Scene], path: Path) -> None:
     """Write figure.png: the best candidate, or only the pattern and its lines where there is none.
 
     Parameters
@@ -45,6 +95,8 @@ def write_figure(solution: Solution, views: Sequence[View], path: Path) -> None:
         What `solve` found.
     views
         Its candidates ready to be drawn, the best first.
+    scenes
+        As `draw_scenes` gives them.
     path
         A PNG file.
     """
@@ -53,7 +105,7 @@ def write_figure(solution: Solution, views: Sequence[View], path: Path) -> None:
     figure = Figure(figsize=(10, 6.9 if views else 3.6), dpi=150, facecolor="white")
     if views:
         _pattern(figure.add_axes((0.075, 0.5, 0.91, 0.455)), solution, views[0])
-        _density(figure, solution, views[0])
+        _density(figure, solution, views[0], scenes)
     else:
         _pattern(figure.add_axes((0.075, 0.14, 0.91, 0.76)), solution, None)
     figure.savefig(path, format="png")
@@ -87,34 +139,26 @@ def _pattern(axes: Axes, solution: Solution, best: View | None) -> None:
     axes.legend(fontsize=8, frameon=False, loc="upper right", ncols=4)
 
 
-def _density(figure: Figure, solution: Solution, best: View) -> None:
+def _density(figure: Figure, solution: Solution, best: View, scenes: Sequence[Scene]) -> None:
     from matplotlib.collections import LineCollection
     from matplotlib.lines import Line2D
 
     colours = element_colours(solution.candidates)
-    grid = DensityGrid(redrawn(best.grid, POINTS), best.grid.lattice)
-    levels = level_holding(grid.values, SHARES[0]), level_holding(grid.values, SHARES[1])
-    radii = {symbol: _radius(symbol) for symbol in set(best.atoms.species)}
-    tilt = ((1.0, 0.45, 0.35), (0, 0, 1))
-    scenes = [("along [" + "".join(map(str, seen)) + "]", seen, up, 0.22) for seen, up in _directions(grid.lattice)]
-    scenes += [("structure", *tilt, 0.4)] if len(best.atoms) else []
+    grid, levels = _drawn_density(best)
     edges = cell_edges(grid.lattice) - grid.lattice.sum(axis=0) / 2
-    frames = [camera(np.array(seen) @ grid.lattice, np.array(up) @ grid.lattice) for _, seen, up, _ in scenes]
-    for column, ((title, _, _, ball), frame) in enumerate(zip(scenes, frames, strict=True)):
+    for column, scene in enumerate(scenes):
         axes = figure.add_axes((0.02 + 0.243 * column, 0.06, 0.236, 0.342))
-        balls = {symbol: ball * radius for symbol, radius in radii.items()}
-        shown = None if title == "structure" else levels
-        lines = (edges @ frame.T)[:, :, :2]
-        side = 2 * (1.02 * float(np.abs(lines).max()) + max(balls.values(), default=0.0))
-        picture = render(grid, best.atoms, frame, side, shown, colours, SURFACE, balls)
-        half = side / 2
-        axes.imshow(picture, origin="lower", extent=(-half, half, -half, half), interpolation="bilinear")
-        axes.add_collection(LineCollection(list(lines), colors=MUTED, linewidths=0.7, zorder=2 if shown else 0))
-        axes.text(0.5, 1.0, title, transform=axes.transAxes, ha="center", va="bottom", fontsize=9, color=INK)
+        half = scene.side / 2
+        axes.imshow(scene.pixels, origin="lower", extent=(-half, half, -half, half), interpolation="bilinear")
+        lines = list((edges @ scene.frame.T)[:, :, :2])
+        axes.add_collection(
+            LineCollection(lines, colors=MUTED, linewidths=0.7, zorder=0 if scene.title == STRUCTURE else 2)
+        )
+        axes.text(0.5, 1.0, scene.title, transform=axes.transAxes, ha="center", va="bottom", fontsize=9, color=INK)
         axes.axis("off")
     handles = [
         Line2D([], [], marker="o", ls="", ms=7, color=colours[e], label="X (unexplained)" if e == "X" else e)
-        for e in sorted(radii)
+        for e in sorted(set(best.atoms.species))
     ]
     figure.legend(handles=handles, fontsize=8.5, frameon=False, loc="lower right", ncols=6, bbox_to_anchor=(0.99, 0.0))
     surfaces = [
@@ -122,6 +166,12 @@ def _density(figure: Figure, solution: Solution, best: View) -> None:
     ]
     text = "Valence density (DFT sense); surfaces at " + " and ".join(surfaces)
     figure.text(0.02, 0.018, text, fontsize=8.5, color=INK)
+
+
+def _drawn_density(best: View) -> tuple[DensityGrid, tuple[float, float]]:
+    """The density on the points drawn, and the levels of its sheer and its solid surface."""
+    grid = DensityGrid(redrawn(best.grid, POINTS), best.grid.lattice)
+    return grid, (level_holding(grid.values, SHARES[0]), level_holding(grid.values, SHARES[1]))
 
 
 def _directions(lattice: np.ndarray) -> list[tuple[tuple[float, ...], tuple[float, ...]]]:

@@ -49,14 +49,15 @@ def write_solution(solution: Solution, out: Path, mapped: Map = map) -> dict[str
     InputError
         `out` cannot be written, or holds a file of the user's by one of the names.
     """
-    from crystalnet.report.figure import write_figure
+    from crystalnet.report.figure import draw_scenes, write_figure
 
     content = solution_json(solution)
     views = [view(candidate, solution) for candidate in solution.candidates]
     out = Path(out)
     earlier = earlier_solution(out, len(views))
     with refilling(out, earlier.files if earlier else (), DOCUMENT) as scratch:
-        figure = partial(write_figure, solution, views, scratch / "figure.png")
+        scenes = draw_scenes(solution, views, mapped)
+        figure = partial(write_figure, solution, views, scenes, scratch / "figure.png")
         others = partial(_write_answers, solution, content, views, scratch)
         list(mapped(operator.call, [figure, others]))
         content["files"] = {path.name: file_sha256(path) for path in sorted(scratch.iterdir())}

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from crystalnet.crystal.chemistry import covalent_radius, shortest_distances
 from crystalnet.crystal.lattice import nearest_image
 from crystalnet.crystal.symmetry import SYMPREC_PLACED, bare_symmetry
 from crystalnet.density.atoms import MAX_ATOMS
@@ -23,6 +24,7 @@ SPACING = 0.5  # Å between the points tried; refinement moves an atom by as muc
 SNAP = 0.75  # Å; images of a point nearer than this are one atom on a special position
 GAIN = 0.6  # of the parent's residual: a missing orbit halves it as a rule, texture and noise are fitted by any orbit
 PERFECT = 0.012  # residual below which nothing is missing that could be seen
+AT_ONCE = 256  # points whose images are made at a time: a few MB where there are 192 operations
 MOST_ATOMS = 40  # of a parent's primitive cell: beyond, places are too many for a second
 
 
@@ -44,14 +46,29 @@ def _with_an_orbit(parent: Proposal, peaks: Peaks, elements: Sequence[str]) -> I
     sites = parent.sites
     names, groups = np.unique(sites.species, return_inverse=True)
     screen = Screen(sites.lattice, parent.cell.zero_shift, peaks)
-    decorations = [[*names.tolist(), element] for element in elements if element != "H"]  # no pattern shows where it is
+    visible = [element for element in elements if element != "H"]  # no pattern shows where it is
+    radii = np.array([covalent_radius(element) for element in (*sites.species, *visible)])
     for orbit in _orbits(sites):
         if len(sites) + len(orbit) > MAX_ATOMS:
             continue
         x = np.vstack([sites.frac_coords, orbit])
+        # One atom of the orbit has the surroundings of all.
+        apart = shortest_distances(sites.lattice, x, slice(len(sites), len(sites) + 1))[0]
+        to_parent, to_own = apart[: len(sites)], apart[len(sites) :].min()
+        with_room = [
+            element
+            for element, radius in zip(visible, radii[len(sites) :], strict=True)
+            if min((to_parent / (radii[: len(sites)] + radius)).min(), to_own / (2 * radius)) > MIN_CONTACT
+        ]
+        if not with_room:
+            continue
         number = np.append(groups, np.full(len(orbit), len(names)))
-        for crystal, residual in screen.crystals(x, number, decorations, MIN_CONTACT):
-            yield Proposal(crystal, parent.source, residual, parent.cell, parent.origin)
+        residuals = screen.residuals(x, number, [[*names.tolist(), element] for element in with_room])
+        best = int(residuals.argmin())
+        species = (*sites.species, *[with_room[best]] * len(orbit))
+        yield Proposal(
+            AtomSites(sites.lattice, species, x), parent.source, float(residuals[best]), parent.cell, parent.origin
+        )
 
 
 def _orbits(sites: AtomSites) -> Iterator[np.ndarray]:
@@ -64,18 +81,21 @@ def _orbits(sites: AtomSites) -> Iterator[np.ndarray]:
     # Multiples of 12 hold the special positions of every space group but 1/8, which 24 has.
     steps = [int(12 * max(1, round(edge / SPACING / 12))) for edge in edges]
     grid = np.stack(np.meshgrid(*(np.arange(n) / n for n in steps), indexing="ij"), -1).reshape(-1, 3)
-    seen: set[bytes] = set()
-    found = []
-    for x in grid:
-        images = rotations @ x + translations
-        near = nearest_image(images - x)
-        own = np.linalg.norm(near @ sites.lattice, axis=1) < SNAP
-        x = x + near[own].mean(0)
-        images = (rotations @ x + translations) % 1.0
-        keys = np.round(images * 96).astype(np.int64) % 96
-        _, first = np.unique(keys, axis=0, return_index=True)
-        key = np.sort(keys[first].view([("", np.int64)] * 3).ravel()).tobytes()
-        if key not in seen:
-            seen.add(key)
-            found.append(images[first])
+    orbits, codes = [], []
+    for first in range(0, len(grid), AT_ONCE):
+        x = grid[first : first + AT_ONCE]
+        near = nearest_image(_images(x, rotations, translations) - x[:, None])
+        own = np.linalg.norm(near @ sites.lattice, axis=2) < SNAP
+        x = x + (near * own[:, :, None]).sum(1) / own.sum(1)[:, None]  # at least the identity's image is its own
+        images = _images(x, rotations, translations) % 1.0
+        orbits.append(images)
+        codes.append(np.round(images * 96).astype(np.int64) % 96 @ (96 * 96, 96, 1))
+    images, code = np.concatenate(orbits), np.concatenate(codes)
+    _, chosen = np.unique(np.sort(code, axis=1), axis=0, return_index=True)
+    found = [images[i][np.unique(code[i], return_index=True)[1]] for i in np.sort(chosen)]
     yield from sorted(found, key=len)
+
+
+def _images(x: np.ndarray, rotations: np.ndarray, translations: np.ndarray) -> np.ndarray:
+    """(M, n, 3): of points x (M, 3) under n operations."""
+    return np.asarray(np.einsum("oij,mj->moi", rotations, x) + translations)
