@@ -98,10 +98,9 @@ def evidence(
 
 def explained_share(cell: Cell, peaks: Peaks) -> float:
     """Share of the lines' area within half a width of a line of the cell."""
-    positions = line_positions(cell, peaks)
-    if not len(positions):
-        return 0.0
-    nearest = np.abs(peaks.two_theta[:, None] - positions).min(1)
+    positions = np.concatenate([[-np.inf], line_positions(cell, peaks), [np.inf]])  # ascending
+    after = np.searchsorted(positions, peaks.two_theta)
+    nearest = np.minimum(peaks.two_theta - positions[after - 1], positions[after] - peaks.two_theta)
     return float(peaks.area[nearest < 0.5 * np.maximum(peaks.fwhm, np.median(peaks.fwhm))].sum() / peaks.area.sum())
 
 
