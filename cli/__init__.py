@@ -6,11 +6,12 @@ import gc
 import os
 import sys
 import warnings
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from crystalnet.cli import bench, data, density, evaluate, fetch, index, info, simulate, solve, train
+from crystalnet.runtime.log import log, to_stderr
 
 INTERRUPTED = 130
 READER_GONE = 141  # what a shell reports of a program that SIGPIPE ended
@@ -19,9 +20,32 @@ app = typer.Typer(
     name="crystalnet",
     help="From a measured powder X-ray pattern to electron density, unit cell and atoms.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from crystalnet import __version__
+
+        typer.echo(f"crystalnet {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say how long each stage takes.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """From a measured powder X-ray pattern to electron density, unit cell and atoms."""
+    if quiet and verbose:
+        raise typer.BadParameter("--quiet and --verbose contradict each other")
+    to_stderr("error" if quiet else "info" if verbose else "warning")
+
+
 app.command()(solve.solve)
 app.command()(index.index)
 app.command()(fetch.fetch)
@@ -72,7 +96,7 @@ def main() -> None:
 def _say(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
     """A warning as a line on stderr; those meant for programmers are left out."""
     if not issubclass(category, (DeprecationWarning, PendingDeprecationWarning)):
-        print(f"crystalnet: {' '.join(str(message).split())}", file=sys.stderr)
+        log.warning(message)
 
 
 def _end(code: int, line: str) -> NoReturn:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from crystalnet.records import InputError, Pattern, Solution
     from crystalnet.solving.solve import solve
+    from crystalnet.xrd.reader import read_pattern
 
-__all__ = ["__version__", "solve"]
+__all__ = ["InputError", "Pattern", "Solution", "__version__", "read_pattern", "solve"]
+_DOORS = {
+    "solve": "crystalnet.solving.solve",
+    "read_pattern": "crystalnet.xrd.reader",
+    **dict.fromkeys(("InputError", "Pattern", "Solution"), "crystalnet.records"),
+}
 
 try:
     __version__ = version("crystalnet")
@@ -17,13 +25,13 @@ except PackageNotFoundError:  # run from a source tree that was never installed
 
 
 def __getattr__(name: str) -> Any:
-    """`crystalnet.solve`, `crystalnet.xrd`, `crystalnet.density`: torch and pymatgen are imported at first use."""
-    if name == "solve":
-        from crystalnet.solving.solve import solve
-
-        return solve
+    """What __all__ names, `crystalnet.xrd` and `crystalnet.density`: torch and pymatgen are imported at first use."""
+    if name in _DOORS:
+        return getattr(import_module(_DOORS[name]), name)
     if name in ("density", "xrd"):
-        from importlib import import_module
-
         return import_module(f"crystalnet.{name}")
     raise AttributeError(f"module 'crystalnet' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "density", "xrd"]

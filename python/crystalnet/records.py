@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
     from pymatgen.core import Structure
 
     from crystalnet.crystal.lattice import Cell
@@ -51,7 +54,7 @@ class Radiation:
         return self.lines[0][0]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Pattern:
     """A measured (or simulated) profile on an ascending 2θ axis.
 
@@ -65,6 +68,57 @@ class Pattern:
     radiation: Radiation
     file: str | None = None
     remarks: tuple[str, ...] = ()
+
+    @classmethod
+    def from_arrays(
+        cls,
+        two_theta: ArrayLike,
+        intensity: ArrayLike,
+        sigma: ArrayLike | None = None,
+        *,
+        wavelength: str | float | None = None,
+        name: str = "pattern",
+    ) -> Pattern:
+        """A pattern from numbers in memory, checked and ordered as those of a file are.
+
+        Parameters
+        ----------
+        two_theta : array_like, shape (n,)
+            Degrees, in any order.
+        intensity : array_like, shape (n,)
+            Counts, or anything proportional to them.
+        sigma : array_like, shape (n,), optional
+            Esds of the intensities; estimated from the counts where they are not given.
+        wavelength : str or float, optional
+            A name (CuKa, MoKa1, ...) or Å; without it Cu Kα is assumed, or sought where `solve` knows the elements.
+        name : str
+            What messages call the pattern.
+
+        Raises
+        ------
+        InputError
+            In one line that says what is wrong with the numbers.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> two_theta = np.arange(10, 90, 0.02)
+        >>> Pattern.from_arrays(two_theta, 100 + 50 * np.cos(two_theta), wavelength="CuKa")
+        Pattern of 4000 points, 10.00 to 89.98° 2θ, λ 1.540593 Å
+        """
+        from crystalnet.xrd.radiation import parse_wavelength
+        from crystalnet.xrd.reader import pattern_of_arrays
+
+        radiation = None if wavelength is None else parse_wavelength(wavelength)
+        return pattern_of_arrays(two_theta, intensity, sigma, radiation, name)
+
+    def __len__(self) -> int:
+        return len(self.two_theta)
+
+    def __repr__(self) -> str:
+        span = f"{self.two_theta[0]:.2f} to {self.two_theta[-1]:.2f}° 2θ, " if len(self) else ""
+        assumed = " (assumed)" if self.radiation.assumed else ""
+        return f"Pattern of {len(self)} points, {span}λ {round(self.radiation.wavelength, 6)} Å{assumed}"
 
 
 @dataclass(frozen=True)
@@ -162,6 +216,8 @@ class Fit:
     r_expected: the Rwp of a perfect model, which has only noise left, √(n/Σw(y_o−y_b)²); 0 where it is not known.
     calculated, background: (n,) on the pattern's 2θ axis. hkl_two_theta: positions of the allowed lines, degrees.
     failure: why the candidate could not be refined, None where it was. remarks: what was left out, and why.
+    refined: scale, b_iso (Å²) and the widths u, v, w (degrees²), x, y (degrees) by which other programs go on
+        (`export.project.Refined` defines them); empty where nothing was refined.
     """
 
     sites: AtomSites
@@ -173,6 +229,7 @@ class Fit:
     failure: str | None = None
     remarks: tuple[str, ...] = ()
     r_expected: float = 0.0
+    refined: dict[str, float] = field(default_factory=dict)
 
     @property
     def excess(self) -> float:
@@ -183,7 +240,7 @@ class Fit:
         return float(np.sqrt(max(self.rwp**2 - self.r_expected**2, (0.3 * self.rwp) ** 2)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Candidate:
     """One answer to "what is it?": a crystal, where it came from, and how well the pattern likes it."""
 
@@ -201,10 +258,26 @@ class Candidate:
     reference: str | None = None  # of a known crystal: where it was published
     setting: Transformation | None = None  # from the density's cell to `conventional`; None where it has no such cell
 
+    @property
+    def structure(self) -> Structure:
+        """The conventional cell as a pymatgen Structure."""
+        return self.conventional.structure()
 
-@dataclass(frozen=True)
+    def __repr__(self) -> str:
+        a, b, c = np.linalg.norm(self.conventional.lattice, axis=1)
+        sure = "" if self.confidence is None else f", confidence {self.confidence:.0%}"
+        return (
+            f"{self.formula}, {self.space_group_symbol}, a {a:.4f} b {b:.4f} c {c:.4f} Å,"
+            f" Rwp {self.fit.rwp:.1%}{sure} ({self.source})"
+        )
+
+
+@dataclass(frozen=True, repr=False)
 class Solution:
-    """Everything `solve` found for one pattern; `given` and `seconds` as in solution.json."""
+    """Everything `solve` found for one pattern; `given` and `seconds` as in solution.json.
+
+    The likeliest candidate comes first. A notebook shows the candidates as a table.
+    """
 
     pattern: Pattern
     peaks: Peaks
@@ -218,3 +291,48 @@ class Solution:
     lattice: np.ndarray | None  # (3, 3) primitive cell of the guesses, Å
     seconds: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+
+    @property
+    def best(self) -> Candidate | None:
+        """The likeliest candidate; None where nothing was found."""
+        return self.candidates[0] if self.candidates else None
+
+    @property
+    def structure(self) -> Structure | None:
+        """The likeliest candidate's conventional cell as a pymatgen Structure."""
+        return self.best.structure if self.best else None
+
+    def write(self, folder: str | Path) -> dict[str, Any]:
+        """Write what `crystalnet solve --out FOLDER` writes: solution.json, whose content is returned, CIFs, report.
+
+        Raises
+        ------
+        InputError
+            Where the folder cannot be written or holds files of the user's by these names.
+        """
+        from crystalnet.report import write_solution
+
+        return write_solution(self, Path(folder))
+
+    def __repr__(self) -> str:
+        """Five lines at most: the pattern, the cell and three candidates."""
+        lines = [f"Solution of {self.pattern!r}"]
+        lines += [f"{rank}. {candidate!r}" for rank, candidate in enumerate(self.candidates[:3], 1)]
+        further = len(self.candidates) - 3
+        lines += [f"and {further} more in .candidates"] if further > 0 else []
+        return "\n".join(lines if self.candidates else [*lines, "no candidate"])
+
+    def _repr_html_(self) -> str:
+        head = "".join(
+            f"<th>{name}</th>" for name in ("", "formula", "space group", "cell / Å, °", "Rwp", "confidence")
+        )
+        rows = []
+        for rank, one in enumerate(self.candidates, 1):
+            lattice = one.structure.lattice
+            cell = ", ".join(f"{v:.4f}" for v in lattice.abc) + "; " + ", ".join(f"{v:.2f}" for v in lattice.angles)
+            sure = "" if one.confidence is None else f"{one.confidence:.0%}"
+            values = (rank, one.formula, one.space_group_symbol, cell, f"{one.fit.rwp:.1%}", sure)
+            rows.append("<tr>" + "".join(f"<td>{escape(str(value))}</td>" for value in values) + "</tr>")
+        said = "".join(f"<li>{escape(warning)}</li>" for warning in self.warnings)
+        caption = f"<caption>{escape(repr(self.pattern))}</caption>"
+        return f"<table>{caption}<tr>{head}</tr>{''.join(rows)}</table>" + (f"<ul>{said}</ul>" if said else "")

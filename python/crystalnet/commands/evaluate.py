@@ -13,6 +13,7 @@ from crystalnet.commands.progress import bar
 from crystalnet.evaluation import paper_tables as tables
 from crystalnet.evaluation.options import Options, systems_asked
 from crystalnet.records import InputError
+from crystalnet.runtime.log import log
 from crystalnet.runtime.pool import cpus, workers
 from crystalnet.runtime.whole_file import begins_with, is_our_picture, refuse_foreign, replacing
 
@@ -189,7 +190,7 @@ def refuse_foreign_results(asked: Request, systems: Iterable[str]) -> None:
 
         paths = [path for system in systems for path in figure_paths(asked.figures, system)]
         if any([refuse_foreign(path, is_our_picture) for path in paths]):
-            print(f"crystalnet: replaces the earlier figures in {asked.figures}", file=sys.stderr)
+            log.warning(f"replaces the earlier figures in {asked.figures}")
 
 
 def _is_ours(path: Path) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from crystalnet.bragg import d_of_two_theta
 from crystalnet.crystal.formula import parse_elements
 from crystalnet.crystal.systems import SYSTEMS
 from crystalnet.records import InputError, Pattern, Peaks
+from crystalnet.runtime.log import log
 from crystalnet.runtime.settings import settings
 from crystalnet.runtime.whole_file import is_our_picture, refuse_foreign, replacing
 from crystalnet.xrd.indexing.assignment import Assignment, assigned
@@ -83,9 +83,9 @@ def index_file(
 def printed(answer: Answer, as_json: bool, figure: Path | None) -> int:
     """Print the answer, draw it where asked, and return the exit code."""
     if answer.pattern is not None and answer.pattern.radiation.assumed:
-        print("crystalnet: the wavelength is not in the file; Cu Kα was assumed (--wavelength)", file=sys.stderr)
+        log.warning("the wavelength is not in the file; Cu Kα was assumed (--wavelength)")
     for remark in answer.pattern.remarks if answer.pattern else ():
-        print(f"crystalnet: {remark}", file=sys.stderr)
+        log.warning(remark)
     if figure is not None:
         from crystalnet.report.lines_figure import draw_lines
 
@@ -94,10 +94,9 @@ def printed(answer: Answer, as_json: bool, figure: Path | None) -> int:
             draw_lines(answer.file.name, answer.pattern, answer.peaks, answer.every, answer.assignments, partial)
     print(json.dumps(document(answer), indent=1) if as_json else "\n".join(table(answer)))
     if not answer.lattices:
-        print(
-            f"crystalnet: {answer.file.name}: no cell explains the {len(answer.lines)} lines: a mixture, or too few or"
-            " too broad lines; leave foreign ones out of a list of lines, or measure a longer range",
-            file=sys.stderr,
+        log.error(
+            f"{answer.file.name}: no cell explains the {len(answer.lines)} lines: a mixture, or too few or too broad"
+            " lines; leave foreign ones out of a list of lines, or measure a longer range"
         )
         return NO_CELL
     return 0

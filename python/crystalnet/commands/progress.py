@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from crystalnet.runtime.log import is_quiet
+
 if TYPE_CHECKING:
     from crystalnet.training.log import Report
 
@@ -17,7 +19,7 @@ def bar(what: str) -> Iterator[Callable[[int, int], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    display = Progress(*columns, console=Console(stderr=True))
+    display = Progress(*columns, console=Console(stderr=True, quiet=is_quiet()))
     task = display.add_task(what, total=None)
 
     def show(done: int, total: int) -> None:
@@ -44,7 +46,7 @@ def training_bar(max_minutes: float | None) -> Iterator[Callable[[Report], None]
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    display = Progress(*columns, console=Console(stderr=True))
+    display = Progress(*columns, console=Console(stderr=True, quiet=is_quiet()))
     task = display.add_task("", total=None, step=0, loss=float("nan"), ssim="…", rate=0.0, mfu=0.0)
 
     def show(report: Report) -> None:
@@ -71,6 +73,6 @@ def stages(label: str) -> Iterator[Callable[[str], None]]:
     """A spinner that names the stage at work."""
     from rich.console import Console
 
-    console = Console(stderr=True)
+    console = Console(stderr=True, quiet=is_quiet())
     with console.status(label) as status:
         yield lambda stage: status.update(f"{label}: {stage}")

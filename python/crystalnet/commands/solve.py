@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections import defaultdict
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from crystalnet.commands.progress import stages
 from crystalnet.crystal.systems import system_of
 from crystalnet.records import InputError
 from crystalnet.runtime.faults import FAULT, fault_line
+from crystalnet.runtime.log import log
 from crystalnet.runtime.pool import Map, helped, workers
 from crystalnet.runtime.whole_folder import claimed
 
@@ -69,7 +69,7 @@ def solve_files(
     summary = (out or Path()) / "summary.csv"
     with claimed(summary.parent):
         if refuse_foreign_summary(summary):
-            print(f"crystalnet: replaces the earlier {summary}", file=sys.stderr)
+            log.warning(f"replaces the earlier {summary}")
         results = _solve_all(patterns, folders, options, jobs)
         rows = [
             summary_row(str(pattern), str(folder), document or None, problem)
@@ -81,7 +81,7 @@ def solve_files(
         print(json.dumps(documents, indent=1))
     for pattern, folder, (_, document, problem) in zip(patterns, folders, results, strict=True):
         if problem:
-            print(f"crystalnet: {problem}", file=sys.stderr)
+            log.error(problem)
         elif not print_json:
             print(summary_line(pattern, document, folder))
     return max(code for code, _, _ in results)
@@ -142,13 +142,13 @@ def solve_file(pattern: Path, folder: Path, options: Options, mapped: Map = map)
             earlier = earlier_solution(folder, REPORTED)
             if earlier is not None:
                 what = f"replaces the earlier solution of {earlier.pattern} in {folder}"
-                print(f"crystalnet: {pattern.name}: {what}", file=sys.stderr)
+                log.warning(f"{pattern.name}: {what}")
         with stages(pattern.name) as progress:
             solution = solve(pattern, progress=progress, mapped=mapped, **vars(options))
             progress("report")
             document = write_solution(solution, folder, mapped)
     for warning in solution.warnings:
-        print(f"crystalnet: {pattern.name}: {warning}", file=sys.stderr)
+        log.warning(f"{pattern.name}: {warning}")
     return (0 if is_confident(solution.candidates) else NO_CONFIDENT_MATCH), document
 
 

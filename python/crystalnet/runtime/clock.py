@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
+from crystalnet.runtime.log import log
+
 Progress = Callable[[str], None]
 Stage = Callable[[str], AbstractContextManager[None]]  # times what is done in it
 
@@ -26,4 +28,6 @@ class Clock:
         self.progress(stage)
         started = time.perf_counter()
         yield
-        self.seconds[stage] = round(self.seconds.get(stage, 0.0) + time.perf_counter() - started, 3)
+        taken = time.perf_counter() - started
+        self.seconds[stage] = round(self.seconds.get(stage, 0.0) + taken, 3)
+        log.info("%s: %.2f s", stage, taken)

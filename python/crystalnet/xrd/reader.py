@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from crystalnet.records import InputError, Pattern, Radiation, short_reason
 from crystalnet.xrd.abscissa import doubt_about_axis, on_axis, radiation_for_spacings, two_theta_of
@@ -91,12 +92,27 @@ def read_pattern(
                 taken = on_axis(taken, axis)
             if beam is None and taken.axis.quantity in ("q", "d"):
                 beam = radiation_for_spacings(taken)
-            return _pattern(path, taken, beam or assumed_cu(), remarks)
+            return _pattern(path.name, str(path), taken, beam or assumed_cu(), remarks)
     except InputError:
         raise
     # Vendor formats are parsed from untrusted bytes: zlib.error, struct.error, RecursionError and more leak out.
     except (Exception, MemoryError) as error:
         raise InputError(f"{path.name}: cannot be read as a powder pattern; {EXPORT}") from error
+
+
+def pattern_of_arrays(
+    two_theta: ArrayLike, intensity: ArrayLike, sigma: ArrayLike | None, radiation: Radiation | None, name: str
+) -> Pattern:
+    """Arrays as the pattern that `read_pattern` would make of the same numbers in a file; see `Pattern.from_arrays`."""
+    try:
+        x, y = np.asarray(two_theta, float), np.asarray(intensity, float)
+        esd = None if sigma is None else np.asarray(sigma, float)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name}: two_theta, intensity and sigma must be arrays of numbers") from error
+    shapes = [a.shape for a in (x, y, esd) if a is not None]
+    if x.ndim != 1 or len(set(shapes)) > 1:
+        raise InputError(f"{name}: the arrays must have one dimension and equal length; their shapes are {shapes}")
+    return _pattern(name, None, Scan(x, y, esd), radiation or assumed_cu(), ())
 
 
 def file_bytes(path: Path) -> bytes:
@@ -193,9 +209,8 @@ def _with_own_optics(given: Radiation | None, of_file: Radiation | None) -> Radi
     return replace(given, polarisation=of_file.polarisation) if same_tube and of_file.polarisation else given
 
 
-def _pattern(path: Path, scan: Scan, radiation: Radiation, remarks: tuple[str, ...]) -> Pattern:
+def _pattern(name: str, file: str | None, scan: Scan, radiation: Radiation, remarks: tuple[str, ...]) -> Pattern:
     """The chosen scan on 2θ, ascending, finite, without faults and with esds; InputError where it is no pattern."""
-    name = path.name
     x, y = np.asarray(scan.x, float), np.asarray(scan.intensity, float)
     sigma = scan.sigma if scan.sigma is not None else np.full(len(x), np.nan)
     finite = np.isfinite(x) & np.isfinite(y)
@@ -226,7 +241,7 @@ def _pattern(path: Path, scan: Scan, radiation: Radiation, remarks: tuple[str, .
     known = np.isfinite(sigma) & (sigma > 0)
     # A few zero esds (empty channels) would weigh infinitely: they get the typical one. Mostly zero: not esds.
     sigma = np.where(known, sigma, np.median(sigma[known])) if known.mean() > 0.5 else counting_esd(y)
-    return Pattern(two_theta, y, sigma, radiation, file=str(path), remarks=remarks + left_out)
+    return Pattern(two_theta, y, sigma, radiation, file=file, remarks=remarks + left_out)
 
 
 def _sorted_unique(x: np.ndarray, y: np.ndarray, sigma: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

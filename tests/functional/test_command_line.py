@@ -1,0 +1,41 @@
+"""Options that every command takes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import crystalnet
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from crystalnet.cli import main; main()", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_version() -> None:
+    assert run("--version").stdout.strip() == f"crystalnet {crystalnet.__version__}"
+
+
+@pytest.fixture
+def unsaid(tmp_path: Path) -> Path:
+    """A list of lines of a primitive cubic lattice, a = 4 Å, whose wavelength nobody says."""
+    path = tmp_path / "lines.txt"
+    lines = [f"{4 / n**0.5:.5f}" for n in (1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 14, 16)]
+    path.write_text("# d\n" + "\n".join(lines) + "\n")
+    return path
+
+
+def test_quiet_says_nothing_but_errors(unsaid: Path, tmp_path: Path) -> None:
+    missing = run("-q", "index", tmp_path / "missing.xy")
+    assert missing.returncode == 2 and "no such file" in missing.stderr
+    answered = run("-q", "index", unsaid)
+    assert answered.returncode == 0 and answered.stderr == "" and "cubic P" in answered.stdout
+
+
+def test_quiet_and_verbose_contradict_each_other() -> None:
+    ended = run("-q", "-v", "info")
+    assert ended.returncode == 2 and len(ended.stderr.splitlines()) == 1
