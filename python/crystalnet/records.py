@@ -191,6 +191,14 @@ class AtomSites:
         """Å³."""
         return float(abs(np.linalg.det(self.lattice)))
 
+    @property
+    def visible(self) -> AtomSites:
+        """Without hydrogen, which X-rays hardly see beside other atoms; the whole where there are no others."""
+        seen = [number for number, symbol in enumerate(self.species) if symbol != "H"]
+        if len(seen) in (0, len(self)):
+            return self
+        return AtomSites(self.lattice, tuple(self.species[number] for number in seen), self.frac_coords[seen])
+
     @classmethod
     def from_structure(cls, structure: Structure) -> AtomSites:
         """From an ordered pymatgen Structure."""
@@ -209,6 +217,29 @@ class AtomSites:
 
 
 @dataclass(frozen=True)
+class Lines:
+    """The reflections of a refined crystal in the measured range, ascending in 2θ; equivalent ones are one.
+
+    hkl: (m, 3) int, in the axes of the refined cell. multiplicity: (m,) int. d_spacing: (m,) Å. two_theta: (m,) degrees,
+    of the first wavelength, zero shift included. f_squared: (m,) |F|² in e², displacements and dispersion included.
+    calculated: (m,) area over all wavelengths, in the pattern's intensity × degrees. observed: (m,) what the measured
+    profile has of it: net intensity shared among overlapping reflections as calculated (Rietveld, 1969), nan where
+    there is nothing to share.
+    """
+
+    hkl: np.ndarray
+    multiplicity: np.ndarray
+    d_spacing: np.ndarray
+    two_theta: np.ndarray
+    f_squared: np.ndarray
+    calculated: np.ndarray
+    observed: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.two_theta)
+
+
+@dataclass(frozen=True)
 class Fit:
     """A candidate fitted to the measured profile.
 
@@ -218,6 +249,10 @@ class Fit:
     failure: why the candidate could not be refined, None where it was. remarks: what was left out, and why.
     refined: scale, b_iso (Å²) and the widths u, v, w (degrees²), x, y (degrees) by which other programs go on
         (`export.project.Refined` defines them); empty where nothing was refined.
+    esd: standard uncertainties of the cell ("a" to "gamma"), "zero_shift" and what `refined` has, where refined, times
+        Bérar and Lelann's factor for residuals that are not independent. coordinate_esd: (N, 3) of `sites`, nan where
+        fixed or not known; None without refined coordinates.
+    parameters: how many were refined. lines: the reflections; None where nothing was refined.
     """
 
     sites: AtomSites
@@ -230,6 +265,10 @@ class Fit:
     remarks: tuple[str, ...] = ()
     r_expected: float = 0.0
     refined: dict[str, float] = field(default_factory=dict)
+    esd: dict[str, float] = field(default_factory=dict)
+    coordinate_esd: np.ndarray | None = None
+    parameters: int = 0
+    lines: Lines | None = None
 
     @property
     def excess(self) -> float:

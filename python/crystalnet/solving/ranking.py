@@ -144,9 +144,10 @@ def _alike(one: Ranked, other: Ranked) -> bool:
 
 
 def freedom(fit: Fit) -> int:
-    """Parameters of the cell and coordinates that the space group leaves free."""
-    number = space_group_of(fit.sites, SYMPREC_ON_SITES)
-    return (len(system_of(number).free) if number else 6) + free_coordinates(fit.sites)
+    """Parameters of the cell and coordinates that the space group leaves free; hydrogen's explain nothing."""
+    sites = fit.sites.visible
+    number = space_group_of(sites, SYMPREC_ON_SITES)
+    return (len(system_of(number).free) if number else 6) + free_coordinates(sites)
 
 
 def _promising(proposals: Sequence[Proposal], bonds: ExpectedBonds = NOTHING_SAID) -> Iterator[Proposal]:
@@ -201,7 +202,7 @@ def _score(fit: Fit, left: float, volume_ratio: float | None, sites: AtomSites, 
     """Rwp beyond noise, tempered by the residual `left` of the line intensities, with penalties for complexity, charges
     that cannot balance, an unlikely volume and an unlikely shortest bond; lower is better.
     """
-    penalty = COMPLEXITY * math.log(len(sites)) + max(1 / max(lines, 1), LEAST_FREEDOM) * freedom(fit)
+    penalty = COMPLEXITY * math.log(len(sites.visible)) + max(1 / max(lines, 1), LEAST_FREEDOM) * freedom(fit)
     if not charge_balances(Counter(sites.species)):
         penalty += UNBALANCED
     if "X" in sites.species:

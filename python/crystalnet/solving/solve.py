@@ -200,7 +200,7 @@ def solve_pattern(
         spread=guesses.spread,
         lattice=guesses.cell.primitive_lattice if guesses.cell else None,
         seconds=stages.clock.seconds,
-        warnings=warnings_of(lines.pattern, lines.peaks, proposals.cells, answers, lines.tube),
+        warnings=warnings_of(lines.pattern, lines.peaks, proposals.cells, answers, lines.tube, given.symbols),
     )
 
 

@@ -17,8 +17,9 @@ def warnings_of(
     cells: Sequence[Cell],
     found: tuple[Candidate, ...],
     tube: Tube | None,
+    elements: Sequence[str] = (),
 ) -> tuple[str, ...]:
-    """What the user must know before believing the answer, in plain words."""
+    """What the user must know before believing the answer, in plain words; elements: those given."""
     said = list(pattern.remarks)
     if tube:
         said.append(tube.remark)
@@ -53,6 +54,14 @@ def warnings_of(
             "The pattern asks for atoms (X) that none of the given elements explains:"
             " is an element missing from --elements?"
         )
+    missing = [e for e in elements if found and e not in found[0].conventional.species]
+    if "H" in missing:
+        said.append(
+            f"Hydrogen is not among the atoms of {found[0].formula}: X-rays hardly show it. Place it where the bonds ask"
+            " for it before you publish."
+        )
+    if heavier := [e for e in missing if e != "H"]:
+        said.append(f"{' and '.join(heavier)} of the given elements has no place in {found[0].formula}: another phase?")
     if found and not _believable(found[0]):
         said.append(
             f"No confident match: the best candidate (Rwp = {found[0].fit.rwp:.2f})"

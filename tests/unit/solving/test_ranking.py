@@ -246,6 +246,15 @@ def test_a_parameter_costs_more_the_fewer_lines_there_are() -> None:
     assert few / many == pytest.approx((1 + base + 2 / 10) / (1 + base + 2 * LEAST_FREEDOM))
 
 
+def test_hydrogen_costs_nothing_and_explains_nothing() -> None:
+    """A crystal with its hydrogen is no worse than the same without."""
+    bare = replace(salt(), species=("Pd",) * 4 + ("Ag",) * 4)  # metals: no charges to balance
+    places = np.vstack([bare.frac_coords, bare.frac_coords[:4] + [0.21, 0.13, 0.07]])  # of no symmetry
+    whole = AtomSites(bare.lattice, (*bare.species, *["H"] * 4), places)
+    assert freedom(fit(whole)) == freedom(fit(bare))
+    assert _score(fit(whole), 0.05, 1.0, whole, 30) == pytest.approx(_score(fit(bare), 0.05, 1.0, bare, 30))
+
+
 def test_what_counts_is_the_misfit_beyond_noise() -> None:
     few, least = (_score(fit(salt(), rwp), 0.1, 1.0, salt(), 100) for rwp in (LEAST_EXCESS / 2, LEAST_EXCESS))
     assert few == least  # what is left then are line shapes

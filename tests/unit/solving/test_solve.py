@@ -276,6 +276,15 @@ def test_a_sound_answer_has_nowarnings_of() -> None:
     assert said(answer(THRESHOLD)) == ""
 
 
+def test_a_given_element_without_a_place_is_said() -> None:
+    def of(*elements: str) -> str:
+        return "\n".join(warnings_of(PATTERN, PEAKS, [CELL], (answer(0.9),), None, elements))
+
+    assert of("Na", "Cl") == ""
+    assert "Hydrogen is not among the atoms of NaCl" in of("Na", "Cl", "H") and "another phase" not in of("Na", "H")
+    assert "Br and K of the given elements has no place in NaCl" in of("Na", "Br", "K")
+
+
 def test_what_the_user_must_know_is_said() -> None:
     assumed = replace(PATTERN, radiation=assumed_cu(), remarks=("Two scans.",))
     assert said(answer(0.9), pattern=assumed).startswith("Two scans.\nThe wavelength is not in the file")
