@@ -57,8 +57,8 @@ def warnings_of(
     missing = [e for e in elements if found and e not in found[0].conventional.species]
     if "H" in missing:
         said.append(
-            f"Hydrogen is not among the atoms of {found[0].formula}: X-rays hardly show it. Place it where the bonds ask"
-            " for it before you publish."
+            f"Hydrogen is not among the atoms of {found[0].formula}: X-rays hardly show it. Place it where the bonds"
+            " ask for it before you publish."
         )
     if heavier := [e for e in missing if e != "H"]:
         said.append(f"{' and '.join(heavier)} of the given elements has no place in {found[0].formula}: another phase?")

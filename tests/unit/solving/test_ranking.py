@@ -39,6 +39,7 @@ from crystalnet.solving.ranking import (
     _score,
     _unlike,
     _would_end_in,
+    freedom,
     ranked,
 )
 from crystalnet.xrd.rietveld import MAX_SHIFT
