@@ -4,9 +4,9 @@
     python tools/results_page.py add scores.json "crystalnet evaluate ..."    # keep its summary in docs/results/
     python tools/results_page.py write                                         # rewrite the tables
 
-Scores of `evaluate --table N` go the same way. A table stands between the lines `<!-- results -->` and
-`<!-- end of results -->`, the paper's between `<!-- table N -->` and `<!-- end of table N -->`. Nothing in them is
-typed by hand.
+Scores of `evaluate --system all` and `--table N` go the same way. A table stands between the lines `<!-- results -->`
+and `<!-- end of results -->`, that of all systems between `<!-- systems -->` and its end, the paper's between
+`<!-- table N -->` and `<!-- end of table N -->`. Nothing in them is typed by hand.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 SUMMARIES = ROOT / "docs" / "results"
 TABLES = SUMMARIES / "tables"
+SYSTEMS = SUMMARIES / "systems"  # evaluations of all crystal systems in one run
 BEGIN, END = "<!-- results -->", "<!-- end of results -->"
+BEGIN_SYSTEMS, END_SYSTEMS = "<!-- systems -->", "<!-- end of systems -->"
 LEVELS = ("formula", "elements", "drop-one", "none")
 
 
@@ -52,6 +54,9 @@ def add(scores: Path, command: str) -> None:
     if "table" in document:
         _add_table(document, command)
         return
+    if "systems" in document:
+        _add_systems(document, command)
+        return
     kept = {k: v for k, v in document.items() if k not in ("per_crystal", "by", "seconds")}
     kept["failures"], kept["left_out"] = len(document["failures"]), len(document["left_out"])
     kept["by"] = {"size": document["by"]["size"]}
@@ -68,6 +73,56 @@ def _add_table(document: dict[str, Any], command: str) -> None:
     TABLES.mkdir(parents=True, exist_ok=True)
     kept = {"table": document["table"], "command": command, "runs": runs}
     (TABLES / f"table-{document['table']}.json").write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def _add_systems(document: dict[str, Any], command: str) -> None:
+    shown = ("n", "guesses", "given", "split", "structure", "confidence", "seconds_per_crystal")
+    systems = {
+        system: {k: run[k] for k in ("n", "structure", "confidence")} for system, run in document["systems"].items()
+    }
+    SYSTEMS.mkdir(parents=True, exist_ok=True)
+    kept = {k: document[k] for k in shown} | {"systems": systems, "command": command}
+    kind = "measured" if document["split"]["name"] == "measured" else _pattern_kind(document["given"]["pattern"])
+    libraries = "" if document["given"]["libraries"].endswith("composition") else "-otherwise"
+    name = f"{kind}-{document['given']['chemistry']}{libraries}.json"
+    (SYSTEMS / name).write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def _pattern_kind(words: str) -> str:
+    return "lab-like" if "Cu" in words else "perfect"
+
+
+def systems_runs() -> list[dict[str, Any]]:
+    """The evaluations of all systems that are kept: measured patterns first, then lab-like and perfect ones."""
+    paths = sorted(SYSTEMS.glob("*.json"))
+    return [
+        json.loads(path.read_text())
+        for kind in ("measured", "lab-like", "perfect")
+        for path in paths
+        if path.name.startswith(kind)
+    ]
+
+
+def systems_table() -> str:
+    """Right crystals of all, system by system, a line an evaluation."""
+    names = ("cubic", "hexagonal", "trigonal", "tetragonal", "orthorhombic", "monoclinic", "triclinic")
+    head = f"pattern | given | {' | '.join(names)} | right at rank 1 | also strictly | believed | … and wrong"
+    lines = [f"| {head} |", "|" + "---|" * (head.count("|") + 1)]
+    for run in systems_runs():
+        measured = run["split"]["name"] == "measured"
+        kind = "measured" if measured else f"calculated, {_pattern_kind(run['given']['pattern'])}"
+        given = run["given"]["chemistry"] + (
+            "" if "composition" in run["given"]["libraries"] else ", the crystals known"
+        )
+        of = [run["systems"].get(system) for system in names]
+        right = [f"{round(o['n'] * o['structure']['match_top1'])} of {o['n']}" if o else "" for o in of]
+        low, high = run["structure"]["match_top1_interval"]
+        share = f"{run['structure']['match_top1']:.0%} [{low:.0%}, {high:.0%}]".replace("%", " %")
+        strict = f"{run['structure']['strict_top1']:.0%}".replace("%", " %")
+        sure = run["confidence"]
+        cells = [kind, given, *right, share, strict, str(sure["believed"]), str(sure["believed_and_wrong"])]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def paper_tables() -> dict[int, dict[str, Any]]:
@@ -119,7 +174,9 @@ def table() -> str:
 
 def rewritten(text: str) -> str:
     """A page with every table in its place."""
-    text = _replaced(text, BEGIN, END, table())
+    for begin, end, own in ((BEGIN, END, table), (BEGIN_SYSTEMS, END_SYSTEMS, systems_table)):
+        if begin in text:
+            text = _replaced(text, begin, end, own())
     for number, document in paper_tables().items():
         begin, end = f"<!-- table {number} -->", f"<!-- end of table {number} -->"
         if begin in text:
