@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from crystalnet.cli import bench, data, density, evaluate, fetch, index, info, simulate, solve, train
+from crystalnet.cli import bench, data, density, evaluate, export, fetch, index, info, simulate, solve, train
 from crystalnet.runtime.log import log, to_stderr
 
 INTERRUPTED = 130
@@ -48,6 +48,7 @@ def options(
 
 app.command()(solve.solve)
 app.command()(index.index)
+app.command()(export.export)
 app.command()(fetch.fetch)
 app.add_typer(data.app)
 app.command()(train.train)

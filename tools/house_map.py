@@ -22,6 +22,7 @@ PURPOSES = {
     "evaluation": "scores on known crystals, baselines, the paper's tables and figures",
     "training": "data set → network",
     "solving": "pattern → answers",
+    "export": "answers → projects of other programs",
     "report": "the files that answers are written to",
     "data": "crystals to learn from, fetched or made, and stored",
     "model": "the network, its inputs and its file",

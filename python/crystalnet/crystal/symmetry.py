@@ -196,10 +196,11 @@ def protostructure(crystal: AtomSites | Structure, tolerance: float = SYMPREC) -
         return None
 
 
-def bare_symmetry(sites: AtomSites, tolerance: float = EXACT) -> Any | None:
+def bare_symmetry(sites: AtomSites, tolerance: float = EXACT, setting: int = 0) -> Any | None:
     """spglib's dataset of atoms as they stand; None where it finds no symmetry.
 
     Its rotations and translations are of the cell given, equivalent_atoms and crystallographic_orbits of its atoms.
+    setting: the one of spglib's 530 that std_lattice and std_positions are in, 0 for its own choice.
     """
     import spglib
 
@@ -207,7 +208,8 @@ def bare_symmetry(sites: AtomSites, tolerance: float = EXACT) -> Any | None:
     names = sorted(set(sites.species))
     numbers = [names.index(name) + 1 for name in sites.species]
     try:
-        return spglib.get_symmetry_dataset((sites.lattice.tolist(), sites.frac_coords.tolist(), numbers), tolerance)
+        cell = (sites.lattice.tolist(), sites.frac_coords.tolist(), numbers)
+        return spglib.get_symmetry_dataset(cell, tolerance, hall_number=setting)
     except spglib.SpglibError:
         return None
 

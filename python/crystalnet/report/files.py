@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from crystalnet.records import Solution
-from crystalnet.report.solution_file import DOCUMENT, solution_json
+from crystalnet.report.solution_file import DOCUMENT, MEASURED, solution_json
 from crystalnet.report.structure_files import write_cif, write_cube
 from crystalnet.report.view import View, view
 from crystalnet.runtime.pool import Map
 from crystalnet.runtime.whole_file import file_sha256
 from crystalnet.runtime.whole_folder import heal, is_inside, refilling, refuse_names
 
-OTHERS = ("report.html", "figure.png", "density.npz")  # beside the candidates' files
+OTHERS = ("report.html", "figure.png", "density.npz", MEASURED)  # beside the candidates' files
 
 
 def write_solution(solution: Solution, out: Path, mapped: Map = map) -> dict[str, Any]:
@@ -122,6 +122,8 @@ def _write_answers(solution: Solution, content: Mapping[str, Any], views: Sequen
     for shown, entry in zip(views, content["candidates"], strict=True):
         write_cif(shown.candidate, folder / entry["cif"], title=f"candidate {entry['rank']}")
         write_cube(shown.grid, shown.atoms, folder / entry["density"])
+    pattern = solution.pattern
+    np.savetxt(folder / MEASURED, np.column_stack([pattern.two_theta, pattern.intensity, pattern.sigma]), "%.10g")
     if len(solution.guesses) or solution.candidates:
         _write_guesses(solution, folder / "density.npz")
     write_page(solution, content, views, folder / "report.html")

@@ -16,6 +16,7 @@ from crystalnet.runtime.whole_file import begins_with, refuse_foreign, replacing
 
 GIVEN = ("elements", "formula", "wavelength_angstrom", "wavelength_assumed", "system")
 DOCUMENT = "solution.json"
+MEASURED = "measured.xye"  # 2θ, intensity, esd, as they were solved
 SUMMARY = (
     *("pattern", "folder", "formula", "space_group", "a", "b", "c", "alpha", "beta", "gamma"),
     *("rwp", "score", "confidence", "source", "candidates", "error"),
@@ -24,7 +25,7 @@ SUMMARY = (
 
 def solution_json(solution: Solution) -> dict[str, Any]:
     """The content of solution.json: JSON types only, null for what was not given or is not known."""
-    pattern = solution.pattern
+    pattern, radiation = solution.pattern, solution.peaks.radiation
     content = {
         "crystalnet": package_version(),
         "model": {"file": solution.model.get("file"), "sha256": solution.model.get("sha256")},
@@ -35,6 +36,11 @@ def solution_json(solution: Solution) -> dict[str, Any]:
             "two_theta_min": float(pattern.two_theta[0]) if len(pattern.two_theta) else None,
             "two_theta_max": float(pattern.two_theta[-1]) if len(pattern.two_theta) else None,
             "peaks": len(solution.peaks),
+            "data": MEASURED,
+            "radiation": {
+                "lines": [{"wavelength_angstrom": length, "weight": weight} for length, weight in radiation.lines],
+                "polarisation": radiation.polarisation,
+            },
         },
         "candidates": [_candidate_json(rank, c) for rank, c in enumerate(solution.candidates, start=1)],
         "seconds": dict(solution.seconds),
@@ -60,6 +66,7 @@ def _candidate_json(rank: int, candidate: Candidate) -> dict[str, Any]:
         "sites": sites,
         "rwp": candidate.fit.rwp,
         "refinement_failed": candidate.fit.failure,
+        "refined": {"zero_shift": candidate.fit.zero_shift, **candidate.fit.refined} if candidate.fit.refined else None,
         "score": candidate.score,
         "confidence": candidate.confidence,
         "cif": f"candidate-{rank}.cif",

@@ -248,6 +248,8 @@ class _Rietveld:
         parameters = (getattr(cell, name).value for name in ("a", "b", "c", "alpha", "beta", "gamma"))
         sites = self.crystal.moved(axes_of(*parameters), self._positions())
         zero = float(instrument.zero_shift.value)
+        refined = {"scale": structure.phases[0].scale, "b_iso": structure.phases[0].atoms[0].biso}
+        refined |= {name: getattr(instrument.profile, name) for name in "uvwxy"}
         return Fit(
             sites=sites,
             rwp=weighted_profile_r(self.pattern, background + lines, background),
@@ -257,6 +259,7 @@ class _Rietveld:
             zero_shift=zero,
             remarks=self.remarks,
             r_expected=float(1 / np.sqrt(np.mean(((self.pattern.intensity - background) / self.pattern.sigma) ** 2))),
+            refined={name: float(parameter.value) for name, parameter in refined.items()},
         )
 
     def _run(self, stages: dict[str, tuple[str, ...]], deadline: _Deadline) -> None:

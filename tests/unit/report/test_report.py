@@ -59,6 +59,11 @@ def face_centred(species: tuple[str, str] = ("Na", "Cl")) -> tuple[AtomSites, At
 
 TWO_THETA = np.arange(10.0, 90.0, 0.02)
 LINES = np.array([27.4, 31.7, 45.5, 53.9, 56.5])
+CU_LINES = ((1.540593, 1.0), (1.544427, 0.5))
+RADIATION_JSON = {
+    "lines": [{"wavelength_angstrom": length, "weight": weight} for length, weight in CU_LINES],
+    "polarisation": 1.0,
+}
 
 
 def profile(scale: float = 1.0) -> np.ndarray:
@@ -79,7 +84,7 @@ def rock_salt(species: tuple[str, str] = ("Na", "Cl"), source: str = "network", 
 
 
 def solution(*candidates: Candidate, assumed: bool = False, warnings: tuple[str, ...] = ()) -> Solution:
-    radiation = Radiation(((1.540593, 1.0), (1.544427, 0.5)), assumed=assumed)
+    radiation = Radiation(CU_LINES, assumed=assumed)
     intensity = profile()
     pattern = Pattern(TWO_THETA, intensity, np.sqrt(intensity), radiation, "salt <1>.xy")
     d = 1.540593 / 2 / np.sin(np.radians(LINES / 2))
@@ -132,7 +137,7 @@ def test_folder_and_solution_json(written: tuple[Path, dict]) -> None:
     out, content = written
     names = {p.name for p in out.iterdir()}
     assert names == {
-        *("solution.json", "report.html", "figure.png", "density.npz"),
+        *("solution.json", "report.html", "figure.png", "density.npz", "measured.xye"),
         *("candidate-1.cif", "candidate-2.cif", "candidate-1.cube", "candidate-2.cube"),
     }
     assert json.loads((out / "solution.json").read_text()) == content
@@ -149,11 +154,12 @@ def test_folder_and_solution_json(written: tuple[Path, dict]) -> None:
     assert content["pattern"] == {
         **{"file": "salt <1>.xy", "points": len(TWO_THETA), "peaks": len(LINES)},
         **{"two_theta_min": 10.0, "two_theta_max": pytest.approx(89.98)},
+        **{"data": "measured.xye", "radiation": RADIATION_JSON},
     }
     first, second = content["candidates"]
     assert set(first) == {
         *("rank", "source", "formula", "space_group", "lattice", "sites"),
-        *("rwp", "refinement_failed", "score", "confidence", "cif", "density"),
+        *("rwp", "refinement_failed", "refined", "score", "confidence", "cif", "density"),
     }
     assert first["lattice"] == {"a": A, "b": A, "c": A, "alpha": 90.0, "beta": 90.0, "gamma": 90.0}
     assert first["sites"][0] == {
@@ -263,7 +269,7 @@ def test_figure_is_a_picture(written: tuple[Path, dict]) -> None:
 
 def test_nothing_indexed(tmp_path: Path) -> None:
     content = write_solution(solution(warnings=("No cell explains the lines.",)), tmp_path)
-    assert {p.name for p in tmp_path.iterdir()} == {"solution.json", "report.html", "figure.png"}
+    assert {p.name for p in tmp_path.iterdir()} == {"solution.json", "report.html", "figure.png", "measured.xye"}
     assert content["candidates"] == []
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "No cell explains the lines." in page and "lines found" in page
