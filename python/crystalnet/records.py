@@ -220,11 +220,12 @@ class AtomSites:
 class Lines:
     """The reflections of a refined crystal in the measured range, ascending in 2θ; equivalent ones are one.
 
-    hkl: (m, 3) int, in the axes of the refined cell. multiplicity: (m,) int. d_spacing: (m,) Å. two_theta: (m,) degrees,
-    of the first wavelength, zero shift included. f_squared: (m,) |F|² in e², displacements and dispersion included.
-    calculated: (m,) area over all wavelengths, in the pattern's intensity × degrees. observed: (m,) what the measured
-    profile has of it: net intensity shared among overlapping reflections as calculated (Rietveld, 1969), nan where
-    there is nothing to share.
+    hkl: (m, 3) int, in the axes of the refined cell. multiplicity: (m,) int. d_spacing: (m,) Å.
+    two_theta: (m,) degrees, of the first wavelength, zero shift included.
+    f_squared: (m,) |F|² in e², displacements and dispersion included.
+    calculated: (m,) area over all wavelengths, in the pattern's intensity × degrees.
+    observed: (m,) what the measured profile has of it: net intensity shared among overlapping reflections as calculated
+        (Rietveld, 1969); nan where there is nothing to share.
     """
 
     hkl: np.ndarray

@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 
 from crystalnet.records import Solution
+from crystalnet.report.cif_file import write_cif
+from crystalnet.report.reflections_file import reflections, write_reflections
 from crystalnet.report.solution_file import DOCUMENT, MEASURED, solution_json
-from crystalnet.report.structure_files import write_cif, write_cube
+from crystalnet.report.structure_files import write_cube
 from crystalnet.report.view import View, view
 from crystalnet.runtime.pool import Map
 from crystalnet.runtime.whole_file import file_sha256
@@ -92,7 +94,7 @@ def earlier_solution(out: Path, candidates: int) -> Earlier | None:
     heal(out)
     earlier = _listed(out)
     numbers = range(1, candidates + 1)
-    names = {DOCUMENT, *OTHERS, *(f"candidate-{n}.{suffix}" for n in numbers for suffix in ("cif", "cube"))}
+    names = {DOCUMENT, *OTHERS, *(f"candidate-{n}.{suffix}" for n in numbers for suffix in ("cif", "cube", "hkl.csv"))}
     refuse_names(out, names, earlier.files if earlier else ())
     return earlier
 
@@ -120,7 +122,10 @@ def _write_answers(solution: Solution, content: Mapping[str, Any], views: Sequen
     from crystalnet.report.page import write_page
 
     for shown, entry in zip(views, content["candidates"], strict=True):
-        write_cif(shown.candidate, folder / entry["cif"], title=f"candidate {entry['rank']}")
+        candidate, title = shown.candidate, f"candidate {entry['rank']}"
+        write_cif(candidate, folder / entry["cif"], solution.pattern, solution.peaks.radiation, title)
+        if (lines := reflections(candidate)) is not None:
+            write_reflections(lines, folder / entry["reflections"])
         write_cube(shown.grid, shown.atoms, folder / entry["density"])
     pattern = solution.pattern
     np.savetxt(folder / MEASURED, np.column_stack([pattern.two_theta, pattern.intensity, pattern.sigma]), "%.10g")

@@ -13,8 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from crystalnet.records import DensityGrid, Solution
+from crystalnet.crystal.systems import system_of
+from crystalnet.records import Candidate, DensityGrid, Solution
+from crystalnet.report.agreement import WHAT_THEY_MEAN
+from crystalnet.report.numbers import with_esd
 from crystalnet.report.reasons import WHY, confidence_in_words, percent, verdict
+from crystalnet.report.reflections_file import reflections, rows
 from crystalnet.report.view import (
     SPREAD,
     SURFACE,
@@ -31,6 +35,7 @@ from crystalnet.report.view import (
 # isosurfaces are made in the page (two bytes a grid point; precomputed meshes took ten times as much).
 FIRST, OTHERS, SPREADS = 64_000, 27_000, 22_000  # grid points of a density, and of an uncertainty map (one byte each)
 POINTS = 5000  # of the pattern; a screen has fewer columns
+REFLECTIONS = 150  # rows of the page's table; the CSV has all
 VALENCE = (
     "The density shown is a valence density in the sense of density functional theory: the electrons that a"
     " pseudopotential calculation treats as valence. It is"
@@ -42,6 +47,7 @@ SOURCES = {
     "catalogue": "catalogue: a known structure type with the elements put in",
     "search": "search: atoms on Wyckoff positions, from random starts",
 }
+GREEK = {"alpha": "α", "beta": "β", "gamma": "γ"}
 UNKNOWN = "X: density that none of the given elements explains. An element may be missing from the list."
 
 
@@ -205,9 +211,8 @@ def _warnings(solution: Solution, content: Mapping[str, Any], views: Sequence[Vi
 
 
 def _answer(best: Mapping[str, Any], evidence: Mapping[str, float]) -> str:
-    lattice = best["lattice"]
-    equal = abs(lattice["a"] - lattice["c"]) < 1e-4
-    cell = f"a = {lattice['a']:.4f} Å" if equal else f"a = {lattice['a']:.4f} Å, c = {lattice['c']:.4f} Å"
+    free = system_of(best["space_group"]["number"]).free
+    cell = ", ".join(f"{GREEK.get(name, name)} = {_cell(best, name)} {'Å' if name in 'abc' else '°'}" for name in free)
     items = [
         ("best candidate", formula_html(best["formula"])),
         (
@@ -215,6 +220,7 @@ def _answer(best: Mapping[str, Any], evidence: Mapping[str, float]) -> str:
             f"{symbol_html(best['space_group']['symbol'])} (no. {best['space_group']['number']})",
         ),
         ("cell", cell),
+        *([("structure type", escape(best["structure_type"]["text"]))] if best["structure_type"] else []),
         ("misfit R<sub>wp</sub>, background excluded", percent(best["rwp"], 1)),
         ("confidence", confidence_in_words(best["confidence"])),
     ]
@@ -240,19 +246,19 @@ def _table(candidates: Sequence[Mapping[str, Any]]) -> str:
     numeric = {3, 4, 5, 7, 8, 9}
     rows = []
     for c in candidates:
-        cell = c["lattice"]
-        angles = ", ".join(f"{cell[k]:.4g}" for k in ("alpha", "beta", "gamma"))
+        angles = ", ".join(_cell(c, name) for name in GREEK)
         values = [
             str(c["rank"]),
             formula_html(c["formula"]),
             f"{symbol_html(c['space_group']['symbol'])} ({c['space_group']['number']})",
-            *(f"{cell[k]:.4f}" for k in "abc"),
+            *(_cell(c, name) for name in "abc"),
             angles,
             percent(c["rwp"], 1),
-            _number(c["score"], 3),
+            with_esd(c["score"], decimals=3),
             "–" if c["confidence"] is None else confidence_in_words(c["confidence"]),
             escape(f"{c['source']}: {c['reference']}" if c.get("reference") else str(c["source"])),
-            f'<a href="{escape(c["cif"])}">CIF</a> <a href="{escape(c["density"])}">cube</a>',
+            f'<a href="{escape(c["cif"])}">CIF</a> <a href="{escape(c["density"])}">cube</a>'
+            + (f' <a href="{escape(c["reflections"])}">hkl</a>' if c["reflections"] else ""),
         ]
         cells = "".join(f'<td class="n">{v}</td>' if i in numeric else f"<td>{v}</td>" for i, v in enumerate(values))
         rows.append(f'<tr tabindex="0">{cells}</tr>')
@@ -269,12 +275,13 @@ def _table(candidates: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _panel(entry: Mapping[str, Any], shown: View, index: int, colours: Mapping[str, str]) -> str:
-    rows = "".join(
+    sites = "".join(
         f'<tr><td><i class="dot" style="background:{colours[site["element"]]}"></i>'
         f"{escape(site['element'])}{' (unexplained)' if site.get('unexplained') else ''}</td>"
         f'<td class="n">{site["multiplicity"]}{escape(str(site["wyckoff"]))}</td>'
-        + "".join(f'<td class="n">{_number(site[axis], 4)}</td>' for axis in "xyz")
+        + "".join(f'<td class="n">{with_esd(site[axis], site["esd"][axis])}</td>' for axis in "xyz")
         + "</tr>"
+        + f'<tr class="bonds"><td colspan="5">{_neighbours(site["neighbours"])}</td></tr>'
         for site in entry["sites"]
     )
     heads = "".join(f'<th class="n">{name}</th>' for name in ("Wyckoff", "x", "y", "z"))
@@ -286,10 +293,89 @@ def _panel(entry: Mapping[str, Any], shown: View, index: int, colours: Mapping[s
         f'<div class="panel" role="tabpanel"{" hidden" if index else ""}><h3>Candidate {entry["rank"]}:'
         f" {formula_html(entry['formula'])}, {symbol_html(entry['space_group']['symbol'])}</h3>"
         f"<p>V = {volume:.2f} Å³, {atoms} atoms in the conventional cell"
-        f"{f', {volume / atoms:.2f} Å³ an atom' if atoms else ''};"
-        f" zero shift {_number(shown.candidate.fit.zero_shift, 3)}°</p>"
+        f"{f', {volume / atoms:.2f} Å³ an atom' if atoms else ''}"
+        f"{_refined(entry)}</p>{_type(entry)}"
         f'<div class="wide"><table><thead><tr><th>element</th>{heads}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>{unknown}{_why(shown.candidate.evidence)}</div>"
+        f"<tbody>{sites}</tbody></table></div>{unknown}{_agreement(entry)}"
+        f"{_reflections(entry, shown.candidate)}{_why(shown.candidate.evidence)}</div>"
+    )
+
+
+def _cell(entry: Mapping[str, Any], name: str) -> str:
+    """A cell parameter; an angle that symmetry fixes as it is."""
+    fixed = name in GREEK and name not in entry["esd"]
+    return f"{entry['lattice'][name]:.4g}" if fixed else with_esd(entry["lattice"][name], entry["esd"].get(name))
+
+
+def _neighbours(found: Sequence[Mapping[str, Any]]) -> str:
+    """6 × O at 2.1056, 2.1101 Å: neighbours of one element together, nearest first."""
+    elements: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for one in found:
+        elements[one["element"]].append(one)
+    number = sum(one["count"] for one in found)
+    said = [f"{escape(element)} at {', '.join(map(_distance, ones))}" for element, ones in elements.items()]
+    return f"{number} neighbour{'' if number == 1 else 's'}: {'; '.join(said)} Å"
+
+
+def _distance(one: Mapping[str, Any]) -> str:
+    return f"{one['distance']:.3f}" + (f" (×{one['count']})" if one["count"] > 1 else "")
+
+
+def _type(entry: Mapping[str, Any]) -> str:
+    found = entry["structure_type"]
+    if found is None:
+        return ""
+    return f'<p>{escape(found["text"])} <span class="muted">({escape(found["label"])})</span></p>'
+
+
+def _refined(entry: Mapping[str, Any]) -> str:
+    """Zero shift and displacement, where they were refined."""
+    found, esd = entry["refined"], entry["esd"]
+    if found is None:
+        return ""
+    zero = with_esd(found["zero_shift"], esd.get("zero_shift"), decimals=3)
+    return f"; zero shift {zero}°, B = {with_esd(found['b_iso'], esd.get('b_iso'), decimals=2)} Å²"
+
+
+def _agreement(entry: Mapping[str, Any]) -> str:
+    """The figures that Rietveld programs give, and how they differ from ours."""
+    found = entry["agreement"]
+    if found is None:
+        return ""
+    shown = [
+        ("R<sub>wp</sub>, background excluded", percent(entry["rwp"], 1)),
+        ("R<sub>wp</sub>, background included", percent(found["rwp_background_included"], 1)),
+        ("R<sub>exp</sub>", percent(found["r_expected"], 1)),
+        ("χ²", with_esd(found["chi_squared"], decimals=2)),
+        ("R<sub>Bragg</sub>", percent(found["r_bragg"], 1)),
+        ("refined parameters", str(found["parameters"])),
+    ]
+    cells = "".join(f'<tr><td class="w">{name}</td><td class="n">{value}</td></tr>' for name, value in shown)
+    words = re.sub(r"R(wp|exp)", r"R<sub>\1</sub>", WHAT_THEY_MEAN)
+    return (
+        '<h3 class="why">Agreement with the pattern</h3>'
+        f'<table class="why"><tbody>{cells}</tbody></table><p class="note">{words}</p>'
+    )
+
+
+def _reflections(entry: Mapping[str, Any], candidate: Candidate) -> str:
+    """The table of reflections, folded."""
+    lines = reflections(candidate)
+    if lines is None:
+        return ""
+    heads = ("h", "k", "l", "m", "d / Å", "2θ / °", "I<sub>obs</sub>", "I<sub>calc</sub>")
+    body = "".join(
+        "<tr>" + "".join(f'<td class="n">{value or "–"}</td>' for value in row[: len(heads)]) + "</tr>"
+        for row in rows(lines)[:REFLECTIONS]
+    )
+    head = "".join(f'<th class="n">{name}</th>' for name in heads)
+    first = f"The first {REFLECTIONS}; all" if len(lines) > REFLECTIONS else "All"
+    return (
+        f"<details><summary>Reflections ({len(lines)})</summary>"
+        f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+        f'<p class="note">{first} are in <a href="{escape(entry["reflections"])}">{escape(entry["reflections"])}</a>.'
+        " Areas over all wavelengths, the strongest calculated one 100; 2θ of the first wavelength, with the zero"
+        " shift. The observed intensity of lines that overlap is shared among them as calculated.</p></details>"
     )
 
 
@@ -317,14 +403,14 @@ def _spread(solution: Solution) -> str:
 def _given(solution: Solution, content: Mapping[str, Any]) -> str:
     given, pattern = content["given"], content["pattern"]
     elements = given["elements"]
-    wavelength = f"{_number(given['wavelength_angstrom'], 6)} Å"
+    wavelength = f"{with_esd(given['wavelength_angstrom'], decimals=6)} Å"
     wavelength += " (assumed: Cu Kα)" if given["wavelength_assumed"] else ""
     rows = [
         ("pattern", escape(str(pattern["file"] or "given as arrays"))),
         (
             "range",
-            f"{pattern['points']} points, {_number(pattern['two_theta_min'], 3)}° to"
-            f" {_number(pattern['two_theta_max'], 3)}° 2θ, {pattern['peaks']} lines found",
+            f"{pattern['points']} points, {with_esd(pattern['two_theta_min'], decimals=3)}° to"
+            f" {with_esd(pattern['two_theta_max'], decimals=3)}° 2θ, {pattern['peaks']} lines found",
         ),
         ("wavelength", wavelength),
         ("elements", escape(", ".join(elements)) if elements else "not given"),
@@ -366,7 +452,3 @@ def symbol_html(symbol: str) -> str:
     """A space group symbol with bars and subscripts."""
     wrap = {"bar": '<span class="bar">{}</span>', "sub": "<sub>{}</sub>", "text": "{}"}
     return "".join(wrap[kind].format(escape(text)) for kind, text in symbol_parts(symbol))
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "–" if value is None or not np.isfinite(value) else f"{value:.{digits}f}"

@@ -5,12 +5,19 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from crystalnet.records import Candidate, Solution
+from crystalnet.crystal.coordination import neighbours_of
+from crystalnet.crystal.lattice import nearest_image
+from crystalnet.crystal.prototypes import prototype_of
+from crystalnet.records import AtomSites, Candidate, Pattern, Solution
+from crystalnet.report.agreement import agreement
+from crystalnet.report.reflections_file import reflections
+from crystalnet.report.setting import CELL, cell_parameters, esd_of_atoms, esd_of_cell
 from crystalnet.report.structure_files import package_version
 from crystalnet.runtime.whole_file import begins_with, refuse_foreign, replacing
 
@@ -42,7 +49,7 @@ def solution_json(solution: Solution) -> dict[str, Any]:
                 "polarisation": radiation.polarisation,
             },
         },
-        "candidates": [_candidate_json(rank, c) for rank, c in enumerate(solution.candidates, start=1)],
+        "candidates": [_candidate_json(rank, c, pattern) for rank, c in enumerate(solution.candidates, start=1)],
         "seconds": dict(solution.seconds),
         "warnings": list(solution.warnings),
     }
@@ -50,36 +57,48 @@ def solution_json(solution: Solution) -> dict[str, Any]:
     return plain
 
 
-def _candidate_json(rank: int, candidate: Candidate) -> dict[str, Any]:
-    sites = [
-        {key: site[key] for key in ("element", "x", "y", "z", "wyckoff", "multiplicity")}
-        | ({"unexplained": True} if site["element"] == "X" else {})
-        for site in candidate.wyckoff
-    ]
+def _candidate_json(rank: int, candidate: Candidate, pattern: Pattern) -> dict[str, Any]:
+    fit, prototype = candidate.fit, prototype_of(candidate.conventional, candidate.space_group_number)
     return {
         "rank": rank,
         "source": candidate.source,
         **({"reference": candidate.reference} if candidate.reference else {}),
         "formula": candidate.formula,
         "space_group": {"number": candidate.space_group_number, "symbol": candidate.space_group_symbol},
-        "lattice": _lattice_parameters(candidate.conventional.lattice),
-        "sites": sites,
-        "rwp": candidate.fit.rwp,
+        "lattice": {name: round(v, 6) for name, v in cell_parameters(candidate.conventional.lattice).items()},
+        "sites": _sites_json(candidate),
+        "structure_type": None if prototype is None else asdict(prototype) | {"text": str(prototype)},
+        "rwp": fit.rwp,
+        "agreement": None if (found := agreement(fit, pattern)) is None else found.as_json(fit.parameters),
+        "esd": {**esd_of_cell(candidate), **{name: v for name, v in fit.esd.items() if name not in CELL}},
         "refinement_failed": candidate.fit.failure,
         "refined": {"zero_shift": candidate.fit.zero_shift, **candidate.fit.refined} if candidate.fit.refined else None,
         "score": candidate.score,
         "confidence": candidate.confidence,
         "cif": f"candidate-{rank}.cif",
         "density": f"candidate-{rank}.cube",
+        "reflections": None if reflections(candidate) is None else f"candidate-{rank}.hkl.csv",
     }
 
 
-def _lattice_parameters(lattice: np.ndarray) -> dict[str, float]:
-    """a, b, c in Å and alpha, beta, gamma in degrees of (3, 3) rows, to 1e-6."""
-    from pymatgen.core import Lattice
+def _sites_json(candidate: Candidate) -> list[dict[str, Any]]:
+    """An orbit each: its first atom, the esds of its coordinates (null where fixed), and its neighbours."""
+    sites, esd = candidate.conventional, esd_of_atoms(candidate)
+    atoms = [_atom_at(sites, row) for row in candidate.wyckoff]
+    shells = neighbours_of(sites, atoms)
+    return [
+        {key: row[key] for key in ("element", "x", "y", "z", "wyckoff", "multiplicity")}
+        | {"esd": dict(zip("xyz", esd[atom], strict=True)), "neighbours": [asdict(n) for n in shell]}
+        | ({"unexplained": True} if row["element"] == "X" else {})
+        for row, atom, shell in zip(candidate.wyckoff, atoms, shells, strict=True)
+    ]
 
-    names = ("a", "b", "c", "alpha", "beta", "gamma")
-    return {name: round(float(v), 6) for name, v in zip(names, Lattice(lattice).parameters, strict=True)}
+
+def _atom_at(sites: AtomSites, row: Mapping[str, Any]) -> int:
+    """Index of the atom of the cell that stands where a row says."""
+    apart = nearest_image(sites.frac_coords - [row["x"], row["y"], row["z"]]) @ sites.lattice
+    own = np.array([symbol == row["element"] for symbol in sites.species])
+    return int(np.where(own, np.linalg.norm(apart, axis=1), np.inf).argmin())
 
 
 def _plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""CIF, cube, CHGCAR and npz files of a candidate."""
+"""Cube, CHGCAR and npz files of a density and its atoms."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 
 from crystalnet.crystal.elements import ATOMIC_NUMBER
-from crystalnet.crystal.symmetry import SYMPREC, SYMPREC_REFINED, SYMPREC_RELAXED, space_group_of
-from crystalnet.records import AtomSites, Candidate, DensityGrid, InputError
+from crystalnet.records import AtomSites, DensityGrid, InputError
 from crystalnet.runtime.whole_file import begins_with, refuse_foreign, replacing
 
 BOHR = 0.529177210903  # Å, CODATA 2018
@@ -25,46 +24,6 @@ def package_version() -> str:
         return version("crystalnet")
     except PackageNotFoundError:
         return "unknown"
-
-
-def write_cif(candidate: Candidate, path: Path, title: str = "candidate") -> None:
-    """Write the conventional cell of a candidate as CIF, in the axes and origin of `candidate.conventional`.
-
-    Parameters
-    ----------
-    candidate
-        Where no tolerance reproduces its space group, the file lists every atom in P 1.
-    path
-        The file, written over.
-    title
-        Said in the comment at its head, with the candidate's source and misfit.
-
-    Notes
-    -----
-    A site of unexplained density has the type symbol X and `_atom_site_calc_flag dum`, a dummy site in the CIF core
-    dictionary.
-    """
-    from pymatgen.io.cif import CifWriter
-
-    structure = candidate.conventional.structure()
-    symprec = None
-    for tolerance in (SYMPREC, SYMPREC_REFINED, SYMPREC_RELAXED):  # exact sites first
-        if space_group_of(structure, tolerance) == candidate.space_group_number:
-            symprec = tolerance
-            break
-    blocks = CifWriter(structure, symprec=symprec, refine_struct=False).cif_file.data
-    (block,) = blocks.values()
-    if "X" in candidate.conventional.species:
-        for key in {"_atom_type_symbol", "_atom_site_type_symbol"} & block.data.keys():
-            block.data[key] = ["X" if str(symbol).startswith("X0") else symbol for symbol in block.data[key]]
-        kinds = block.data["_atom_site_type_symbol"]
-        block.data["_atom_site_calc_flag"] = ["dum" if kind == "X" else "d" for kind in kinds]
-        next(loop for loop in block.loops if "_atom_site_label" in loop).append("_atom_site_calc_flag")
-    rwp = f"{100 * candidate.fit.rwp:.2f} %" if np.isfinite(candidate.fit.rwp) else "unknown"
-    lines = [f"# CrystalNet {package_version()}, {title} ({candidate.source}), Rwp {rwp}, background excluded"]
-    if "X" in candidate.conventional.species:
-        lines.append("# Sites X: density that none of the given elements explains")
-    path.write_text("\n".join([*lines, str(block)]) + "\n", encoding="utf-8")
 
 
 def write_cube(grid: DensityGrid, sites: AtomSites, path: Path) -> None:

@@ -17,6 +17,7 @@ from crystalnet.crystal.symmetry import SYMPREC, bare_symmetry
 from crystalnet.crystal.systems import system_of
 from crystalnet.ops.reflections import reflections
 from crystalnet.records import AtomSites, Fit, Pattern, Peaks, short_reason
+from crystalnet.xrd.refined_lines import lines_of
 from crystalnet.xrd.residual import D_MIN, end_of_lines
 from crystalnet.xrd.rietx_model import dispersion, instrument, phase
 
@@ -163,6 +164,16 @@ class _Crystal:
         coords = np.einsum("nij,nj->ni", rotation, positions[self.member]) + translation - self.origin
         return AtomSites(lattice, self.sites.species, coords % 1.0)
 
+    def moved_esd(self, esd: np.ndarray) -> np.ndarray:
+        """(N, 3) of all atoms from those (n, 3) of one atom an orbit; nan where an operation mixes coordinates.
+
+        Mixed ones would need their correlations too.
+        """
+        rotation = np.abs(self.rotations[self.operation])
+        moved = np.einsum("nij,nj->ni", rotation, np.nan_to_num(esd)[self.member])
+        known = np.einsum("nij,nj->ni", rotation, np.isfinite(esd)[self.member].astype(int)) == 1
+        return np.where(known & (rotation.sum(axis=2) == 1), moved, np.nan)
+
 
 class _Deadline:
     """What rietx asks between two evaluations: time to stop? CPU seconds of the thread that made it."""
@@ -192,6 +203,8 @@ class _Rietveld:
         candidate = phase(crystal.asymmetric_unit, crystal.symbol, crystal.triplets)
         self.model = Refinement(Structure(phases=[candidate]), start, history=False)
         self.rwp = np.inf  # the library's own, background included: to weigh restraints and to compare stages
+        self.esd: dict[str, float] = {}  # by the library's paths, of what was refined or follows it
+        self.free: set[str] = set()  # paths of what was refined
         unexplained = [f"phases.0.atoms.{i}.occ" for i, symbol in enumerate(crystal.species) if symbol == "X"]
         self.displacement = (*DISPLACEMENT, *unexplained)
         self._tie()
@@ -204,7 +217,7 @@ class _Rietveld:
 
     def coordinates(self, deadline: _Deadline) -> None:
         """Coordinates, held softly to their start; what went astray or fits no better is taken back."""
-        before = self.model, self.rwp
+        before = self.model, self.rwp, self.esd, self.free
         try:
             self._free_coordinates(deadline)
             shift = (self._positions() - self.crystal.positions) @ self.crystal.sites.lattice
@@ -213,7 +226,7 @@ class _Rietveld:
             kept = False
             self.remarks += (f"the coordinates could not be refined ({short_reason(error)})",)
         if not kept:
-            self.model, self.rwp = before
+            self.model, self.rwp, self.esd, self.free = before
 
     def _free_coordinates(self, deadline: _Deadline) -> None:
         from rietx import Refinement
@@ -235,7 +248,9 @@ class _Rietveld:
 
     def result(self) -> Fit:
         """The fit as it stands, on all points of the pattern."""
-        from rietx import Refinement
+        from rietx import PatternData
+        from rietx.model.forward import compile_model
+        from rietx.params.vector import ParameterTable
         from rietx.schemas.instrument import BackgroundChebyshev
 
         structure, instrument = self.model.fitted_structure, self.model.fitted_instrument
@@ -243,7 +258,12 @@ class _Rietveld:
         terms = [term.value for term in instrument.background.chebyshev.coefficients]
         background = self.peaks.background + np.polynomial.chebyshev.chebval(np.clip(x, -1, 1), terms)
         bare = instrument.model_copy(update={"background": BackgroundChebyshev()})
-        lines = Refinement(structure, bare, history=False).predict(self.pattern.two_theta)
+        # As `Refinement.predict` does, which keeps the compiled model, and with it the reflections, to itself.
+        grid = PatternData(two_theta=self.pattern.two_theta.tolist(), intensity=[0.0] * len(self.pattern))
+        table = ParameterTable(structure, bare)
+        values = table.decode(table.x0())
+        model = compile_model(structure, bare, grid, moving_paths=set(table.moving_paths))
+        lines = np.asarray(model.evaluate(values))
         cell = structure.phases[0].cell
         parameters = (getattr(cell, name).value for name in ("a", "b", "c", "alpha", "beta", "gamma"))
         sites = self.crystal.moved(axes_of(*parameters), self._positions())
@@ -260,7 +280,26 @@ class _Rietveld:
             remarks=self.remarks,
             r_expected=float(1 / np.sqrt(np.mean(((self.pattern.intensity - background) / self.pattern.sigma) ** 2))),
             refined={name: float(parameter.value) for name, parameter in refined.items()},
+            esd=self._esd(),
+            coordinate_esd=self._coordinate_esd(),
+            parameters=len(self.free),
+            lines=lines_of(model, values, structure, self.crystal.rotations, self.pattern, background, lines),
         )
+
+    def _esd(self) -> dict[str, float]:
+        """Of the cell, the zero shift, and what `Fit.refined` has."""
+        paths = {name: f"phases.0.cell.{name}" for name in ("a", "b", "c", "alpha", "beta", "gamma")}
+        paths |= {"zero_shift": "instrument.zero_shift", "scale": "phases.0.scale", "b_iso": "phases.0.atoms.0.biso"}
+        paths |= {name: f"instrument.profile.{name}" for name in "uvwxy"}
+        return {name: float(self.esd[path]) for name, path in paths.items() if path in self.esd}
+
+    def _coordinate_esd(self) -> np.ndarray | None:
+        """(N, 3) of all atoms."""
+        if not any(".dof." in path for path in self.free):
+            return None
+        atoms = range(len(self.crystal.orbit))
+        esd = [[self.esd.get(f"phases.0.atoms.{i}.{axis}", np.nan) for axis in "xyz"] for i in atoms]
+        return self.crystal.moved_esd(np.array(esd))
 
     def _run(self, stages: dict[str, tuple[str, ...]], deadline: _Deadline) -> None:
         from rietx import RefinementCancelled
@@ -271,6 +310,8 @@ class _Rietveld:
         try:
             result = self.model.fit(self.data, plan=plan, cancel=deadline, telemetry=False)
             self.rwp = float(result.statistics.rwp)
+            self.esd = self.esd | {row.path: row.stderr for row in result.parameters if row.stderr is not None}
+            self.free = self.free | {row.path for row in result.parameters if row.vary}
         except RefinementCancelled:  # the stages that were completed stand
             pass
 

@@ -24,7 +24,8 @@ from crystalnet.records import (
     Solution,
 )
 from crystalnet.report import files as report_files
-from crystalnet.report import solution_json, structure_files, summary_row, write_density, write_solution, write_summary
+from crystalnet.report import solution_json, summary_row, write_density, write_solution, write_summary
+from crystalnet.report.cif_file import write_cif
 from crystalnet.report.reasons import BELIEVED, WHY, verdict
 from crystalnet.report.view import drawn_points, level_holding, symbol_parts
 from crystalnet.solving.confidence import FEATURES, THRESHOLD
@@ -160,6 +161,7 @@ def test_folder_and_solution_json(written: tuple[Path, dict]) -> None:
     assert set(first) == {
         *("rank", "source", "formula", "space_group", "lattice", "sites"),
         *("rwp", "refinement_failed", "refined", "score", "confidence", "cif", "density"),
+        *("structure_type", "agreement", "esd", "reflections"),
     }
     assert first["lattice"] == {"a": A, "b": A, "c": A, "alpha": 90.0, "beta": 90.0, "gamma": 90.0}
     assert first["sites"][0] == {
@@ -169,6 +171,8 @@ def test_folder_and_solution_json(written: tuple[Path, dict]) -> None:
         "z": 0.0,
         "wyckoff": "a",
         "multiplicity": 4,
+        "esd": dict.fromkeys("xyz"),
+        "neighbours": [{"element": "Cl", "distance": 2.82, "count": 6}],
     }
     assert first["confidence"] is None and second["rwp"] is None and content["seconds"]["index"] is None
     assert second["sites"][1]["unexplained"] is True and "unexplained" not in second["sites"][0]
@@ -194,7 +198,8 @@ def test_cif_falls_back_to_p1(tmp_path: Path) -> None:
 
     from pymatgen.core import Structure
 
-    structure_files.write_cif(replace(rock_salt(), space_group_number=221), tmp_path / "p1.cif")
+    found = solution(rock_salt())
+    write_cif(replace(rock_salt(), space_group_number=221), tmp_path / "p1.cif", found.pattern, found.pattern.radiation)
     assert "P 1" in (tmp_path / "p1.cif").read_text()
     assert len(Structure.from_file(tmp_path / "p1.cif")) == 8
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ import pytest
 from crystalnet.bragg import polarisation_ratio
 from crystalnet.crystal.elements import atomic_numbers
 from crystalnet.ops.reflections import Reflections, reflections
-from crystalnet.records import AtomSites, Pattern, Peaks, Radiation
+from crystalnet.records import AtomSites, Lines, Pattern, Peaks, Radiation
+from crystalnet.xrd import refined_lines
 from crystalnet.xrd.peaks import find_peaks
 from crystalnet.xrd.profile import simulate_profile
 from crystalnet.xrd.residual import intensity_residual
@@ -68,6 +70,48 @@ def test_the_true_crystal_fits_and_its_cell_comes_out(measured: tuple[Pattern, P
     assert fit.rwp < 1.3 * np.sqrt(len(signal) / (signal**2).sum())  # little more than counting noise
     nearest = np.abs(fit.hkl_two_theta[:, None] - peaks.two_theta - fit.zero_shift).min(axis=0)
     assert nearest.max() < 0.02
+
+
+def test_the_reflections_have_what_was_measured_of_them(measured: tuple[Pattern, Peaks]) -> None:
+    pattern, peaks = measured
+    fit = refine(pattern, peaks, fluorite())
+    lines = fit.lines
+    assert lines is not None and lines.hkl[0].tolist() == [1, 1, 1] and lines.multiplicity[0] == 8
+    assert lines.d_spacing[0] == pytest.approx(5.462 / np.sqrt(3), abs=0.001)
+    strong = lines.calculated > 0.1 * lines.calculated.max()
+    assert lines.observed[strong] == pytest.approx(lines.calculated[strong], rel=0.05)
+    # What is measured at a line is seen at it, and at no line far off.
+    at = np.abs(pattern.two_theta - lines.two_theta[1]) < 0.5
+    more = replace(pattern, intensity=fit.background + np.where(at, 1.5, 1.0) * (fit.calculated - fit.background))
+    net = fit.calculated - fit.background
+    ratio = refined_lines._observed_over_calculated(more, fit.background, net, one_line(lines))
+    assert ratio == pytest.approx(np.where(np.arange(len(lines)) == 1, 1.5, 1.0), abs=1e-6)
+    weak = lines.multiplicity * lines.f_squared  # |F|² is that of the line
+    assert (weak > 0).all() and len(lines) == len(fit.hkl_two_theta)
+
+
+def test_a_reflection_is_named_as_usual() -> None:
+    hexagonal = np.array([[[1, -1, 0], [1, 0, 0], [0, 0, 1]], [[0, -1, 0], [1, -1, 0], [0, 0, 1]], np.eye(3)]).astype(
+        int
+    )
+    assert refined_lines._usual(np.array([[2, -1, 0], [-1, 0, -2]]), hexagonal).tolist() == [[1, 1, 0], [1, 0, 2]]
+
+
+def one_line(lines: Lines) -> np.ndarray:
+    """Peaks of one wavelength, 0.1° wide."""
+    return np.stack([lines.two_theta, np.full(len(lines), 0.1), np.zeros(len(lines)), lines.calculated])[None]
+
+
+def test_the_esds_cover_the_truth(measured: tuple[Pattern, Peaks]) -> None:
+    fit = refine(*measured, fluorite(a=5.462 * 1.001))
+    assert fit.coordinate_esd is None  # none is free
+    assert abs(fit.sites.lattice[0, 0] - 5.462) < 4 * fit.esd["a"] < 0.004 and fit.esd["a"] == fit.esd["c"]
+    pattern = simulate_profile(pyrite(0.3851), CU, measured_like=True, seed=5)
+    fit = refine(pattern, observed(pyrite(0.3851), pattern), pyrite(0.375))
+    assert fit.coordinate_esd is not None and np.isnan(fit.coordinate_esd[:4]).all()
+    esd = fit.coordinate_esd[4:]
+    assert (esd == esd[0, 0]).all() and abs(fit.sites.frac_coords[4, 0] - 0.3851) < 4 * esd[0, 0] < 0.01
+    assert fit.parameters == 16  # scale, 6 of the background, zero, a, 5 of the widths, B, x
 
 
 def test_wrong_crystals_in_the_same_cell_fit_worse(measured: tuple[Pattern, Peaks]) -> None:
