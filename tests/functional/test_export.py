@@ -184,6 +184,17 @@ def test_a_candidate_that_was_not_refined_gets_typical_widths(
     assert "could not be refined" in (tmp_path / "out" / "candidate-1.inp").read_text()
 
 
+def test_a_pattern_s_name_stays_a_comment(commanded: Run, copy: Path, tmp_path: Path) -> None:
+    document = json.loads((copy / "solution.json").read_text())
+    document["pattern"]["file"] = 'in/α"""\\N\nprint().xy'
+    (copy / "solution.json").write_text(json.dumps(document))
+    for program, name in (("gsas2", "py"), ("fullprof", "pcr"), ("topas", "inp")):
+        assert commanded("export", str(copy), f"--{program}", "--out", program) == 0
+        text = (tmp_path / program / f"candidate-1.{name}").read_text()
+        assert text.isascii() and not any(line.startswith("print()") for line in text.splitlines())
+    compile((tmp_path / "gsas2" / "candidate-1.py").read_text(), "candidate-1.py", "exec")
+
+
 SAID = (
     "no such folder",
     "holds no solution.json",

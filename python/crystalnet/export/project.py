@@ -163,7 +163,7 @@ def read_project(folder: Path, rank: int = 1) -> Project:
         return Project(
             name=f"candidate-{rank}",
             formula=entry["formula"],
-            title=f"{entry['formula']}, candidate {rank} of {Path(pattern['file'] or 'a pattern').name}, "
+            title=f"{entry['formula']}, candidate {rank} of {_plain(Path(pattern['file'] or 'a pattern').name)}, "
             f"by CrystalNet {content['crystalnet']}",
             crystal=described(_sites(cif, entry["lattice"]), int(entry["space_group"]["number"])),
             pattern=measured,
@@ -176,6 +176,11 @@ def read_project(folder: Path, rank: int = 1) -> Project:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{folder / DOCUMENT}: is damaged, or not CrystalNet's; solve the pattern again") from error
+
+
+def _plain(name: str) -> str:
+    """A file's name without what would end a comment or a string in one of the programs' languages."""
+    return "".join(c if c.isascii() and c.isprintable() and c not in "\\\"'`" else "_" for c in name)
 
 
 def _document(folder: Path) -> dict[str, Any]:

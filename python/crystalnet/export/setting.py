@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crystalnet.crystal.lattice import nearest_image
+from crystalnet.crystal.lattice import axes_of, nearest_image
 from crystalnet.crystal.symmetry import (
     SYMPREC,
     SYMPREC_REFINED,
@@ -68,17 +68,15 @@ def described(crystal: AtomSites, space_group: int) -> Described:
     data = bare_symmetry(crystal, tolerance, _hall_numbers()[group.hall])
     if data is None:
         raise InputError("no symmetry is found in the candidate's atoms")
-    lattice = gemmi.UnitCell(*_parameters(np.asarray(data.std_lattice)))
+    cell = _parameters(np.asarray(data.std_lattice))
     names = sorted(set(crystal.species))  # as bare_symmetry numbers them
     species = [names[i - 1] for i in data.std_types]
-    return Described(group, lattice.parameters, _orbits(group, np.asarray(data.std_positions), species, lattice))
+    return Described(group, cell, _orbits(group, np.asarray(data.std_positions), species, axes_of(*cell)))
 
 
 def expanded(crystal: Described) -> AtomSites:
     """Every atom of the cell."""
-    import gemmi
-
-    axes = _axes(gemmi.UnitCell(*crystal.cell))
+    axes = axes_of(*crystal.cell)
     images = [_images(crystal.space_group, np.array(site.x), axes) for site in crystal.sites]
     species = [site.element for site, orbit in zip(crystal.sites, images, strict=True) for _ in orbit]
     return AtomSites(axes, tuple(species), np.concatenate([np.zeros((0, 3)), *images]))
@@ -100,16 +98,9 @@ def _parameters(lattice: np.ndarray) -> tuple[float, ...]:
     return tuple(round(value, 8) for value in Lattice(lattice).parameters)
 
 
-def _axes(cell: gemmi.UnitCell) -> np.ndarray:
-    """Cell vectors as rows, Å."""
-    return np.array(cell.orth.mat.tolist()).T
-
-
-def _orbits(
-    group: gemmi.SpaceGroup, positions: np.ndarray, species: list[str], cell: gemmi.UnitCell
-) -> tuple[Site, ...]:
+def _orbits(group: gemmi.SpaceGroup, positions: np.ndarray, species: list[str], axes: np.ndarray) -> tuple[Site, ...]:
     """The first atom of each orbit, on the exact position that its site symmetry asks."""
-    axes, sites, numbers = _axes(cell), [], Counter[str]()
+    sites, numbers = [], Counter[str]()
     left = list(range(len(species)))
     while left:
         element, x = species[left[0]], positions[left[0]]
