@@ -19,6 +19,7 @@ from crystalnet.crystal.chemistry import charge_balances, contact_misfit
 from crystalnet.crystal.lattice import Cell
 from crystalnet.records import AtomSites, Peaks
 from crystalnet.xrd.indexing.lattices import line_positions
+from crystalnet.xrd.nearest import nearest
 
 THRESHOLD = 0.5  # below, "no confident match"
 VOLUME_RANGE = (0.72, 1.85)  # of the expected volume: 98% of 1,500 crystals; beyond, wavelength or elements are wrong
@@ -98,10 +99,11 @@ def evidence(
 
 def explained_share(cell: Cell, peaks: Peaks) -> float:
     """Share of the lines' area within half a width of a line of the cell."""
-    positions = np.concatenate([[-np.inf], line_positions(cell, peaks), [np.inf]])  # ascending
-    after = np.searchsorted(positions, peaks.two_theta)
-    nearest = np.minimum(peaks.two_theta - positions[after - 1], positions[after] - peaks.two_theta)
-    return float(peaks.area[nearest < 0.5 * np.maximum(peaks.fwhm, np.median(peaks.fwhm))].sum() / peaks.area.sum())
+    positions = line_positions(cell, peaks)
+    if not len(positions):
+        return 0.0
+    distance = np.abs(peaks.two_theta - positions[nearest(positions, peaks.two_theta)])
+    return float(peaks.area[distance < 0.5 * np.maximum(peaks.fwhm, np.median(peaks.fwhm))].sum() / peaks.area.sum())
 
 
 @cache

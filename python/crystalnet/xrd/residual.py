@@ -7,6 +7,7 @@ import numpy as np
 from crystalnet.bragg import polarisation_ratio, two_theta_of_d
 from crystalnet.ops.reflections import Reflections
 from crystalnet.records import Peaks, Radiation
+from crystalnet.xrd.nearest import around, nearest
 
 D_MIN = 0.7  # Å; shorter spacings multiply the reflections (as 1/d³) and hardly tell candidates apart
 B_GRID = np.linspace(-0.5, 5.0, 23)  # Å²; a step changes no intensity by more than a quarter down to D_MIN
@@ -66,18 +67,17 @@ class LineMatch:
 
         width = np.maximum(fwhm, np.median(fwhm))
         group = np.cumsum(np.diff(position, prepend=-np.inf) > width) - 1
-        distance = np.abs(two_theta[:, None] - position)
-        nearest = distance.argmin(axis=1)
-        hit = distance[np.arange(len(two_theta)), nearest] <= width[nearest]
-        around = np.argsort(distance[~hit], axis=1)[:, :NEIGHBOURS]
+        closest = nearest(position, two_theta)
+        hit = np.abs(two_theta - position[closest]) <= width[closest]
+        neighbours = around(position, two_theta[~hit], NEIGHBOURS)
 
         self.observed = np.sqrt(np.bincount(group, area))
-        self.limit = np.sqrt(area[around].min(axis=1, initial=np.inf))
+        self.limit = np.sqrt(np.append(area, np.inf)[neighbours].min(axis=1, initial=np.inf))
         self.hit, self.missed = inside[hit], inside[~hit]
         self.polarisation = np.zeros(n_lines)
         self.polarisation[inside] = polarisation
-        self.group = group[nearest[hit]]
-        self.membership = (self.group[:, None] == np.arange(len(self.observed))).astype(float)
+        self.group = group[closest[hit]]
+        self.present, self.starts = np.unique(self.group, return_index=True)  # groups ascend with the lines
         self.visible_hit, self.visible_missed = visible[:, hit], np.sqrt(visible[:, ~hit])
 
     def residuals(self, intensity: np.ndarray) -> np.ndarray:
@@ -94,7 +94,10 @@ class LineMatch:
         """
         if not self.comparable:
             return np.ones(len(intensity))
-        calculated = np.sqrt((self.visible_hit * intensity[:, None, self.hit]) @ self.membership)
+        calculated = np.zeros((len(intensity), len(B_GRID), len(self.observed)))
+        if len(self.present):
+            seen = self.visible_hit * intensity[:, None, self.hit]
+            calculated[..., self.present] = np.sqrt(np.add.reduceat(seen, self.starts, axis=-1))
         absent = self.visible_missed * np.sqrt(intensity[:, None, self.missed])
 
         signal, power = calculated @ self.observed, (calculated**2).sum(axis=-1)

@@ -11,6 +11,7 @@ from crystalnet.crystal.lattice import Cell
 from crystalnet.xrd.indexing.index import Indexed
 from crystalnet.xrd.indexing.lattices import cell_of, line_indices
 from crystalnet.xrd.indexing.lines import Lines
+from crystalnet.xrd.nearest import nearest
 
 TWENTY = 20  # lines of de Wolff's figure of merit
 LEAST, LEAST_DEGREES = 1e-6, 1e-4  # mean misfits taken at least, of Q and of 2θ: lists are rounded
@@ -64,7 +65,7 @@ def assigned(lines: Lines, found: Indexed, every: Lines) -> Assignment:
 
     def compared(with_lines: Lines) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         observed = with_lines.two_theta - zero - displacement * lines.displacement_at(with_lines.two_theta)
-        near = np.abs(observed[:, None] - calculated).argmin(axis=1)
+        near = nearest(calculated, observed)
         difference = observed - calculated[near]
         return near, difference, np.abs(difference) < MET * with_lines.tolerance
 
