@@ -9,7 +9,9 @@ import typer
 
 
 def solve(
-    patterns: Annotated[list[Path], typer.Argument(help="Measured patterns.", metavar="PATTERN...")],
+    patterns: Annotated[
+        list[Path], typer.Argument(help="Measured patterns, or a CSV that lists them.", metavar="PATTERN...")
+    ],
     elements: Annotated[str | None, typer.Option(help="Elements in the sample, e.g. Zr,Sb,Pt.")] = None,
     formula: Annotated[str | None, typer.Option(help="Formula, where known, e.g. Zr3Sb4Pt3.")] = None,
     wavelength: Annotated[
@@ -40,11 +42,15 @@ def solve(
     distance: Annotated[list[str] | None, typer.Option(help="A bond length that you expect, as Si-O=1.62.")] = None,
     coordination: Annotated[list[str] | None, typer.Option(help="Neighbours that you expect, as Si=4.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Patterns solved at once.")] = 1,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on: patterns that were solved with these options are not solved again.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Folder for the results; default PATTERN-STEM.crystalnet.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print solution.json on stdout.")] = False,
 ) -> None:
     """Solve measured powder patterns: cell, density, atoms, refined and ranked."""
-    from crystalnet.commands.solve import Options, solve_files
+    from crystalnet.commands.samples import Options
+    from crystalnet.commands.solve import solve_files
 
     options = Options(
         elements=elements,
@@ -63,4 +69,4 @@ def solve(
         distances=tuple(distance or ()),
         coordination=tuple(coordination or ()),
     )
-    raise typer.Exit(solve_files(patterns, options, out=out, jobs=jobs, print_json=json))
+    raise typer.Exit(solve_files(patterns, options, out=out, jobs=jobs, resume=resume, print_json=json))

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from crystalnet import __version__
 from crystalnet.commands.progress import stages
+from crystalnet.commands.samples import Options, Sample, is_sheet, samples_of
 from crystalnet.crystal.systems import system_of
 from crystalnet.records import InputError
 from crystalnet.runtime.faults import FAULT, fault_line
 from crystalnet.runtime.log import log
 from crystalnet.runtime.pool import Map, helped, workers
+from crystalnet.runtime.whole_file import file_sha256
 from crystalnet.runtime.whole_folder import claimed
 
 Result = tuple[int, dict[str, Any], str]  # exit code, solution.json's content, what was wrong
 NO_CONFIDENT_MATCH = 1
+DOCUMENT = "solution.json"
 # What shared work imports, in the order that it is needed in.
 HELPER = (
     *("crystalnet.solving.ranking", "pymatgen.symmetry.analyzer", "rietx", "crystalnet.report.figure"),
@@ -26,106 +30,116 @@ HELPER = (
 )
 
 
-@dataclass(frozen=True)
-class Options:
-    """What `crystalnet solve` offers, by the names of `solving.solve.solve`."""
-
-    elements: str | None = None
-    formula: str | None = None
-    wavelength: str | None = None
-    monochromator: str | None = None
-    scan: int | None = None
-    axis: str = "auto"
-    system: str = "auto"
-    cell: str | None = None
-    guesses: int = 5
-    seed: int = 0
-    model: Path | None = None
-    candidates: str = "all"
-    effort: float = 30.0
-    distances: tuple[str, ...] = ()
-    coordination: tuple[str, ...] = ()
-
-
 def solve_files(
-    patterns: list[Path], options: Options, *, out: Path | None = None, jobs: int = 1, print_json: bool = False
+    files: Sequence[Path],
+    options: Options,
+    *,
+    out: Path | None = None,
+    jobs: int = 1,
+    resume: bool = False,
+    print_json: bool = False,
 ) -> int:
-    """Solve every pattern and write its folder; returns the exit code (the worst of the patterns')."""
-    if out is None:
-        folders = [Path(path.stem + ".crystalnet") for path in patterns]
-    elif len(patterns) == 1:
-        folders = [out]
-    else:
-        folders = [out / (path.stem + ".crystalnet") for path in patterns]
-    _refuse_shared(patterns, folders)
-    if len(patterns) == 1:
-        with helped(HELPER) as mapped:
-            code, document = solve_file(patterns[0], folders[0], options, mapped)
-        print(json.dumps(document, indent=1) if print_json else summary_line(patterns[0], document, folders[0]))
+    """Solve every pattern and write its folder; returns the exit code (the worst of the patterns').
+
+    files: patterns, and sheets that list patterns. resume: answers that are there already are not sought again.
+    """
+    samples = samples_of(files, options, out)
+    if len(samples) == 1 and not is_sheet(files[0]):
+        (sample,) = samples
+        document = _answered(sample) if resume else None
+        if document is not None:
+            code = 0 if _is_believed(document) else NO_CONFIDENT_MATCH
+        else:
+            with helped(HELPER) as mapped:
+                code, document = solve_file(sample, mapped)
+        print(json.dumps(document, indent=1) if print_json else summary_line(sample, document))
         return code
+    return _solve_batch(samples, out or Path(), jobs, resume, print_json)
 
+
+def _solve_batch(samples: Sequence[Sample], base: Path, jobs: int, resume: bool, print_json: bool) -> int:
+    """Solve many samples and write summary.csv and index.html over all."""
     from crystalnet.report import refuse_foreign_summary, summary_row, write_summary
+    from crystalnet.report.batch_page import refuse_foreign_index, write_index
 
-    summary = (out or Path()) / "summary.csv"
-    with claimed(summary.parent):
-        if refuse_foreign_summary(summary):
-            log.warning(f"replaces the earlier {summary}")
-        results = _solve_all(patterns, folders, options, jobs)
+    summary, index = base / "summary.csv", base / "index.html"
+    with claimed(base):
+        refusals = {summary: refuse_foreign_summary, index: refuse_foreign_index}
+        earlier = [str(path) for path, refuse_foreign in refusals.items() if refuse_foreign(path)]
+        if earlier:
+            log.warning(f"replaces the earlier {' and '.join(earlier)}")
+        kept = [_answered(sample) if resume else None for sample in samples]
+        if resume:
+            log.warning(f"{sum(k is not None for k in kept)} of {len(samples)} patterns are solved already")
+        new = iter(_solve_all([sample for sample, k in zip(samples, kept, strict=True) if k is None], jobs))
+        results = [
+            next(new) if document is None else (0 if _is_believed(document) else NO_CONFIDENT_MATCH, document, "")
+            for document in kept
+        ]
         rows = [
-            summary_row(str(pattern), str(folder), document or None, problem)
-            for pattern, folder, (_, document, problem) in zip(patterns, folders, results, strict=True)
+            summary_row(str(sample.pattern), str(sample.folder), document or None, problem)
+            for sample, (_, document, problem) in zip(samples, results, strict=True)
         ]
         write_summary(rows, summary)
-    documents = [document for _, document, _ in results]
+        write_index(rows, [code == 0 for code, _, _ in results], index)
     if print_json:
-        print(json.dumps(documents, indent=1))
-    for pattern, folder, (_, document, problem) in zip(patterns, folders, results, strict=True):
+        print(json.dumps([document for _, document, _ in results], indent=1))
+    for sample, (_, document, problem) in zip(samples, results, strict=True):
         if problem:
             log.error(problem)
         elif not print_json:
-            print(summary_line(pattern, document, folder))
+            print(summary_line(sample, document))
     return max(code for code, _, _ in results)
 
 
-def _refuse_shared(patterns: list[Path], folders: list[Path]) -> None:
-    """InputError where two patterns would share a folder, also on a disk that takes upper and lower case for one."""
-    shared: dict[str, list[Path]] = defaultdict(list)
-    for pattern, folder in zip(patterns, folders, strict=True):
-        shared[str(folder).casefold()].append(pattern)
-    for name, alike in shared.items():
-        if len(alike) > 1:
-            raise InputError(
-                f"{alike[0]} and {alike[1]} have the same name and would share the results folder {name}; "
-                "solve them one by one, each with its own --out"
-            )
+def _asked(sample: Sample) -> str:
+    """SHA-256 of all that an answer follows from: the pattern's file, the options and the version."""
+    options = {name: str(value) for name, value in vars(sample.options).items()}
+    question = {"crystalnet": __version__, "pattern": file_sha256(sample.pattern), **options}
+    return sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
 
 
-def _solve_all(patterns: list[Path], folders: list[Path], options: Options, jobs: int) -> list[Result]:
-    """Every pattern's result, in order. A worker process that dies costs the pattern that it died of."""
-    tasks = list(zip(patterns, folders, strict=True))
+def _answered(sample: Sample) -> dict[str, Any] | None:
+    """The content of the solution.json that answers just this question; None where there is none."""
+    try:
+        document: dict[str, Any] = json.loads((sample.folder / DOCUMENT).read_text(encoding="utf-8"))
+        return document if document["asked"] == _asked(sample) else None
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
+def _is_believed(document: dict[str, Any]) -> bool:
+    from crystalnet.solving.confidence import THRESHOLD
+
+    return bool(document["candidates"]) and (document["candidates"][0]["confidence"] or 0.0) >= THRESHOLD
+
+
+def _solve_all(samples: Sequence[Sample], jobs: int) -> list[Result]:
+    """Every sample's result, in order. A worker process that dies costs the pattern that it died of."""
     results: list[Result] = []
     if jobs == 1:
         with helped(HELPER) as shared:
-            return [_guarded(pattern, folder, options, shared) for pattern, folder in tasks]
+            return [_guarded(sample, shared) for sample in samples]
     try:
         with workers(jobs) as mapped:
-            results += mapped(_guarded, patterns, folders, [options] * len(patterns))
+            results += mapped(_guarded, samples)
     except InputError:  # a worker died, and the others with it: what it was at is among the patterns left
-        for pattern, folder in tasks[len(results) :]:
+        for sample in samples[len(results) :]:
             try:
                 with workers(1) as alone:
-                    results += alone(_guarded, [pattern], [folder], [options])
+                    results += alone(_guarded, [sample])
             except InputError:
-                died = f"{pattern.name}: the process that solved it died (killed, or out of memory?)"
+                died = f"{sample.pattern.name}: the process that solved it died (killed, or out of memory?)"
                 results.append((FAULT, {}, died))
     return results
 
 
-def solve_file(pattern: Path, folder: Path, options: Options, mapped: Map = map) -> tuple[int, dict[str, Any]]:
+def solve_file(sample: Sample, mapped: Map = map) -> tuple[int, dict[str, Any]]:
     """Solve one pattern file and write its folder; returns (exit code, solution.json's content).
 
     InputError, before the work, where the folder holds files of the user's or another run writes there.
     """
+    pattern, folder = sample.pattern, sample.folder
     if not pattern.exists():
         from crystalnet.xrd.reader import read_pattern
 
@@ -144,28 +158,30 @@ def solve_file(pattern: Path, folder: Path, options: Options, mapped: Map = map)
                 what = f"replaces the earlier solution of {earlier.pattern} in {folder}"
                 log.warning(f"{pattern.name}: {what}")
         with stages(pattern.name) as progress:
-            solution = solve(pattern, progress=progress, mapped=mapped, **vars(options))
+            solution = solve(pattern, progress=progress, mapped=mapped, **vars(sample.options))
             progress("report")
-            document = write_solution(solution, folder, mapped)
+            document = write_solution(solution, folder, mapped, _asked(sample))
     for warning in solution.warnings:
         log.warning(f"{pattern.name}: {warning}")
     return (0 if is_confident(solution.candidates) else NO_CONFIDENT_MATCH), document
 
 
-def _guarded(pattern: Path, folder: Path, options: Options, mapped: Map = map) -> Result:
+def _guarded(sample: Sample, mapped: Map = map) -> Result:
     """As solve_file, but one bad file, or a fault of ours with it, does not stop the others."""
+    pattern = sample.pattern
     try:
-        return *solve_file(pattern, folder, options, mapped), ""
+        return *solve_file(sample, mapped), ""
     except InputError as error:
         return 2, {}, str(error)
     except OSError as error:
-        return 2, {}, f"{pattern.name}: {error.filename or folder}: {error.strerror or error}"
+        return 2, {}, f"{pattern.name}: {error.filename or sample.folder}: {error.strerror or error}"
     except Exception as error:
         return FAULT, {}, fault_line(error, pattern.name)
 
 
-def summary_line(pattern: Path, document: dict[str, Any], folder: Path) -> str:
+def summary_line(sample: Sample, document: dict[str, Any]) -> str:
     """One line a pattern."""
+    pattern, folder = sample.pattern, sample.folder
     if not document["candidates"]:
         return f"{pattern.name}: no candidate; see {folder / 'report.html'}"
     best = document["candidates"][0]

@@ -25,7 +25,7 @@ from crystalnet.runtime.whole_folder import heal, is_inside, refilling, refuse_n
 OTHERS = ("report.html", "figure.png", "density.npz", MEASURED)  # beside the candidates' files
 
 
-def write_solution(solution: Solution, out: Path, mapped: Map = map) -> dict[str, Any]:
+def write_solution(solution: Solution, out: Path, mapped: Map = map, asked: str | None = None) -> dict[str, Any]:
     """Write everything that `solve` found into a folder.
 
     The files replace those of an earlier solution when all are complete, solution.json last, so that a failure leaves
@@ -39,6 +39,8 @@ def write_solution(solution: Solution, out: Path, mapped: Map = map) -> dict[str
         The folder, made where it is absent.
     mapped
         The built-in map, or one over several processes (`pool.helped`).
+    asked
+        What names the question, kept as `asked`: by it a later run tells that it need not be answered again.
 
     Returns
     -------
@@ -53,7 +55,7 @@ def write_solution(solution: Solution, out: Path, mapped: Map = map) -> dict[str
     """
     from crystalnet.report.figure import draw_scenes, write_figure
 
-    content = solution_json(solution)
+    content = solution_json(solution) | ({"asked": asked} if asked else {})
     views = [view(candidate, solution) for candidate in solution.candidates]
     out = Path(out)
     earlier = earlier_solution(out, len(views))
