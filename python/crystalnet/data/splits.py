@@ -40,6 +40,9 @@ def is_dev(formula: str) -> bool:
     return _fold(formula, DEV_FOLD) == 0
 
 
+RESERVED = "reserved"  # the part of a data set that `solve` knows and no network learns from
+
+
 def may_train(formula: str) -> bool:
     """Whether a crystal of this composition may be trained on or decorated into."""
     return not is_dev(formula) and formula not in reserved_formulas()

@@ -21,10 +21,11 @@ from crystalnet.crystal import types as crystal_types
 from crystalnet.crystal.chemistry import charge_balances, usual_charges
 from crystalnet.crystal.record_file import structure_of
 from crystalnet.crystal.setting import canonical_sites, standard_primitive
+from crystalnet.data.dataset import CrystalDataset
 from crystalnet.data.files import fetch_files
 from crystalnet.data.generator import generate
 from crystalnet.data.random_crystals import random_crystal
-from crystalnet.data.splits import Splits, may_train, read_splits, reserved_formulas
+from crystalnet.data.splits import RESERVED, Splits, may_train, read_splits, reserved_formulas
 from crystalnet.data.store import read_manifest, read_store, read_types
 from crystalnet.data.structure_types import make_type
 from crystalnet.density import promolecule
@@ -130,6 +131,18 @@ def test_files_are_taken_or_refused_with_reasons(tmp_path: Path) -> None:
         assert said in reasons[name]
     assert "failures.jsonl" in read_manifest(tmp_path / "set")["sha256"]
     assert not read_types(tmp_path / "set")  # rock salt and CsCl are in the package's table
+
+
+def test_a_composition_kept_for_judging_is_known_and_not_learnt_from(tmp_path: Path) -> None:
+    assert may_train("NaCl") and not may_train("NiTi")  # by the hash of the formula
+    for metal, other in (("Na", "Cl"), ("Ti", "Ni")):
+        salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.0), [metal, other], [[0, 0, 0], [0.5] * 3])
+        salt.to(str(tmp_path / f"{metal}.cif"))
+    assert fetch_files({"cubic": tmp_path / "set"}, (tmp_path,), None, {"cubic": Splits()}, quiet) == {"cubic": 2}
+    splits = {r["formula"]: r["split"] for r in read_store(tmp_path / "set").records}
+    assert splits["TiNi"] == RESERVED and splits["NaCl"] in ("train", "validation")
+    data = CrystalDataset(tmp_path / "set")
+    assert len(data) == 2 and len(data.train) + len(data.validation) == 1
 
 
 # --- splits -------------------------------------------------------------------------------------------------------
