@@ -63,6 +63,7 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option(help="Write the scores here as JSON; a killed run goes on from FILE.partial.")
     ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print all scores as JSON, on a terminal too.")] = False,
 ) -> None:
     """Score the network's densities and solve's structures against known crystals, with baselines beside them."""
     from crystalnet.commands.evaluate import Request, evaluate_files
@@ -88,5 +89,6 @@ def evaluate(
             model=model,
             jobs=jobs,
             out=out,
+            json=json,
         )
     )

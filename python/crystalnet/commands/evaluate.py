@@ -53,6 +53,8 @@ class Request:
         Processes at work; by default as many as there are processors.
     out : Path, optional
         The JSON file of the scores.
+    json : bool
+        Print the scores as JSON on a terminal too, where ten lines say the most of them.
     """
 
     structures: Path
@@ -74,6 +76,7 @@ class Request:
     model: Path | None = None
     jobs: int | None = None
     out: Path | None = None
+    json: bool = False
 
     def options(self, system: str, given: str) -> Options:
         """Those of one run."""
@@ -117,10 +120,13 @@ def evaluate_files(asked: Request) -> None:
                 runs[row] = evaluation.scores(asked.journal(row, several), progress, mapped, keep=several)
     paths = _draw(asked.figures, evaluations, runs) if asked.figures is not None else []
     if table is None:
-        from crystalnet.evaluation.summary import combined
+        from crystalnet.evaluation.summary import combined, in_lines
 
         document = combined(list(runs.values()))
-        print(json.dumps({key: value for key, value in document.items() if key != "per_crystal"}, indent=1))
+        if sys.stdout.isatty() and not asked.json:  # a program that reads the answer wants all of it
+            print("\n".join(in_lines(document)))
+        else:
+            print(json.dumps({key: value for key, value in document.items() if key != "per_crystal"}, indent=1))
     else:
         from rich.console import Console
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -101,6 +101,35 @@ def combined(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "seconds": mean_seconds(scored),
         "per_crystal": scored,
     }
+
+
+def in_lines(document: Mapping[str, Any]) -> list[str]:
+    """The most important scores of a run, about ten lines for a person."""
+    given, structure, sure = document["given"], document["structure"], document["confidence"]
+
+    def share(name: str) -> str:
+        low, high = structure[f"{name}_interval"]
+        return f"{structure[name]:.1%} [{low:.1%}, {high:.1%}]"
+
+    lines = [
+        f"{document['n']} crystals; given: {given['chemistry']}; pattern: {given['pattern']}",
+        f"libraries        {given['libraries']}",
+        f"right at rank 1  {share('match_top1')}, strictly {share('strict_top1')}",
+        f"among all ranked {share('match_any')}",
+    ]
+    for system, run in (document.get("systems") or {}).items():
+        own, n = run["structure"], run["n"]
+        lines.append(f"  {system:12} {round(n * own['match_top1'])} of {n}, strictly {round(n * own['strict_top1'])}")
+    lines.append(
+        f"believed         {sure['believed']} of {sure['answered']} answers, {sure['believed_and_wrong']} of them"
+        f" wrong; calibration error {sure['expected_calibration_error']:.3f}"
+    )
+    if document.get("ssim"):
+        means = ", ".join(f"{protocol} {values['mean']:.3f}" for protocol, values in document["ssim"].items())
+        lines.append(f"densities        SSIM {means}")
+    if document["seconds_per_crystal"] is not None:
+        lines.append(f"time             {document['seconds_per_crystal']:.1f} s a crystal")
+    return lines
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from crystalnet.evaluation.summary import (
     breakdowns,
     combined,
     confidence_summary,
+    in_lines,
     mean_seconds,
     other_summary,
     size_class,
@@ -170,6 +171,24 @@ def test_systems_are_summed_up_over_all_crystals() -> None:
     resumed = combined([run("cubic", row(), seconds=None), trigonal])  # nothing was left to do of the cubic ones
     assert resumed["seconds_per_crystal"] == 6.0
     assert combined([run("cubic", row(), seconds=None)] * 2)["seconds_per_crystal"] is None
+
+
+def test_a_person_reads_a_few_lines() -> None:
+    given = {"chemistry": "elements", "pattern": "measured", "libraries": "whole"}
+
+    def scored(system: str, right: bool, **of_run: Any) -> dict[str, Any]:
+        structure = {"match_top1": float(right), "strict_top1": float(right)}
+        return run(system, row(match=right), **of_run) | {"structure": structure}
+
+    lines = in_lines(combined([scored("cubic", False), scored("trigonal", True)]) | {"given": given})
+    assert len(lines) <= 12 and lines[0] == "2 crystals; given: elements; pattern: measured"
+    assert [line.split()[:3] for line in lines if line.startswith("  ")] == [
+        ["cubic", "0", "of"],
+        ["trigonal", "1", "of"],
+    ]
+    assert "right at rank 1  50.0%" in lines[2] and not any("{" in line for line in lines)
+    unclocked = in_lines(combined([scored("cubic", True, seconds=None)] * 2) | {"given": given})
+    assert lines[-1].startswith("time") and not unclocked[-1].startswith("time")
 
 
 # --- what is asked ------------------------------------------------------------------------------------------------
