@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from crystalnet.cli import bench, data, density, evaluate, export, fetch, index, info, simulate, solve, train
+from crystalnet.cli.app import app as app_command
 from crystalnet.runtime.log import log, to_stderr
 
 INTERRUPTED = 130
@@ -48,6 +49,7 @@ def options(
 
 app.command()(solve.solve)
 app.command()(index.index)
+app.command()(app_command)
 app.command()(export.export)
 app.command()(fetch.fetch)
 app.add_typer(data.app)

@@ -17,6 +17,7 @@ WIDTH = 120
 
 PURPOSES = {
     "cli": "options only, a file a command",
+    "app": "the page of `crystalnet app`",
     "commands": "what a command does, from files to files and an exit code",
     "bench": "how fast kernels, networks and scores are",
     "evaluation": "scores on known crystals, baselines, the paper's tables and figures",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,13 @@ def index_file(
     if peaks is None:
         pattern = read_pattern(path, given, scan=scan, axis=axis, otherwise=usual)
         peaks = find_peaks(pattern)
+    return index_lines(path, pattern, peaks, symbols, system, limit)
+
+
+def index_lines(
+    path: Path, pattern: Pattern | None, peaks: Peaks, symbols: Sequence[str] | None, system: str, limit: int
+) -> Answer:
+    """Index lines that are known, of a file; system: "auto" or one of the seven."""
     systems = SYSTEMS if system == "auto" else (system,)
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     lattices = indexed(peaks, systems, limit, symbols, threads)
