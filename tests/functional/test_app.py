@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import io
+import math
 import os
+import re
+import signal
 import socket
 import subprocess
 import sys
@@ -26,6 +29,7 @@ from nicegui.testing import User
 from nicegui.testing.user_simulation import user_simulation
 
 from crystalnet.app.downloads import serve_results
+from crystalnet.app.guard import Guard, Message, Receive, Send
 from crystalnet.app.page import page
 from crystalnet.app.queue import Queue
 from crystalnet.cli import main
@@ -166,6 +170,8 @@ def test_from_a_dropped_file_to_a_cif(tmp_path: Path) -> None:
             packed = zipfile.ZipFile(io.BytesIO(await desk.get("/results/1/zip")))
             assert {"solution.json", "candidate-1.cif", "report.html"} <= set(packed.namelist())
             assert (tmp_path / "results" / "first" / "solution.json").is_file()
+            project = zipfile.ZipFile(io.BytesIO(await desk.get("/results/1/export/fullprof/1")))
+            assert "candidate-1.pcr" in project.namelist()
             kept = tmp_path / "results" / "first" / "notes.txt"
             kept.write_text("the user's own")
             assert (await desk.user.http_client.get("/results/1/files/notes.txt")).status_code == 404
@@ -186,6 +192,22 @@ def test_a_bad_file_shows_its_line_and_nothing_else(tmp_path: Path) -> None:
             await desk.user.should_not_see(marker="solve", retries=1)
             desk.click("solve-all")
             assert entry.state == "refused"
+
+    asyncio.run(journey())
+
+
+def test_a_first_column_in_doubt_is_asked_about(tmp_path: Path) -> None:
+    rows = [line.split() for line in EXAMPLE.read_text().splitlines() if not line.startswith("#")]
+    q = "\n".join(f"{4 * math.pi * math.sin(math.radians(float(x) / 2)) / 1.540593:.5f} {y}" for x, y in rows)
+
+    async def journey() -> None:
+        async with opened(tmp_path) as desk:
+            await desk.drop(beamline=q.encode())
+            (entry,) = desk.queue.entries
+            assert entry.state == "refused" and "Q" in desk.text("problem")
+            desk.field("axis").value = "q"
+            await until(lambda: entry.state == "ready")
+            assert "4001 points" in desk.text("facts")
 
     asyncio.run(journey())
 
@@ -228,7 +250,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         port = int(free.getsockname()[1])
     command = [sys.executable, "-c", "from crystalnet.cli import main; main()", "app", "--port", str(port)]
     alone = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}  # NiceGUI heeds it
-    folder = tmp_path_factory.mktemp("app")
+    folder, temporary = tmp_path_factory.mktemp("app"), tmp_path_factory.mktemp("temporary")
+    alone["TMPDIR"] = str(temporary)
     with subprocess.Popen([*command, "--no-browser"], cwd=folder, env=alone) as process:
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
@@ -239,8 +262,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
             except OSError:
                 time.sleep(0.1)
         yield port
-        process.terminate()
-        process.wait(20)
+        process.send_signal(signal.SIGINT)  # Ctrl-C
+        assert process.wait(20) == 130
+        assert not list(temporary.iterdir()), "copies of the files are left behind"
 
 
 def asked(port: int, path: str = "/", **headers: str) -> tuple[int, str]:
@@ -258,17 +282,34 @@ def test_serves_this_machine_alone(server: int) -> None:
     assert asked(server, Host=f"localhost:{server}")[0] == 200
     assert asked(server, Host=f"rebound.example:{server}")[0] == 403
     assert asked(server, Host=f"127.0.0.1:{server}", Origin="http://evil.example")[0] == 403
-    listening = (
-        [line.split()[1] for line in Path("/proc/net/tcp").read_text().splitlines() if line.split()[3] == "0A"]
-        if Path("/proc/net/tcp").exists()
-        else []
-    )
-    assert all(place.startswith("0100007F") for place in listening if place.endswith(f":{server:04X}"))
+    with pytest.raises(OSError):
+        socket.create_connection(("127.0.0.2", server), 2)  # this machine too, but not the address that is bound
+
+
+def test_a_page_of_another_server_opens_no_socket() -> None:
+    """The page's own connection is a websocket, which browsers let any page open."""
+
+    async def answers(origin: bytes) -> list[str]:
+        said: list[str] = []
+
+        async def behind(scope: Message, receive: Receive, send: Send) -> None:
+            said.append("let in")
+
+        async def send(message: Message) -> None:
+            said.append(message["type"])
+
+        headers = [(b"host", b"127.0.0.1:8642"), (b"origin", origin)]
+        await Guard(behind, 8642)({"type": "websocket", "headers": headers}, receive=never, send=send)
+        return said
+
+    async def never() -> Message:
+        raise AssertionError("asked before it was let in")
+
+    assert asyncio.run(answers(b"http://127.0.0.1:8642")) == ["let in"]
+    assert asyncio.run(answers(b"http://evil.example")) == ["websocket.close"]
 
 
 def test_the_page_asks_no_other_server(server: int) -> None:
-    import re
-
     _, text = asked(server)
     assert not re.findall(r"""(?:src|href)=["']?(?:https?:)?//[^"' >]+""", text)
 

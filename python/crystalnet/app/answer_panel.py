@@ -12,6 +12,8 @@ from crystalnet.app.entry import Entry
 from crystalnet.app.lines_panel import in_words
 from crystalnet.crystal.systems import system_of
 
+PROGRAM_NAMES = {"gsas2": "GSAS-II", "fullprof": "FullProf", "topas": "TOPAS", "jana": "Jana2020", "vesta": "VESTA"}
+
 
 class SolvePanel:
     """The button that solves, the one that cancels, and the stage."""
@@ -84,8 +86,9 @@ def _candidates(entry: Entry, candidates: list[dict[str, Any]]) -> None:
                         _text("td", text)
                     with ui.element("td"), ui.element("div").classes("links"):
                         _download("CIF", address(entry, "files", one["cif"]))
-                        for program in programs():
-                            _download(program, address(entry, "export", program, one["rank"]))
+                        for program in programs():  # in a tab of its own: one that cannot be made says why there
+                            where = address(entry, "export", program, one["rank"])
+                            ui.link(PROGRAM_NAMES.get(program, program), where, new_tab=True)
 
 
 def _text(tag: str, text: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 from crystalnet.app import work
@@ -26,7 +27,7 @@ class Queue:
     Parameters
     ----------
     scratch : Path
-        A folder for the page's copies of the files.
+        A folder for the page's copies of the files, removed in the end.
     out : Path
         Where results are written, a folder a pattern; the user may choose another.
     """
@@ -41,16 +42,17 @@ class Queue:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def warm_up(self) -> None:
-        """Let the processes begin their imports before the user needs them."""
+        """Let the process that looks begin its imports before the first file comes."""
         self._go(self._looks.ask(warm_up))
 
     def close(self) -> None:
-        """End the processes."""
+        """End the processes and remove the copies of the files."""
         for entry in self.entries:
             if entry.state == "waiting":
                 entry.state = "ready"
         self._looks.stop()
         self._solves.stop()
+        rmtree(self._scratch, ignore_errors=True)
 
     def place(self, folder: str) -> None:
         """Write further results under another folder."""
@@ -71,6 +73,8 @@ class Queue:
         entry = Entry(self._numbers, path, request)
         self.entries.append(entry)
         self.read(entry)
+        if self._numbers == 1:
+            self._go(self._solves.ask(warm_up))
         return entry
 
     def remove(self, entry: Entry) -> None:
@@ -163,6 +167,7 @@ class Queue:
             entry.stage = stage
 
         entry.state, entry.stage, folder = "solving", "starting", self.folder_of(entry)
+        entry.document = None  # an earlier answer is not that to what is asked now
         lines = without(entry.found.peaks, entry.rejected) if entry.found and entry.rejected else None
         try:
             document = await self._solves.ask(work.solve, entry.path, entry.request, lines, folder, say=say)

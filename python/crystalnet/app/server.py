@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 
 from nicegui import app, ui
 
@@ -21,27 +21,26 @@ RESULTS = "crystalnet-app"
 def serve(port: int, browser: bool) -> None:
     """Serve until Ctrl-C. InputError where the port is in use."""
     _refuse_used(port)
-    with TemporaryDirectory(prefix="crystalnet-app-") as scratch:
-        queue = Queue(Path(scratch), Path.cwd() / RESULTS)
-        app.add_middleware(Guard, port=port)
-        app.on_startup(queue.warm_up)
-        app.on_shutdown(queue.close)
-        serve_results(queue)
-        print(f"http://{HOST}:{port} (Ctrl-C ends it); results go to {queue.out}", flush=True)
-        try:
-            ui.run(
-                lambda: page(queue),
-                host=HOST,
-                port=port,
-                title="CrystalNet",
-                favicon="💎",
-                show=browser,
-                reload=False,
-                tailwind=False,  # the page has its own style sheet; this one is compiled in the browser at every load
-                show_welcome_message=False,
-            )
-        finally:
-            queue.close()
+    queue = Queue(Path(mkdtemp(prefix="crystalnet-app-")), Path.cwd() / RESULTS)
+    app.add_middleware(Guard, port=port)
+    app.on_startup(queue.warm_up)
+    app.on_shutdown(queue.close)  # at SIGTERM too, where nothing after `ui.run` is reached
+    serve_results(queue)
+    print(f"http://{HOST}:{port} (Ctrl-C ends it); results go to {queue.out}", flush=True)
+    try:
+        ui.run(
+            lambda: page(queue),
+            host=HOST,
+            port=port,
+            title="CrystalNet",
+            favicon="💎",
+            show=browser,
+            reload=False,
+            tailwind=False,  # the page has its own style sheet; this one is compiled in the browser at every load
+            show_welcome_message=False,
+        )
+    finally:
+        queue.close()
 
 
 def _refuse_used(port: int) -> None:
