@@ -25,6 +25,9 @@ def index(
     scan: Annotated[
         int | None, typer.Option(min=1, help="Number of the scan in a file of several; default the longest.")
     ] = None,
+    two_theta_range: Annotated[
+        str | None, typer.Option("--range", help="Degrees 2θ to use: 15,90 or 15, or ,90; default all.")
+    ] = None,
     cells: Annotated[int, typer.Option(min=1, max=100, help="Most cells shown.")] = 10,
     figure: Annotated[Path | None, typer.Option(help="FILE.png: the lines and those of the best cells.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print cells and lines as JSON.")] = False,
@@ -33,6 +36,13 @@ def index(
     from crystalnet.commands.index import index_file, printed
 
     answer = index_file(
-        pattern, wavelength=wavelength, elements=elements, system=system, axis=axis, scan=scan, limit=cells
+        pattern,
+        wavelength=wavelength,
+        elements=elements,
+        system=system,
+        axis=axis,
+        scan=scan,
+        limit=cells,
+        two_theta_range=two_theta_range,
     )
     raise typer.Exit(printed(answer, json, figure))

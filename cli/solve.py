@@ -26,6 +26,9 @@ def solve(
     axis: Annotated[
         str, typer.Option(help="What the first column is where the file does not say: auto, two-theta, q or d.")
     ] = "auto",
+    two_theta_range: Annotated[
+        str | None, typer.Option("--range", help="Degrees 2θ to use: 15,90 or 15, or ,90; default all.")
+    ] = None,
     system: Annotated[str, typer.Option(help="auto, or one of the seven crystal systems.")] = "auto",
     cell: Annotated[
         str | None, typer.Option(help="Known cell: a | a,c (hexagonal axes) | a,alpha=55 | a,b,c,alpha,beta,gamma; Å.")
@@ -59,6 +62,7 @@ def solve(
         monochromator=monochromator,
         scan=scan,
         axis=axis,
+        two_theta_range=two_theta_range,
         system=system,
         cell=cell,
         guesses=guesses,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -39,3 +40,18 @@ def test_quiet_says_nothing_but_errors(unsaid: Path, tmp_path: Path) -> None:
 def test_quiet_and_verbose_contradict_each_other() -> None:
     ended = run("-q", "-v", "info")
     assert ended.returncode == 2 and len(ended.stderr.splitlines()) == 1
+
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "Zr3Sb4Pt3.xy"
+
+
+def test_a_range_is_what_is_used() -> None:
+    answered = run("index", EXAMPLE, "--range", "40,70", "--json")
+    lines = [line["two_theta"] for line in json.loads(answered.stdout)["lines"]]
+    assert answered.returncode == 0 and lines and min(lines) >= 40 and max(lines) <= 70
+
+
+@pytest.mark.parametrize("text", ["20", "60,20", "a,b", "200,"])
+def test_a_bad_range_is_refused_in_a_line(text: str) -> None:
+    ended = run("index", EXAMPLE, "--range", text)
+    assert ended.returncode == 2 and len(ended.stderr.splitlines()) == 1 and "range" in ended.stderr

@@ -18,6 +18,7 @@ from crystalnet.records import InputError, Pattern, Peaks
 from crystalnet.runtime.log import log
 from crystalnet.runtime.settings import settings
 from crystalnet.runtime.whole_file import is_our_picture, refuse_foreign, replacing
+from crystalnet.xrd.excerpt import parse_range, within
 from crystalnet.xrd.indexing.assignment import Assignment, assigned
 from crystalnet.xrd.indexing.index import Indexed, indexed
 from crystalnet.xrd.indexing.lattices import LATTICES
@@ -55,6 +56,7 @@ def index_file(
     axis: str,
     scan: int | None,
     limit: int,
+    two_theta_range: str | None = None,
 ) -> Answer:
     """Index the pattern or the list of lines in a file.
 
@@ -71,7 +73,8 @@ def index_file(
     pattern = None
     peaks = read_line_list(path, given, axis)
     if peaks is None:
-        pattern = read_pattern(path, given, scan=scan, axis=axis, otherwise=usual)
+        low, high = parse_range(two_theta_range) if two_theta_range else (None, None)
+        pattern = within(read_pattern(path, given, scan=scan, axis=axis, otherwise=usual), low, high)
         peaks = find_peaks(pattern)
     return index_lines(path, pattern, peaks, symbols, system, limit)
 

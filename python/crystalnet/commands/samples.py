@@ -27,6 +27,7 @@ class Options:
     monochromator: str | None = None
     scan: int | None = None
     axis: str = "auto"
+    two_theta_range: str | None = None
     system: str = "auto"
     cell: str | None = None
     guesses: int = 5
@@ -39,7 +40,9 @@ class Options:
 
 
 OPTIONS = {  # columns of a sheet, and how their text becomes an option
-    **dict.fromkeys(("elements", "formula", "wavelength", "monochromator", "axis", "system", "cell"), str),
+    **dict.fromkeys(
+        ("elements", "formula", "wavelength", "monochromator", "axis", "system", "cell", "two_theta_range"), str
+    ),
     "scan": int,
     "effort": float,
 }

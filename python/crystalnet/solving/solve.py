@@ -30,6 +30,7 @@ from crystalnet.solving.proposals import WELL_EXPLAINED, Proposal, distinct
 from crystalnet.solving.ranking import Ranked, ranked
 from crystalnet.solving.tube import Tube, likeliest_tube, wavelength_lead
 from crystalnet.solving.verdict import is_confident, warnings_of
+from crystalnet.xrd.excerpt import parse_range, within
 from crystalnet.xrd.indexing.equal_scatterers import hidden_lattices, roomier_lattices
 from crystalnet.xrd.indexing.given import cell_from_option, centrings
 from crystalnet.xrd.indexing.index import index_peaks
@@ -70,6 +71,7 @@ def solve(
     coordination: Sequence[str] = (),
     scan: int | None = None,
     axis: str = "auto",
+    two_theta_range: str | None = None,
     progress: Progress = lambda stage: None,
     mapped: Map = map,
 ) -> Solution:
@@ -105,6 +107,8 @@ def solve(
         Number of the scan in a file of several.
     axis : {"auto", "two-theta", "q", "d"}
         What the first column is where the file does not say.
+    two_theta_range : str, optional
+        The part that is used, degrees 2θ: "15,90", "15," or ",90".
     progress : callable
         Is told the name of each stage as it begins.
     mapped : callable
@@ -142,7 +146,8 @@ def solve(
     )
     clock = Clock(progress)
     with clock("reading"):
-        measured = measured_pattern(pattern, wavelength, monochromator, scan, axis)
+        low, high = parse_range(two_theta_range) if two_theta_range else (None, None)
+        measured = within(measured_pattern(pattern, wavelength, monochromator, scan, axis), low, high)
     return solve_pattern(measured, given, clock=clock, mapped=mapped)
 
 
