@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -67,7 +68,7 @@ class KnownPanel(Panel):
         said = entry.request.wavelength
         choice = ui.select(options, label="Wavelength", value=said if said in options else OTHER).mark("wavelength")
         number = ui.input("λ / Å", value="" if said in options else said, validation=_complaint(parse_wavelength))
-        number.classes("narrow").mark("lambda").bind_visibility_from(choice, "value", lambda value: value == OTHER)
+        number.mark("lambda").bind_visibility_from(choice, "value", lambda value: value == OTHER)
 
         def changed() -> None:
             text = (number.value or "").strip() if choice.value == OTHER else choice.value
@@ -95,7 +96,7 @@ def _complaint(check: Callable[[str], object]) -> Callable[[str | None], str | N
             if (text or "").strip():
                 check(str(text))
         except InputError as error:
-            return str(error)
+            return re.sub("^--[a-z]+: ", "", str(error))  # the field itself says which option it is
         return None
 
     return complaint
