@@ -17,7 +17,7 @@ solve: $(INSTALLED)
 	$(BIN)/$(SOLVE)
 
 test: $(INSTALLED)
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 	$(BIN)/ruff check
 	$(BIN)/lint-imports
 

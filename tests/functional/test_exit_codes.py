@@ -19,6 +19,7 @@ import pytest
 import torch
 
 from crystalnet.cli import main
+from crystalnet.commands.samples import Options, Sample
 from crystalnet.commands.solve import _solve_all
 from crystalnet.model.checkpoint import load_model, load_tensors, save_model, save_tensors, shipped_model
 from crystalnet.model.config import SMALL, Config, ModelConfig
@@ -91,8 +92,8 @@ def test_a_reader_that_has_gone_is_no_news() -> None:
 
 WORKER = """
 import os
-def guarded(pattern, folder, options):
-    if pattern.name == "b.xy":
+def guarded(sample):
+    if sample.pattern.name == "b.xy":
         os.abort()
     return 0, {}, ""
 """
@@ -102,8 +103,8 @@ def test_a_worker_that_dies_costs_its_pattern_alone(tmp_path: Path, monkeypatch:
     (tmp_path / "worker_of_a_test.py").write_text(WORKER)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr("crystalnet.commands.solve._guarded", importlib.import_module("worker_of_a_test").guarded)
-    patterns = [Path(f"{name}.xy") for name in "abc"]
-    results = _solve_all(patterns, patterns, {}, 2)
+    samples = [Sample(Path(f"{name}.xy"), Path(name), Options()) for name in "abc"]
+    results = _solve_all(samples, 2)
     assert [code for code, *_ in results] == [0, FAULT, 0]
     assert "b.xy: the process that solved it died" in results[1][2]
 

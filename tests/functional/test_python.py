@@ -88,4 +88,4 @@ def test_stages_are_logged(caplog: pytest.LogCaptureFixture) -> None:
         patch.setattr(log, "propagate", True)  # a command in this process may have taken the lines for stderr
         with Clock()("indexing"):
             pass
-    assert [record.getMessage().split(":")[0] for record in caplog.records] == ["indexing"]
+    assert {record.getMessage().split(":")[0] for record in caplog.records} == {"indexing"}

@@ -86,7 +86,7 @@ class Entry:
         if self.found is None:
             return
         entry = self.found.cells[number]
-        self.ask(cell=cell_option(entry["lattice"], entry["system"]))
+        self.ask(cell=cell_option(entry["lattice"]))
         self.picked = number
 
     def in_words(self) -> str:
@@ -104,9 +104,7 @@ class Entry:
         return self.state
 
 
-def cell_option(lattice: dict[str, float], system: str) -> str:
-    """A cell as `--cell` takes it, whatever `--system` is."""
-    if system == "cubic":
-        return f"{lattice['a']:.5f}"
+def cell_option(lattice: dict[str, float]) -> str:
+    """A cell as `--cell` takes it, all six parameters of whatever system."""
     edges = ",".join(f"{lattice[name]:.5f}" for name in ("a", "b", "c"))
     return edges + "".join(f",{lattice[name]:.4f}" for name in ("alpha", "beta", "gamma"))
