@@ -84,9 +84,14 @@ def ranked(
     """The most promising proposals refined on the profile, best score first; same crystals merged.
 
     mapped: the built-in map or one over several processes (`pool`); the answer is the same. done: refined before.
-    bonds: what the user expects of them. most: how many are refined, all that promise where None.
+    bonds: what the user expects of them. most: how many are refined, and the likeliest known crystal beside them; all
+    that promise where None.
     """
-    promising = list(_promising(proposals, bonds))[:most]
+    promising = list(_promising(proposals, bonds))
+    if most is not None:
+        judged = promising[:most]
+        known = next((p for p in promising if p.source == "known"), None)
+        promising = judged if known is None or any(p is known for p in judged) else [*judged, known]
     fitted = [entry for entry in done if any(entry.proposal is p for p in promising)]
     new = [p for p in promising if all(entry.proposal is not p for entry in fitted)]
     waiting = [(p, sites) for p in new if (sites := conventional_sites(p.sites)) is not None]

@@ -166,6 +166,16 @@ def test_when_time_is_spent_only_the_most_promising_are_refined(refinements: lis
     assert len(ranked(quick, PATTERN, PEAKS)) == len(refinements) == len(METALS)
 
 
+def test_a_known_crystal_is_judged_beside_the_most_promising(refinements: list[Proposal]) -> None:
+    several = [proposal(0.1 + 0.01 * i, "catalogue", salt(metal)) for i, metal in enumerate(METALS[:4])]
+    known = [proposal(0.15 + 0.01 * i, "known", salt(metal)) for i, metal in enumerate(METALS[4:])]
+    ranked([*several, *known], PATTERN, PEAKS, most=2)
+    assert [p.residual for p in refinements] == pytest.approx([0.1, 0.11, 0.15])
+    refinements.clear()
+    ranked([*several[2:], *known], PATTERN, PEAKS, most=3)  # one is among them
+    assert [p.residual for p in refinements] == pytest.approx([0.12, 0.13, 0.15])
+
+
 def test_a_crystal_that_both_sources_propose_is_refined_once(refinements: list[Proposal]) -> None:
     moved = replace(salt(), frac_coords=(salt().frac_coords + 0.125) % 1.0)
     (only,) = ranked([proposal(0.05), proposal(0.0503, "catalogue", moved)], PATTERN, PEAKS)
