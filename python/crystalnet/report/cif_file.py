@@ -23,8 +23,8 @@ from crystalnet.crystal.symmetry import (
 from crystalnet.crystal.systems import system_of
 from crystalnet.records import AtomSites, Candidate, Pattern, Radiation
 from crystalnet.report.agreement import agreement
+from crystalnet.report.esds import cell_parameters, esd_of_atoms, esd_of_cell, same_axes
 from crystalnet.report.numbers import with_esd
-from crystalnet.report.setting import cell_parameters, esd_of_atoms, esd_of_cell, same_axes
 from crystalnet.report.structure_files import package_version
 from crystalnet.xrd.emission_lines import tube_of
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from crystalnet.records import Candidate, Lines
-from crystalnet.report.setting import same_axes
+from crystalnet.report.esds import same_axes
 
 COLUMNS = ("h", "k", "l", "multiplicity", "d_angstrom", "two_theta", "I_obs", "I_calc", "F_squared_calc")
 

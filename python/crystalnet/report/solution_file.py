@@ -16,8 +16,8 @@ from crystalnet.crystal.lattice import nearest_image
 from crystalnet.crystal.prototypes import prototype_of
 from crystalnet.records import AtomSites, Candidate, Pattern, Solution
 from crystalnet.report.agreement import agreement
+from crystalnet.report.esds import CELL, cell_parameters, esd_of_atoms, esd_of_cell
 from crystalnet.report.reflections_file import reflections
-from crystalnet.report.setting import CELL, cell_parameters, esd_of_atoms, esd_of_cell
 from crystalnet.report.structure_files import package_version
 from crystalnet.runtime.whole_file import begins_with, refuse_foreign, replacing
 
