@@ -37,6 +37,11 @@ def test_quiet_says_nothing_but_errors(unsaid: Path, tmp_path: Path) -> None:
     assert answered.returncode == 0 and answered.stderr == "" and "cubic P" in answered.stdout
 
 
+def test_a_level_that_there_is_not_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CRYSTALNET_LOG", "loud")
+    assert run("--version").returncode == 0
+
+
 def test_quiet_and_verbose_contradict_each_other() -> None:
     ended = run("-q", "-v", "info")
     assert ended.returncode == 2 and len(ended.stderr.splitlines()) == 1

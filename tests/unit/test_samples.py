@@ -33,6 +33,15 @@ def test_a_sheet_lists_patterns_beside_it_with_what_is_known(text: str, tmp_path
     assert second.pattern == tmp_path / "sub" / "b.xy" and second.options == COMMON
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "utf-16"])
+def test_a_sheet_is_read_as_excel_wrote_it(encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "samples.csv"
+    rows = "".join(f"müll{i}.xy;CuKa;µ\n" for i in range(600))  # longer than what tells that it is a sheet
+    path.write_bytes(f"pattern;wavelength;größe\n{rows}".encode(encoding))
+    samples = samples_of([path], COMMON, None)
+    assert len(samples) == 600 and samples[-1].pattern.name == "müll599.xy"
+
+
 def test_patterns_are_no_sheets(tmp_path: Path) -> None:
     assert not is_sheet(sheet(tmp_path, "2theta,intensity\n10,5\n"))
     assert not is_sheet(sheet(tmp_path, "# pattern of NaCl\n10 5\n"))

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from crystalnet.records import InputError
 from crystalnet.runtime.log import log
+from crystalnet.xrd.reader import text_of
 
 PATTERN, NAME = "pattern", "name"  # columns of a sheet beside those of OPTIONS; NAME is the results folder's
 SEPARATORS = ",;\t"
-READ = 4096  # bytes that hold a sheet's first line
+HEAD = 4096  # bytes that hold a sheet's first line
 
 
 @dataclass(frozen=True)
@@ -99,26 +100,29 @@ def is_sheet(path: Path) -> bool:
     """Whether a file is a table whose first line names a column `pattern`."""
     try:
         with path.open("rb") as file:
-            first = file.read(READ).decode("utf-8-sig").splitlines()[0]
-    except (OSError, UnicodeDecodeError, IndexError):
+            text = text_of(file.read(HEAD))
+    except OSError:
         return False
-    return PATTERN in _columns(first)
+    first = next(iter((text or "").splitlines()), "")
+    return PATTERN in _columns(first.split(_separator(first)))
 
 
-def _columns(first: str) -> list[str]:
-    separator = max(SEPARATORS, key=first.count)
-    return [column.strip().strip('"').lower() for column in first.split(separator)]
+def _separator(first: str) -> str:
+    return max(SEPARATORS, key=first.count)
+
+
+def _columns(cells: Iterable[str]) -> list[str]:
+    return [cell.strip().strip('"').lower() for cell in cells]
 
 
 def _rows(sheet: Path, options: Options, out: Path) -> Iterator[Sample]:
     """A sheet's samples. An empty cell leaves the option as it is for all."""
-    text = sheet.read_text(encoding="utf-8-sig")
-    columns = _columns(text.splitlines()[0])
+    lines = (text_of(sheet.read_bytes()) or "").splitlines(keepends=True)
+    reader = csv.reader(lines, delimiter=_separator(lines[0]))
+    columns = _columns(next(reader))
     unused = [column for column in columns if column not in (PATTERN, NAME, *OPTIONS)]
     if unused:
         log.warning(f"{sheet}: the columns {', '.join(unused)} are not used; known are {', '.join(OPTIONS)}")
-    reader = csv.reader(text.splitlines(), delimiter=max(SEPARATORS, key=text.splitlines()[0].count))
-    next(reader)
     empty = True
     for cells in reader:
         values = {column: cell.strip() for column, cell in zip(columns, cells, strict=False) if cell.strip()}

@@ -10,7 +10,8 @@ import logging
 import os
 import sys
 
-LEVEL = "CRYSTALNET_LOG"  # environment variable: error, warning or info; worker processes inherit it
+LEVEL = "CRYSTALNET_LOG"  # environment variable: one of LEVELS; worker processes inherit it
+LEVELS = ("error", "warning", "info")
 
 log = logging.getLogger("crystalnet")
 
@@ -23,7 +24,7 @@ class _Lines(logging.Handler):
 
 
 def to_stderr(level: str) -> None:
-    """Send lines of a level (error, warning, info) and above to stderr, from this process and those that it starts."""
+    """Send lines of one of LEVELS and above to stderr, from this process and those that it starts."""
     os.environ[LEVEL] = level
     log.handlers = [_Lines()]
     log.propagate = False
@@ -35,5 +36,5 @@ def is_quiet() -> bool:
     return not log.isEnabledFor(logging.WARNING)
 
 
-if LEVEL in os.environ:
+if os.environ.get(LEVEL) in LEVELS:
     to_stderr(os.environ[LEVEL])
