@@ -22,7 +22,6 @@ from crystalnet.runtime.whole_folder import claimed
 
 Result = tuple[int, dict[str, Any], str]  # exit code, solution.json's content, what was wrong
 NO_CONFIDENT_MATCH = 1
-DOCUMENT = "solution.json"
 # What shared work imports, in the order that it is needed in.
 HELPER = (
     *("crystalnet.solving.ranking", "pymatgen.symmetry.analyzer", "rietx", "crystalnet.report.figure"),
@@ -48,7 +47,7 @@ def solve_files(
         (sample,) = samples
         document = _answered(sample) if resume else None
         if document is not None:
-            code = 0 if _is_believed(document) else NO_CONFIDENT_MATCH
+            code = _exit_code(document)
         else:
             with helped(HELPER) as mapped:
                 code, document = solve_file(sample, mapped)
@@ -72,10 +71,7 @@ def _solve_batch(samples: Sequence[Sample], base: Path, jobs: int, resume: bool,
         if resume:
             log.warning(f"{sum(k is not None for k in kept)} of {len(samples)} patterns are solved already")
         new = iter(_solve_all([sample for sample, k in zip(samples, kept, strict=True) if k is None], jobs))
-        results = [
-            next(new) if document is None else (0 if _is_believed(document) else NO_CONFIDENT_MATCH, document, "")
-            for document in kept
-        ]
+        results = [next(new) if document is None else (_exit_code(document), document, "") for document in kept]
         rows = [
             summary_row(str(sample.pattern), str(sample.folder), document or None, problem)
             for sample, (_, document, problem) in zip(samples, results, strict=True)
@@ -101,6 +97,8 @@ def _asked(sample: Sample) -> str:
 
 def _answered(sample: Sample) -> dict[str, Any] | None:
     """The content of the solution.json that answers just this question; None where there is none."""
+    from crystalnet.report.solution_file import DOCUMENT
+
     try:
         document: dict[str, Any] = json.loads((sample.folder / DOCUMENT).read_text(encoding="utf-8"))
         return document if document["asked"] == _asked(sample) else None
@@ -108,10 +106,12 @@ def _answered(sample: Sample) -> dict[str, Any] | None:
         return None
 
 
-def _is_believed(document: dict[str, Any]) -> bool:
-    from crystalnet.solving.confidence import THRESHOLD
+def _exit_code(document: dict[str, Any]) -> int:
+    """Of an answer that is there already."""
+    from crystalnet.solving.verdict import is_believed
 
-    return bool(document["candidates"]) and (document["candidates"][0]["confidence"] or 0.0) >= THRESHOLD
+    best = next(iter(document["candidates"]), None)
+    return 0 if best is not None and is_believed(best["confidence"]) else NO_CONFIDENT_MATCH
 
 
 def _solve_all(samples: Sequence[Sample], jobs: int) -> list[Result]:

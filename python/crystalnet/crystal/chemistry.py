@@ -83,10 +83,9 @@ def contact_misfit(sites: AtomSites) -> float:
 
     Usual is what `predicted_volume` takes for it; of 1,500 crystals of the library the mean is 0.05.
     """
-    heavy = [i for i, symbol in enumerate(sites.species) if symbol != "H"]
-    if "X" in sites.species or not heavy:
+    own = sites.visible
+    if "X" in own.species or set(own.species) == {"H"}:
         return UNKNOWN_CONTACT
-    own = AtomSites(sites.lattice, tuple(sites.species[i] for i in heavy), sites.frac_coords[heavy])
     apart = shortest_distances(own.lattice, own.frac_coords)
     if apart.min() < 1e-3:
         return MOST_CONTACT

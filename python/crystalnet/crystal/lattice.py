@@ -168,6 +168,18 @@ def periodic_distances(x: np.ndarray, y: np.ndarray, lattice: np.ndarray) -> np.
     return lengths
 
 
+def one_of_each(points: np.ndarray, lattice: np.ndarray, tolerance: float) -> np.ndarray:
+    """Indices of points (m, 3), the first of those that fall together within the tolerance (Å), cells apart or not."""
+    together = periodic_distances(points, points, lattice) < tolerance
+    return np.flatnonzero(together.argmax(axis=1) == np.arange(len(points)))
+
+
+def on_special_position(x: np.ndarray, images: np.ndarray, lattice: np.ndarray, tolerance: float) -> np.ndarray:
+    """A point x (3,) moved to the mean of its images (m, 3) that fall together with it within the tolerance (Å)."""
+    apart = nearest_image(images - x)
+    return np.asarray(x + apart[np.linalg.norm(apart @ lattice, axis=1) < tolerance].mean(axis=0))
+
+
 def holohedry(lattice: np.ndarray, tolerance: float = 1e-3) -> np.ndarray:
     """Integer matrices that preserve the metric of a lattice: (m, 3, 3); they act on fractional columns, x' = P x.
 

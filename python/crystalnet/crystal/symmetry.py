@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from crystalnet.crystal.elements import atomic_numbers
-from crystalnet.crystal.lattice import PRIMITIVE_AXES, nearest_image
+from crystalnet.crystal.lattice import PRIMITIVE_AXES, nearest_image, one_of_each
 from crystalnet.records import AtomSites, Transformation
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ SYMPREC_ON_SITES = 0.02  # proposals, whose atoms were moved onto their position
 SYMPREC_REFINED = 0.03  # sites as refinement leaves them
 SYMPREC_PLACED = 0.05  # proposals that lack an orbit: what is there was placed without it
 SYMPREC_RELAXED = 0.1  # DFT-relaxed structures, and the atoms of another solver, which may be rough
+# In which a reported space group is found again, exact sites first.
+SYMPRECS = (SYMPREC, SYMPREC_REFINED, SYMPREC_RELAXED)
 
 # Upper members of the eleven enantiomorphic pairs, which a powder pattern cannot tell from the lower ones
 # (International Tables for Crystallography A, 1.3.3).
@@ -124,8 +126,7 @@ class Symmetry:
         whole = AtomSites.from_structure(self.conventional)
         axes = PRIMITIVE_AXES[centring_of(self.number)]
         x = np.round(whole.frac_coords @ np.linalg.inv(axes), 9) % 1.0
-        near = np.linalg.norm(nearest_image(x[:, None] - x) @ (axes @ whole.lattice), axis=-1) < SYMPREC_ON_SITES
-        first = np.flatnonzero(near.argmax(axis=1) == np.arange(len(x)))
+        first = one_of_each(x, axes @ whole.lattice, SYMPREC_ON_SITES)
         sites = AtomSites(axes @ whole.lattice, tuple(whole.species[i] for i in first), x[first])
         return sites, Transformation(np.round(np.linalg.inv(axes)).astype(np.int64), np.zeros(3))
 

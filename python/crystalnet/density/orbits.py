@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.ndimage import maximum_filter
 
-from crystalnet.crystal.lattice import holohedry, nearest_image, periodic_distances
+from crystalnet.crystal.lattice import holohedry, nearest_image, one_of_each, periodic_distances
 from crystalnet.density.atoms import MAX_ATOMS, MIN_DISTANCE, MIN_GAIN, Decomposition
 from crystalnet.density.grid import maximum_offset
 from crystalnet.density.promolecule import promolecule_density
@@ -224,15 +224,8 @@ def _orbits_near(
         if len(taken) and periodic_distances(images[:1], taken, lattice).min() < MIN_DISTANCE:
             continue
         if not any(size == len(other) for other in found):
-            found.append(_one_each(images, lattice))
+            found.append(images[one_of_each(images, lattice, SNAPS[0])])
     return found
-
-
-def _one_each(images: np.ndarray, lattice: np.ndarray) -> np.ndarray:
-    """One of the images (m, 3) that stand on one place, for each place."""
-    same = periodic_distances(images, images, lattice) < SNAPS[0]
-    first: np.ndarray = images[same.argmax(1) == np.arange(len(images))]
-    return first
 
 
 def _maxima(values: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from crystalnet.export.topas import topas
 from crystalnet.export.vesta import vesta
 from crystalnet.report.structure_files import package_version
 from crystalnet.runtime.whole_file import file_sha256
-from crystalnet.runtime.whole_folder import heal, is_inside, refilling, refuse_names
+from crystalnet.runtime.whole_folder import heal, refilling, refuse_names, unchanged
 
 MANIFEST = "export.json"  # lists the files with their SHA-256: a later export replaces these alone
 PROGRAMS: dict[str, Callable[[Project], dict[str, str]]] = {
@@ -63,8 +63,6 @@ def _exported(out: Path) -> set[str]:
     """Names of the files that an earlier export wrote and that are as it left them."""
     try:
         content = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
-        listed = content["files"].items() if content["program"] in PROGRAMS else ()
-        names = {name for name, sha256 in listed if is_inside(name) and "/" not in name and (out / name).is_file()}
-        return {MANIFEST, *(name for name in names if file_sha256(out / name) == content["files"][name])}
+        return {MANIFEST, *unchanged(out, content["files"])} if content["program"] in PROGRAMS else set()
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none, or another program's
         return set()

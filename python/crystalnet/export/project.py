@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from crystalnet.crystal.lattice import axes_of, nearest_image
+from crystalnet.crystal.lattice import axes_of, one_of_each
 from crystalnet.export.setting import Described, Site, described
 from crystalnet.records import AtomSites, InputError, Pattern, Radiation
 from crystalnet.report.solution_file import DOCUMENT
@@ -215,8 +215,7 @@ def _sites(path: Path, lattice: Mapping[str, float]) -> AtomSites:
         species, coords = [], np.zeros((0, 3))
         for site in crystal.sites:
             images = np.array([operation.apply_to_xyz(site.fract.tolist()) for operation in operations])
-            together = np.linalg.norm(nearest_image(images[:, None] - images) @ axes, axis=2) < SAME_ATOM
-            orbit = images[np.unique(together.argmax(1))] % 1.0
+            orbit = images[one_of_each(images, axes, SAME_ATOM)] % 1.0
             species += [site.type_symbol] * len(orbit)
             coords = np.concatenate([coords, orbit])
     except (RuntimeError, ValueError, OSError) as error:

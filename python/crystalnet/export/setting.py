@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crystalnet.crystal.lattice import axes_of, nearest_image
+from crystalnet.crystal.lattice import axes_of, on_special_position, one_of_each, periodic_distances
 from crystalnet.crystal.symmetry import (
     SYMPREC,
-    SYMPREC_REFINED,
     SYMPREC_RELAXED,
+    SYMPRECS,
     bare_symmetry,
     space_group_of,
     space_group_types,
@@ -61,7 +61,7 @@ def described(crystal: AtomSites, space_group: int) -> Described:
     """
     import gemmi
 
-    found = ((t, space_group_of(crystal, t)) for t in (SYMPREC, SYMPREC_REFINED, SYMPREC_RELAXED))
+    found = ((t, space_group_of(crystal, t)) for t in SYMPRECS)
     tolerance = next((t for t, number in found if number == space_group), SYMPREC)
     number = space_group_of(crystal, tolerance) or 1
     group = gemmi.get_spacegroup_reference_setting(number)
@@ -105,7 +105,7 @@ def _orbits(group: gemmi.SpaceGroup, positions: np.ndarray, species: list[str], 
     while left:
         element, x = species[left[0]], positions[left[0]]
         orbit = _images(group, x, axes)
-        apart = np.linalg.norm(nearest_image(positions[left][:, None] - orbit) @ axes, axis=2).min(1)
+        apart = periodic_distances(positions[left], orbit, axes).min(1)
         left = [i for i, d in zip(left, apart, strict=True) if d > SYMPREC_RELAXED or species[i] != element]
         numbers[element] += 1
         x = _on_position(group, x, axes)
@@ -120,13 +120,10 @@ def _moved(group: gemmi.SpaceGroup, x: np.ndarray) -> np.ndarray:
 
 def _on_position(group: gemmi.SpaceGroup, x: np.ndarray, axes: np.ndarray) -> np.ndarray:
     """The point of the special position that x stands on: the mean of the images that fall together with x."""
-    away = nearest_image(_moved(group, x) - x)
-    exact = x + away[np.linalg.norm(away @ axes, axis=1) < SAME_PLACE].mean(0)
-    return np.asarray(np.round(exact, 10) % 1.0)
+    return np.asarray(np.round(on_special_position(x, _moved(group, x), axes, SAME_PLACE), 10) % 1.0)
 
 
 def _images(group: gemmi.SpaceGroup, x: np.ndarray, axes: np.ndarray) -> np.ndarray:
     """(multiplicity, 3) the different images of a point in the cell."""
     moved = _moved(group, _on_position(group, x, axes))
-    together = np.linalg.norm(nearest_image(moved[:, None] - moved) @ axes, axis=2) < SAME_PLACE
-    return np.asarray(np.round(moved[np.unique(together.argmax(1))], 10) % 1.0)
+    return np.asarray(np.round(moved[one_of_each(moved, axes, SAME_PLACE)], 10) % 1.0)

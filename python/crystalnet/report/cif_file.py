@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crystalnet.crystal.lattice import axes_of, nearest_image
+from crystalnet.crystal.lattice import axes_of, on_special_position
 from crystalnet.crystal.symmetry import (
-    SYMPREC,
     SYMPREC_PLACED,
-    SYMPREC_REFINED,
-    SYMPREC_RELAXED,
+    SYMPRECS,
     bare_symmetry,
 )
 from crystalnet.crystal.systems import system_of
@@ -109,7 +107,7 @@ class _Crystal:
         import gemmi
 
         sites = candidate.conventional
-        for tolerance in (SYMPREC, SYMPREC_REFINED, SYMPREC_RELAXED):  # exact sites first
+        for tolerance in SYMPRECS:
             found = bare_symmetry(sites, tolerance)
             if found is None or found.number != candidate.space_group_number:
                 continue
@@ -144,9 +142,8 @@ def _operation(rotation: np.ndarray, steps: np.ndarray) -> gemmi.Op:
 
 def _on_position(sites: AtomSites, x: np.ndarray, rotations: np.ndarray, translations: np.ndarray) -> np.ndarray:
     """The atom at x moved to where its site symmetry wants it exactly, within [0, 1)."""
-    apart = nearest_image(rotations @ x + translations - x)
-    own = np.linalg.norm(apart @ sites.lattice, axis=1) < 2 * SYMPREC_PLACED
-    return np.asarray(np.round(x + apart[own].mean(axis=0), 12) % 1.0)
+    exact = on_special_position(x, rotations @ x + translations, sites.lattice, 2 * SYMPREC_PLACED)
+    return np.asarray(np.round(exact, 12) % 1.0)
 
 
 def _about(block: gemmi.cif.Block, candidate: Candidate) -> None:

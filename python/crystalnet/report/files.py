@@ -20,7 +20,7 @@ from crystalnet.report.structure_files import write_cube
 from crystalnet.report.view import View, view
 from crystalnet.runtime.pool import Map
 from crystalnet.runtime.whole_file import file_sha256
-from crystalnet.runtime.whole_folder import heal, is_inside, refilling, refuse_names
+from crystalnet.runtime.whole_folder import heal, refilling, refuse_names, unchanged
 
 OTHERS = ("report.html", "figure.png", "density.npz", MEASURED)  # beside the candidates' files
 
@@ -110,12 +110,7 @@ def _listed(out: Path) -> Earlier | None:
         listed = content.get("files")
         if listed is None:
             listed = dict.fromkeys(entry[key] for entry in content["candidates"] for key in ("cif", "density"))
-        files = {DOCUMENT}
-        for name, sha256 in listed.items():
-            path = out / name
-            if is_inside(name) and "/" not in name and path.is_file() and sha256 in (None, file_sha256(path)):
-                files.add(name)
-        return Earlier(str(content["pattern"]["file"]), frozenset(files))
+        return Earlier(str(content["pattern"]["file"]), frozenset({DOCUMENT, *unchanged(out, listed)}))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # no solution.json, or another program's
         return None
 

@@ -13,11 +13,12 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 from crystalnet.records import InputError
+from crystalnet.runtime.whole_file import file_sha256
 
 SCRATCH = ".crystalnet-unfinished-"  # what is being made
 COMMITTED = ".crystalnet-committed"  # what is whole and replaces the old files
@@ -109,6 +110,21 @@ def beside(folder: Path, ending: str) -> Path:
     """A path beside a folder, of its name with an ending; the folder may be the working directory."""
     whole = Path(os.path.abspath(folder))
     return whole.with_name(whole.name + ending)
+
+
+def unchanged(folder: Path, listed: Mapping[str, str | None]) -> set[str]:
+    """Of the files that a run of ours listed with their SHA-256 those which are in the folder as it left them.
+
+    None for a hash stands for any content: runs before there were hashes.
+    """
+    return {
+        name
+        for name, sha256 in listed.items()
+        if is_inside(name)
+        and "/" not in name
+        and (folder / name).is_file()
+        and sha256 in (None, file_sha256(folder / name))
+    }
 
 
 def is_inside(name: str) -> bool:

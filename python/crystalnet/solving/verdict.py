@@ -62,7 +62,7 @@ def warnings_of(
         )
     if heavier := [e for e in missing if e != "H"]:
         said.append(f"{' and '.join(heavier)} of the given elements has no place in {found[0].formula}: another phase?")
-    if found and not _believable(found[0]):
+    if found and not is_believed(found[0].confidence):
         said.append(
             f"No confident match: the best candidate (Rwp = {found[0].fit.rwp:.2f})"
             f" is right with a probability of {found[0].confidence or 0:.0%}."
@@ -70,10 +70,11 @@ def warnings_of(
     return tuple(said)
 
 
-def _believable(candidate: Candidate) -> bool:
-    return candidate.confidence is not None and candidate.confidence >= THRESHOLD
+def is_believed(confidence: float | None) -> bool:
+    """Whether a candidate of this confidence may be believed."""
+    return confidence is not None and confidence >= THRESHOLD
 
 
 def is_confident(candidates: Sequence[Candidate]) -> bool:
     """Whether the first candidate may be believed."""
-    return bool(candidates) and _believable(candidates[0])
+    return bool(candidates) and is_believed(candidates[0].confidence)
