@@ -60,6 +60,9 @@ def evaluate(
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Crystals scored at once, one thread each; default one a processor.")
     ] = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="Score on a Dask cluster: local, or its scheduler's address.", metavar="ADDRESS")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Write the scores here as JSON; a killed run goes on from FILE.partial.")
     ] = None,
@@ -88,6 +91,7 @@ def evaluate(
             seed=seed,
             model=model,
             jobs=jobs,
+            cluster=cluster,
             out=out,
             json=json,
         )

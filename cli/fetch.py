@@ -31,6 +31,10 @@ def fetch(
         list[Path] | None,
         typer.Option(help="Lists of Materials Project ids, fetched and divided exactly so; JSON, as the paper's."),
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(help="Make embedded crystals on a Dask cluster: local, or its address.", metavar="ADDRESS"),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder; one data set a system is made in it.")] = None,
 ) -> None:
     """Make a data set: from the Materials Project, from embedded structure types, or from your files."""
@@ -50,6 +54,7 @@ def fetch(
             typer.echo,
             split,
             tuple(split_file or ()),
+            cluster,
         )
     for directory, count in made:
         typer.echo(f"{count} crystals in {directory}")

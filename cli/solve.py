@@ -44,7 +44,12 @@ def solve(
     ] = 30.0,
     distance: Annotated[list[str] | None, typer.Option(help="A bond length that you expect, as Si-O=1.62.")] = None,
     coordination: Annotated[list[str] | None, typer.Option(help="Neighbours that you expect, as Si=4.")] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Patterns solved at once.")] = 1,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Patterns solved at once; default 1, on a cluster all its workers.")
+    ] = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="Solve on a Dask cluster: local, or its scheduler's address.", metavar="ADDRESS")
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on: patterns that were solved with these options are not solved again.")
     ] = False,
@@ -73,4 +78,5 @@ def solve(
         distances=tuple(distance or ()),
         coordination=tuple(coordination or ()),
     )
-    raise typer.Exit(solve_files(patterns, options, out=out, jobs=jobs, resume=resume, print_json=json))
+    code = solve_files(patterns, options, out=out, jobs=jobs, cluster=cluster, resume=resume, print_json=json)
+    raise typer.Exit(code)

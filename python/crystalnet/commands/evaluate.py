@@ -50,7 +50,9 @@ class Request:
     model : Path, optional
         A file, or for tables and several systems a folder of SYSTEM-GIVEN.safetensors or SYSTEM.safetensors.
     jobs : int, optional
-        Processes at work; by default as many as there are processors.
+        Processes at work; by default as many as there are processors, or workers of the cluster.
+    cluster : str, optional
+        As `workers` takes it.
     out : Path, optional
         The JSON file of the scores.
     json : bool
@@ -75,6 +77,7 @@ class Request:
     seed: int = 0
     model: Path | None = None
     jobs: int | None = None
+    cluster: str | None = None
     out: Path | None = None
     json: bool = False
 
@@ -113,7 +116,8 @@ def evaluate_files(asked: Request) -> None:
     evaluations = _evaluations(asked, [asked.options(*row) for row in rows])
     several = table is not None or len(evaluations) > 1
     runs: dict[Row, dict[str, Any]] = {}
-    with workers(asked.jobs or cpus(), threads=1) as mapped:
+    jobs = asked.jobs or (cpus() if asked.cluster is None else None)
+    with workers(jobs, threads=1, cluster=asked.cluster) as mapped:
         for row, evaluation in evaluations.items():
             with bar(" ".join(row)) as progress:
                 # Finished rows wait for the others: what a kill leaves is gone on with.

@@ -42,6 +42,7 @@ def fetch(
     say: Callable[[str], None] = print,
     split: str = "composition",
     split_files: tuple[Path, ...] = (),
+    cluster: str | None = None,
 ) -> list[tuple[Path, int]]:
     """Make a data set of each crystal system that is asked for.
 
@@ -70,6 +71,8 @@ def fetch(
         Called with lines for the user.
     split, split_files
         The division into train and validation, as in `read_splits`.
+    cluster : str or None
+        As `runtime.pool.workers` takes it; embedded crystals are made there.
 
     Returns
     -------
@@ -125,7 +128,14 @@ def fetch(
             count = fetch_materials_project(str(key), name, directory, limit, splits, progress, say)
         else:
             count = fetch_prototypes(
-                name, directory, limit or DEFAULT_LIMIT, types, seed, splits=splits, progress=progress
+                name,
+                directory,
+                limit or DEFAULT_LIMIT,
+                types,
+                seed,
+                splits=splits,
+                progress=progress,
+                cluster=cluster,
             )
         made.append((directory, count))
     return made

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from crystalnet.crystal.systems import system_of
 from crystalnet.records import InputError
 from crystalnet.runtime.faults import FAULT, fault_line
 from crystalnet.runtime.log import log
-from crystalnet.runtime.pool import Map, helped, workers
+from crystalnet.runtime.pool import Lost, Map, helped, workers
 from crystalnet.runtime.whole_file import file_sha256
 from crystalnet.runtime.whole_folder import claimed
 
@@ -34,13 +35,15 @@ def solve_files(
     options: Options,
     *,
     out: Path | None = None,
-    jobs: int = 1,
+    jobs: int | None = None,
+    cluster: str | None = None,
     resume: bool = False,
     print_json: bool = False,
 ) -> int:
     """Solve every pattern and write its folder; returns the exit code (the worst of the patterns').
 
-    files: patterns, and sheets that list patterns. resume: answers that are there already are not sought again.
+    files: patterns, and sheets that list patterns. jobs: patterns solved at once; 1 where None, on a cluster as many as
+    it has workers. cluster: as `workers` takes it. resume: answers that are there already are not sought again.
     """
     samples = samples_of(files, options, out)
     if len(samples) == 1 and not is_sheet(files[0]):
@@ -48,15 +51,22 @@ def solve_files(
         document = _answered(sample) if resume else None
         if document is not None:
             code = _exit_code(document)
+        elif cluster is not None:
+            ((code, document, problem),) = _solve_all(samples, jobs, cluster)
+            if problem:
+                log.error(problem)
+                return code
         else:
             with helped(HELPER) as mapped:
                 code, document = solve_file(sample, mapped)
         print(json.dumps(document, indent=1) if print_json else summary_line(sample, document))
         return code
-    return _solve_batch(samples, out or Path(), jobs, resume, print_json)
+    return _solve_batch(samples, out or Path(), jobs, cluster, resume, print_json)
 
 
-def _solve_batch(samples: Sequence[Sample], base: Path, jobs: int, resume: bool, print_json: bool) -> int:
+def _solve_batch(
+    samples: Sequence[Sample], base: Path, jobs: int | None, cluster: str | None, resume: bool, print_json: bool
+) -> int:
     """Solve many samples and write summary.csv and index.html over all."""
     from crystalnet.report import refuse_foreign_summary, summary_row, write_summary
     from crystalnet.report.batch_page import refuse_foreign_index, write_index
@@ -70,7 +80,7 @@ def _solve_batch(samples: Sequence[Sample], base: Path, jobs: int, resume: bool,
         kept = [_answered(sample) if resume else None for sample in samples]
         if resume:
             log.warning(f"{sum(k is not None for k in kept)} of {len(samples)} patterns are solved already")
-        new = iter(_solve_all([sample for sample, k in zip(samples, kept, strict=True) if k is None], jobs))
+        new = iter(_solve_all([sample for sample, k in zip(samples, kept, strict=True) if k is None], jobs, cluster))
         results = [next(new) if document is None else (_exit_code(document), document, "") for document in kept]
         rows = [
             summary_row(str(sample.pattern), str(sample.folder), document or None, problem)
@@ -114,24 +124,22 @@ def _exit_code(document: dict[str, Any]) -> int:
     return 0 if best is not None and is_believed(best["confidence"]) else NO_CONFIDENT_MATCH
 
 
-def _solve_all(samples: Sequence[Sample], jobs: int) -> list[Result]:
-    """Every sample's result, in order. A worker process that dies costs the pattern that it died of."""
-    results: list[Result] = []
-    if jobs == 1:
+def _solve_all(samples: Sequence[Sample], jobs: int | None, cluster: str | None) -> list[Result]:
+    """Every sample's result, in order. A process that dies costs the pattern that it died of."""
+    if cluster is None and (jobs or 1) == 1:
         with helped(HELPER) as shared:
             return [_guarded(sample, shared) for sample in samples]
-    try:
-        with workers(jobs) as mapped:
-            results += mapped(_guarded, samples)
-    except InputError:  # a worker died, and the others with it: what it was at is among the patterns left
-        for sample in samples[len(results) :]:
-            try:
-                with workers(1) as alone:
-                    results += alone(_guarded, [sample])
-            except InputError:
-                died = f"{sample.pattern.name}: the process that solved it died (killed, or out of memory?)"
-                results.append((FAULT, {}, died))
-    return results
+    with workers(jobs, threads=None if cluster is None else 1, cluster=cluster) as mapped:
+        # Workers elsewhere stand in another folder.
+        found = mapped(_guarded, samples if cluster is None else map(_absolute, samples))
+        return [
+            (FAULT, {}, f"{sample.pattern.name}: {result.why}") if isinstance(result, Lost) else result
+            for sample, result in zip(samples, found, strict=True)
+        ]
+
+
+def _absolute(sample: Sample) -> Sample:
+    return replace(sample, pattern=sample.pattern.absolute(), folder=sample.folder.absolute())
 
 
 def solve_file(sample: Sample, mapped: Map = map) -> tuple[int, dict[str, Any]]:

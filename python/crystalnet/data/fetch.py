@@ -33,6 +33,7 @@ def fetch_prototypes(
     jobs: int | None = None,
     splits: Splits | None = None,
     progress: Progress = lambda done, total: None,
+    cluster: str | None = None,
 ) -> int:
     """Generate crystals of one system into a data set directory.
 
@@ -56,6 +57,8 @@ def fetch_prototypes(
         The division into train and validation; None divides by composition.
     progress : callable
         Called with the number of crystals made and `limit`.
+    cluster : str or None
+        As `runtime.pool.workers` takes it.
 
     Returns
     -------
@@ -91,7 +94,7 @@ def fetch_prototypes(
     journal = beside(out, f".{request[:12]}.journal")
 
     def records() -> Iterator[Record]:
-        made = generate(types, limit, seed, jobs or cpus(), RANDOM_SHARE, journal)
+        made = generate(types, limit, seed, jobs or cpus(), RANDOM_SHARE, journal, cluster)
         for done, record in enumerate(made, 1):
             progress(done, limit)
             yield record | {"split": splits.of(record["id"], record["formula"], record["type"])}

@@ -18,8 +18,9 @@ from crystalnet.data.decoration import decorate, original_crystal
 from crystalnet.data.random_crystals import random_crystal
 from crystalnet.data.splits import may_train
 from crystalnet.data.structure_types import StructureType
+from crystalnet.records import InputError
 from crystalnet.runtime.journal import Journal
-from crystalnet.runtime.pool import workers
+from crystalnet.runtime.pool import Lost, workers
 
 BATCH = 128  # crystals on a line of the journal: what a kill loses at most
 CHUNK = 8  # crystals that a process takes at a time: a message costs as much as a small one
@@ -32,6 +33,7 @@ def generate(
     jobs: int = 1,
     random_share: float = 0.0,
     journal: Path | None = None,
+    cluster: str | None = None,
 ) -> Iterator[Record]:
     """Different crystals: first the real crystals of the types that may be trained on, then decorations.
 
@@ -52,6 +54,8 @@ def generate(
         Share of the crystals that have random Wyckoff positions instead of a known type's.
     journal : Path or None
         A file that keeps what is made: after a kill the same call goes on from it.
+    cluster : str or None
+        As `workers` takes it, instead of processes of this machine.
 
     Yields
     ------
@@ -61,7 +65,7 @@ def generate(
     seen: set[tuple[str, int, str]] = set()
     emitted = 0
     originals = (original_crystal(kind) for kind in types if may_train(kind.formula))
-    for record in chain(originals, _decorations(types, limit, seed, jobs, random_share, journal)):
+    for record in chain(originals, _decorations(types, limit, seed, jobs, random_share, journal, cluster)):
         key = (record["formula"], record["space_group"], record["type"])
         if key not in seen:
             seen.add(key)
@@ -72,7 +76,13 @@ def generate(
 
 
 def _decorations(
-    types: Sequence[StructureType], limit: int, seed: int, jobs: int, random_share: float, journal: Path | None
+    types: Sequence[StructureType],
+    limit: int,
+    seed: int,
+    jobs: int,
+    random_share: float,
+    journal: Path | None,
+    cluster: str | None,
 ) -> Iterator[Record]:
     """Decorations and random crystals in the order of their numbers; they may repeat."""
     known, examples = Counter[str](), Counter[str]()
@@ -91,13 +101,20 @@ def _decorations(
     batches = iter(lambda: list(islice(tasks, BATCH)), [])
     made_of = {"types": len(types), "limit": limit, "seed": seed, "random_share": random_share}
     # The caller deletes the journal: what was made is kept until the data set is written.
-    with Journal(journal, made_of, keep=True) as kept, workers(jobs if jobs > 1 else None, 1, chunk=CHUNK) as mapped:
+    processes = jobs if jobs > 1 and cluster is None else None
+    with Journal(journal, made_of, keep=True) as kept, workers(processes, 1, CHUNK, cluster) as mapped:
         for batch in batches:
             records = kept.next()
             if records is None:
-                records = [record for record in mapped(_decorate_task, batch) if record is not None]
+                records = [record for record in map(_made, mapped(_decorate_task, batch)) if record is not None]
                 kept.append(records)
             yield from records
+
+
+def _made(record: Record | Lost | None) -> Record | None:
+    if isinstance(record, Lost):  # without it the set would be another one
+        raise InputError(f"a crystal was not made: {record.why}; the same command goes on from here")
+    return record
 
 
 def _decorate_task(task: tuple[StructureType | str, int, int]) -> Record | None:

@@ -65,7 +65,8 @@ class Evaluation:
         score_cifs: Path | None = None,
         retrieval_data: Path | None = None,
     ) -> None:
-        self.made_of = structures, options, model, score_cifs, retrieval_data
+        files = (path and path.absolute() for path in (model, score_cifs, retrieval_data))
+        self.made_of = structures.absolute(), options, *files  # the other process may stand in another folder
         self.options = options
         self.targets = read_targets(structures, options.system, options.split, options.limit, options.seed)
         learnt = model is not None or system_named(options.system).learnt
@@ -134,8 +135,11 @@ class Evaluation:
         """A crystal as this run asks about it; given: at another level."""
         return question(record, self.targets, self.options, given)
 
-    def score(self, record: Record) -> dict[str, Any]:
-        """One crystal: its pattern simulated and solved, density and structure held against the truth."""
+    def score(self, record: Record, failure: str | None = None) -> dict[str, Any]:
+        """One crystal: its pattern simulated and solved, density and structure held against the truth.
+
+        failure: why it was not solved, where that is known already.
+        """
         started = time.perf_counter()
         about = {"id": record.get("id"), "formula": record["formula"], "space_group": record.get("space_group")}
         try:
@@ -143,7 +147,9 @@ class Evaluation:
         except InputError as error:
             return about | {"left_out": str(error)}
         clock = {"question": time.perf_counter() - started}
-        solution, failure = self.own.solved(asked)
+        solution = None
+        if failure is None:
+            solution, failure = self.own.solved(asked)
         clock |= solution.seconds if solution else {}
         cell = solution.cell if solution else None
         point_group = holohedry(asked.structure.lattice.matrix)

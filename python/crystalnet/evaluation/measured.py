@@ -31,6 +31,8 @@ from crystalnet.solving.solve import measured_pattern, solve_pattern
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
+    from crystalnet.records import Solution
+
 REQUIRED = ("name", "pattern", "truth", "formula", "elements", "wavelength", "system")
 
 
@@ -100,31 +102,16 @@ class MeasuredEvaluation:
         }
         return run_summary(rows, about, None, a_pattern)
 
-    def score(self, entry: dict[str, Any]) -> dict[str, Any]:
-        """One pattern, solved and held against its crystal; hydrogen is left out of both."""
+    def score(self, entry: dict[str, Any], failure: str | None = None) -> dict[str, Any]:
+        """One pattern, solved and held against its crystal; hydrogen is left out of both.
+
+        failure: why it was not solved, where that is known already.
+        """
         started = time.perf_counter()
         truth = _without_hydrogen(_read(self.index.parent / entry["truth"]))
-        amounts = {symbol: float(n) for symbol, n in _formula(entry["formula"]).items()}
-        composition, level = composition_as_given(amounts, self.options.given, np.random.default_rng(self.options.seed))
-        solution = failure = None
-        try:
-            given = Given.of(
-                list(composition) or None,
-                entry["formula"] if level == "formula" else None,
-                cell=_cell(entry) if self.options.cell_given else None,
-                guesses=self.options.guesses,
-                seed=self.options.seed,
-                models=self.files,
-                catalogue=left_out(truth, protostructure(truth, SYMPREC) or "", self.options.leave_out),
-                candidates=self.options.candidates,
-                effort=self.options.effort,
-            )
-            file = self.index.parent / entry["pattern"]
-            solution = solve_pattern(measured_pattern(file, entry["wavelength"], None, None, "auto"), given)
-        except InputError as error:
-            failure = str(error)
-        except Exception as error:  # a crash is a miss, on record, and no reason to lose the other patterns
-            failure = f"{type(error).__name__}: {error}"
+        solution = None
+        if failure is None:
+            solution, failure = self._solved(entry, truth)
         found = solution.candidates if solution else ()
         structures = [_without_hydrogen(c.conventional.structure()) for c in found]
         return {
@@ -143,6 +130,29 @@ class MeasuredEvaluation:
             "seconds": time.perf_counter() - started,
             "seconds_by_stage": {k: round(float(s), 4) for k, s in solution.seconds.items()} if solution else {},
         }
+
+    def _solved(self, entry: dict[str, Any], truth: Structure) -> tuple[Solution | None, str | None]:
+        """The answer, or why there is none."""
+        amounts = {symbol: float(n) for symbol, n in _formula(entry["formula"]).items()}
+        composition, level = composition_as_given(amounts, self.options.given, np.random.default_rng(self.options.seed))
+        try:
+            given = Given.of(
+                list(composition) or None,
+                entry["formula"] if level == "formula" else None,
+                cell=_cell(entry) if self.options.cell_given else None,
+                guesses=self.options.guesses,
+                seed=self.options.seed,
+                models=self.files,
+                catalogue=left_out(truth, protostructure(truth, SYMPREC) or "", self.options.leave_out),
+                candidates=self.options.candidates,
+                effort=self.options.effort,
+            )
+            file = self.index.parent / entry["pattern"]
+            return solve_pattern(measured_pattern(file, entry["wavelength"], None, None, "auto"), given), None
+        except InputError as error:
+            return None, str(error)
+        except Exception as error:  # a crash is a miss, on record, and no reason to lose the other patterns
+            return None, f"{type(error).__name__}: {error}"
 
 
 def measured_runs(index: Path, options: Sequence[Options], model: Path | None = None) -> list[MeasuredEvaluation]:

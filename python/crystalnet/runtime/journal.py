@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from crystalnet.records import InputError
-from crystalnet.runtime.pool import Map
+from crystalnet.runtime.pool import Lost, Map
 
 
 class Journal:
@@ -100,18 +100,20 @@ class Journal:
     def rows(
         self,
         items: Sequence[Any],
-        score: Callable[[Any], Any],
+        score: Callable[..., Any],
         mapped: Map = map,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> tuple[list[Any], float | None]:
         """A row of each item, those kept before among them, and the seconds that one made now took; None: none was.
 
-        progress gets how many are done, and of how many.
+        score(item) makes a row, score(item, failure=why) that of an item whose process died. progress gets how many are
+        done, and of how many.
         """
         started = time.perf_counter()
         rows = list(iter(self.next, None))
         before = len(rows)
-        for row in mapped(score, items[before:]):
+        for item, made_of in zip(items[before:], mapped(score, items[before:]), strict=True):
+            row = score(item, failure=made_of.why) if isinstance(made_of, Lost) else made_of
             self.append(row)
             rows.append(row)
             progress(len(rows), len(items))

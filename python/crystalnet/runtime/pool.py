@@ -12,13 +12,13 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from itertools import chain
 from multiprocessing.connection import Connection
 from typing import Any
-
-from crystalnet.records import InputError
 
 # As the built-in map: results in the order of the arguments, each as soon as it and those before it are there.
 Map = Callable[..., Iterator[Any]]
@@ -30,20 +30,30 @@ def cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-@contextmanager
-def workers(jobs: int | None, threads: int | None = None, chunk: int = 1) -> Iterator[Map]:
-    """A map over new processes.
+@dataclass(frozen=True)
+class Lost:
+    """Stands for the result of work whose process died twice."""
 
-    The processes end with the block, however it ends, and with this process, even if that is killed.
+    why: str = "the process at work on it died twice (killed, or out of memory?)"
+
+
+@contextmanager
+def workers(jobs: int | None, threads: int | None = None, chunk: int = 1, cluster: str | None = None) -> Iterator[Map]:
+    """A map over new processes, of this machine or of a cluster.
+
+    The processes end with the block, however it ends, and with this process, even if that is killed. Of one that dies
+    the work is done once more; if that kills a process again, `Lost` stands in its place, and the others go on.
 
     Parameters
     ----------
     jobs : int, optional
-        How many processes; None works in this one.
+        How many processes; None works in this one, or on a cluster with as many as it has.
     threads : int, optional
         Threads of each process; by default those of this process, divided among them.
     chunk : int
         Arguments that a process takes at a time: more than one where each takes only milliseconds.
+    cluster : str, optional
+        As `runtime.cluster.on_cluster` takes it; by default processes of this one's own are begun.
 
     Yields
     ------
@@ -54,8 +64,14 @@ def workers(jobs: int | None, threads: int | None = None, chunk: int = 1) -> Ite
     Raises
     ------
     InputError
-        Where one of the processes dies.
+        Where the cluster cannot be reached, or goes away.
     """
+    if cluster is not None:
+        from crystalnet.runtime.cluster import on_cluster
+
+        with on_cluster(cluster, jobs, chunk) as mapped:
+            yield mapped
+        return
     if jobs is None:
         yield map
         return
@@ -63,22 +79,80 @@ def workers(jobs: int | None, threads: int | None = None, chunk: int = 1) -> Ite
         import torch
 
         threads = max(1, torch.get_num_threads() // jobs)
-    context = multiprocessing.get_context("spawn")  # a fork would have torch's locks without the threads that hold them
-    reader, writer = context.Pipe(duplex=False)
-    executor = ProcessPoolExecutor(jobs, context, _end_with, (reader,))
+    pool = _Processes(jobs, threads)
 
-    def mapped(work: Callable[..., Any], *arguments: Iterable[Any]) -> Iterator[Any]:
-        with _inherited(threads):
-            return executor.map(work, *arguments, chunksize=chunk)
+    def mapped_here(work: Callable[..., Any], *arguments: Iterable[Any]) -> Iterator[Any]:
+        nonlocal pool
+        tasks = list(zip(*arguments, strict=True))
+        results: dict[int, Any] = {}
+        waiting, following = list(range(len(tasks))), 0
+        while waiting:
+            parts = [waiting[i : i + chunk] for i in range(0, len(waiting), chunk)]
+            begun = [pool.submit(one_by_one, work, [tasks[number] for number in part]) for part in parts]
+            undone = []
+            for part, future in zip(parts, begun, strict=True):
+                try:
+                    results.update(zip(part, future.result(), strict=True))
+                except BrokenProcessPool:
+                    undone.append(part)
+                while following in results:
+                    yield results.pop(following)
+                    following += 1
+            if undone:
+                pool.close()
+                pool = _Processes(jobs, threads)
+            # Parts are taken in their order: the process that died was at one of the first of those undone.
+            for number in chain.from_iterable(undone[:jobs]):
+                results[number] = _alone(work, tasks[number], threads)
+            waiting = list(chain.from_iterable(undone[jobs:]))
+        while following in results:
+            yield results.pop(following)
+            following += 1
 
     try:
-        yield mapped
-    except BrokenProcessPool:
-        raise InputError("a worker process died (killed, or out of memory?); try again with fewer --jobs") from None
+        yield mapped_here
     finally:
-        writer.close()
-        executor.shutdown(cancel_futures=True)
-        reader.close()
+        pool.close()
+
+
+def one_by_one(work: Callable[..., Any], tasks: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """The results of tasks that a process takes together."""
+    return [work(*task) for task in tasks]
+
+
+def _alone(work: Callable[..., Any], task: tuple[Any, ...], threads: int) -> Any:
+    """The result of a task in a process of its own."""
+    with closing(_Processes(1, threads)) as pool:
+        try:
+            return pool.submit(work, *task).result()
+        except BrokenProcessPool:
+            return Lost()
+
+
+class _Processes:
+    """New processes that end when told to, and with this process."""
+
+    def __init__(self, jobs: int, threads: int) -> None:
+        context = multiprocessing.get_context("spawn")  # a fork has torch's locks without the threads that hold them
+        self.reader, self.writer = context.Pipe(duplex=False)
+        self.threads = threads
+        self.executor = ProcessPoolExecutor(jobs, context, _end_with, (self.reader,))
+
+    def submit(self, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Begin work; after the death of a process BrokenProcessPool is its result."""
+        try:
+            with _inherited(self.threads):
+                return self.executor.submit(work, *arguments)
+        except BrokenProcessPool as error:
+            nothing: Future[Any] = Future()
+            nothing.set_exception(error)
+            return nothing
+
+    def close(self) -> None:
+        """End the processes at once."""
+        self.writer.close()
+        self.executor.shutdown(cancel_futures=True)
+        self.reader.close()
 
 
 @contextmanager
@@ -101,26 +175,33 @@ def helped(modules: Sequence[str] = ()) -> Iterator[Map]:
     if cpus() < 2:
         yield map
         return
-    with workers(1, threads=1) as elsewhere:
-        elsewhere(importlib.import_module, modules)
+    with closing(_Processes(1, threads=1)) as elsewhere:
+        for module in modules:
+            elsewhere.submit(importlib.import_module, module)
+
+        def there(work: Callable[..., Any], *arguments: Any) -> Any:
+            return elsewhere.submit(work, *arguments).result()
+
+        def here(work: Callable[..., Any], *arguments: Any) -> Any:
+            return work(*arguments)
 
         def mapped(work: Callable[..., Any], *arguments: Iterable[Any]) -> Iterator[Any]:
             tasks = list(zip(*arguments, strict=True))
             results: dict[int, Any] = {}
             waiting = deque(range(len(tasks)))
 
-            def work_off(take: Callable[[], int], through: Map) -> None:
+            def work_off(take: Callable[[], int], done: Callable[..., Any]) -> None:
                 while waiting:
                     try:
                         number = take()
                     except IndexError:  # the other took the last
                         return
-                    results[number] = next(through(work, *([argument] for argument in tasks[number])))
+                    results[number] = done(work, *tasks[number])
 
             waits = ThreadPoolExecutor(1)
             try:
-                other = waits.submit(work_off, waiting.popleft, elsewhere) if len(tasks) > 1 else None
-                work_off(waiting.pop, map)
+                other = waits.submit(work_off, waiting.popleft, there) if len(tasks) > 1 else None
+                work_off(waiting.pop, here)
                 with suppress(BrokenProcessPool):
                     if other:
                         other.result()

@@ -82,8 +82,8 @@ def candidate(
     found = evidence(
         excess=fit.excess,
         residual=refined.residual,
-        score=refined.score,
-        rival=min((other.score for other in ranked if other is not refined), default=None),
+        score=refined.order,
+        rival=min((other.order for other in ranked if other is not refined), default=None),
         sites=primitive,
         exchanged=exchanged_residual(fit.sites, peaks, shifted),
         parameters=freedom(fit),

@@ -70,7 +70,8 @@ def evidence(
     """FEATURES of one candidate.
 
     excess, residual: after refinement; exchanged: the residual with one element exchanged (`exchanged_residual`).
-    score, rival: of the candidate and of the best other one (None: there is none). wavelength_lead: as in FEATURES.
+    score, rival: what the candidate and the best other one (None: there is none) are ranked by.
+    wavelength_lead: as in FEATURES.
     parameters: of cell and atoms that symmetry leaves free. sources: those that propose the crystal.
     """
     most = math.log(MANY_TIMES)

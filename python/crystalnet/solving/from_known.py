@@ -30,6 +30,7 @@ REFINED_AS_KNOWN = 12  # crystals that are, the best first
 METRIC_TOLERANCE = 0.002  # relative to the longest edge, of a metric that is that of a higher symmetry
 LEAST_CONTACT = 0.3  # of the covalent radii: somebody measured the crystal
 FITS = 0.4  # residual up to which a known crystal is worth a refinement
+ALL_FOUND = 0.9  # share of the strongest lines that makes it worth one whatever the residual: broad lines overlap
 
 
 def known_proposals(
@@ -45,7 +46,10 @@ def known_proposals(
                 hopeful.append((share, scale, known, i))
     hopeful.sort(key=lambda item: -item[0])
     return distinct(
-        p for _, scale, known, i in hopeful[:REFINED_AS_KNOWN] for p in _in_own_cell(known, i, scale, peaks)
+        proposal
+        for share, scale, known, i in hopeful[:REFINED_AS_KNOWN]
+        for proposal in _in_own_cell(known, i, scale, peaks)
+        if proposal.residual < FITS or share > ALL_FOUND
     )
 
 
@@ -91,7 +95,6 @@ def _in_own_cell(known: Library, i: int, scale: float, peaks: Peaks) -> list[Pro
     found = []
     for image in maps.images(sites, maps.near(known.metrics[[i]])[0])[:4]:
         for crystal, value in screen.crystal(image.species, image.frac_coords, LEAST_CONTACT):
-            if value < FITS:
-                reference = ", ".join(part for part in (entry.name, entry.reference) if part)
-                found.append(Proposal(crystal, "known", value, cell, entry.id, reference or entry.id))
+            reference = ", ".join(part for part in (entry.name, entry.reference) if part)
+            found.append(Proposal(crystal, "known", value, cell, entry.id, reference or entry.id))
     return found

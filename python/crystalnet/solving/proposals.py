@@ -59,15 +59,11 @@ def same_composition(counts: Mapping[str, float], other: Mapping[str, float]) ->
 # --- both ---------------------------------------------------------------------------------------------------------
 
 
-def distinct(proposals: Iterable[Proposal], keep: int = 40, by_source: bool = False) -> list[Proposal]:
-    """Best first, without those that are the same crystal as a better one; of equals the first stays.
-
-    by_source: the same crystal of another source stays too.
-    """
+def distinct(proposals: Iterable[Proposal], keep: int = 40) -> list[Proposal]:
+    """Best first, without those that are the same crystal as a better one; of equals the first stays."""
     best: list[Proposal] = []
     for proposal in sorted(proposals, key=lambda p: round(p.residual, 4)):
-        rivals = (other for other in best if not by_source or other.source == proposal.source)
-        if not any(same_crystal(proposal, other) for other in rivals):
+        if not any(same_crystal(proposal, other) for other in best):
             best.append(proposal)
             if len(best) == keep:
                 break

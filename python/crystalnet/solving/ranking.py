@@ -26,8 +26,8 @@ from crystalnet.xrd.rietveld import MAX_SHIFT, refine
 
 REFINED = 8  # proposals that go on to profile refinement, some of each source; a quarter as many more with X
 AT_ONCE = 2  # of them refined together: a laptop has two cores; the same with one, so that answers are the same
-# Above the best residual: intensities this much worse do not win by refinement. Atoms read off a density are rough;
-# those of the other sources were refined on the intensities before.
+# Above the best residual: intensities this much worse do not win by refinement. Atoms read off a density are rough, and
+# those of a known crystal are another sample's; the others were refined on the intensities before.
 WORTH_REFINING, WORTH_REFINING_ROUGH = 0.12, 0.35
 ALIKE = 1.05  # fits that differ by less say nothing of two crystals whose cells have one metric
 SAME_RWP = 0.01  # refinements that ended in one crystal differ less in Rwp
@@ -37,12 +37,18 @@ COMPLEXITY = 0.03  # of Rwp for each e-fold of atoms in the primitive cell: more
 # lines there are (Hamilton, Acta Cryst. 18, 502, 1965: by about F/2n, here with F = 2), but never less than this.
 LEAST_FREEDOM = 0.02
 # Rwp is ruled by the strongest lines, and with them by texture and line shape; the residual of the intensities' square
-# roots is a second opinion, and the volume a third: of 30 simulated patterns with a right candidate 27 rank it first,
-# 24 without the two (exponents of 0.2 to 0.5 and 0.05 to 0.2 do alike; they were chosen on these patterns).
-SECOND_OPINION, VOLUME = 0.3, 0.15
+# roots is a second opinion: of 30 simulated patterns with a right candidate 27 rank it first with it and the volume, 24
+# without (exponents of 0.2 to 0.5 do alike).
+SECOND_OPINION = 0.3
+# Of ln²(volume over the expected one): (ln/0.19)²/2 is the odds against it, for known crystals scatter by 0.19, and a
+# pattern's dozen independent lines turn odds into Rwp by their twelfth root.
+VOLUME = 1.2
+UNKNOWN_VOLUME = 0.2  # |ln| that an unknown element counts as
 CONTACT = 1.0  # of |ln(shortest bond / usual length)|: light atoms beside heavy ones are told by their room alone
 UNBALANCED = 0.15  # of Rwp, for a halide or oxide whose charges cannot balance
 TYPE_KNOWN = 0.95  # of the score: half of what line shapes and texture leave to chance
+# Of the score of a published crystal of just these elements: nobody fitted its ratios and positions to this pattern.
+PUBLISHED = 0.6
 UNEXPECTED = 1.0  # of Rwp, for bonds that are not at all what the user said
 MISSING_ELEMENT = 0.25  # of Rwp, for an element that was not given: the user knows the sample
 REFINEMENT_SECONDS = 8.0  # of processor time in all; at least the three most promising are refined
@@ -66,10 +72,10 @@ class Ranked:
 
     @property
     def order(self) -> float:
-        """The score, a little lower for a known type: of two crystals that fit alike the one that nature is known to
-        build comes first.
-        """
-        return self.score * (TYPE_KNOWN if {"known", "catalogue"} & self.sources else 1.0)
+        """The score, lower for what nature is known to build: a little for a known type, more for a known crystal."""
+        if self.reference:
+            return self.score * PUBLISHED
+        return self.score * (TYPE_KNOWN if "catalogue" in self.sources else 1.0)
 
 
 def ranked(
@@ -156,20 +162,25 @@ def freedom(fit: Fit) -> int:
 
 
 def _promising(proposals: Sequence[Proposal], bonds: ExpectedBonds = NOTHING_SAID) -> Iterator[Proposal]:
-    """Those worth refining, by the residual of their intensities: of every source, and some with an unknown element."""
+    """Those worth refining, by the residual of their intensities: of every source, and some with an unknown element.
+
+    The first of each source comes before the second of any: residuals of broad and overlapping lines say little.
+    """
 
     def order(proposal: Proposal) -> float:
         return proposal.residual * (1 + UNEXPECTED * bonds.misfit(proposal.sites))
 
-    named = distinct((p for p in proposals if "X" not in p.sites.species), by_source=True)
+    named = [p for p in proposals if "X" not in p.sites.species]
     unknown = distinct(p for p in proposals if "X" in p.sites.species)
-    by_source = [sorted((p for p in named if p.source == source), key=order) for source in SOURCES]
+    by_source = [sorted(distinct(p for p in named if p.source == source), key=order) for source in SOURCES]
     share = REFINED // max(1, sum(map(bool, by_source)))
     chosen = [p for own in by_source for p in own[:share]]
     chosen += sorted((p for own in by_source for p in own[share:]), key=order)[: REFINED - len(chosen)]
-    chosen = [*sorted(chosen, key=order), *unknown[: REFINED // 4]]
+    firsts = [own[0] for own in by_source if own]
+    others = [p for p in chosen if all(p is not first for first in firsts)]
+    chosen = [*sorted(firsts, key=order), *sorted(others, key=order), *unknown[: REFINED // 4]]
     least = min((p.residual for p in chosen), default=0.0)
-    limits = {"network": WORTH_REFINING_ROUGH}
+    limits = dict.fromkeys(("network", "known"), WORTH_REFINING_ROUGH)
     return (p for p in chosen if p.residual <= least + limits.get(p.source, WORTH_REFINING))
 
 
@@ -212,12 +223,12 @@ def _score(fit: Fit, left: float, volume_ratio: float | None, sites: AtomSites, 
         penalty += UNBALANCED
     if "X" in sites.species:
         penalty += MISSING_ELEMENT
-    unlikely = 0.5 if volume_ratio is None else abs(math.log(volume_ratio))
+    unlikely = UNKNOWN_VOLUME if volume_ratio is None else math.log(volume_ratio)
     score: float = (
         max(fit.excess, LEAST_EXCESS)
         * (1 + penalty)
         * max(left, 0.01) ** SECOND_OPINION
-        * math.exp(VOLUME * unlikely + CONTACT * contact_misfit(fit.sites))
+        * math.exp(VOLUME * unlikely**2 + CONTACT * contact_misfit(fit.sites))
     )
     return score
 

@@ -150,7 +150,9 @@ def fit_block(
     from scipy.optimize import leastsq, nnls
 
     m = len(start)
-    esd = np.hypot(sigma, PROFILE_ERROR * np.maximum(y, 0))
+    # Far below zero lies what a background too high has left: no line, and no word against one.
+    too_high = np.maximum(-y - 3 * sigma, 0)
+    esd = np.sqrt(sigma**2 + (PROFILE_ERROR * np.maximum(y, 0)) ** 2 + too_high**2)
     target = y / esd
     reach = 0.7 * start.fwhm
     # Widths follow the law within 20%, the Lorentzian share is anything: what weak lines cannot say themselves.

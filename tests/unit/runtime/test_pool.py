@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from crystalnet.records import InputError
-from crystalnet.runtime.pool import cpus, helped, workers
+from crystalnet.runtime.pool import Lost, cpus, helped, workers
 
 PIDS = """
 import time
@@ -34,9 +33,20 @@ def test_results_are_in_order_and_threads_as_asked() -> None:
     assert cpus() >= 1
 
 
-def test_a_worker_that_dies_is_one_line() -> None:
-    with pytest.raises(InputError, match="a worker process died"), workers(2, threads=1) as mapped:
-        list(mapped(os._exit, [1]))
+@pytest.mark.parametrize("chunk", [1, 3])
+def test_work_that_kills_its_process_is_lost_and_costs_no_other(chunk: int) -> None:
+    suicide = "__import__('os')._exit(1)"
+    with workers(2, threads=1, chunk=chunk) as mapped:
+        found = list(mapped(eval, ["1", suicide, "3", "4", suicide, *map(str, range(20))]))
+        assert found == [1, Lost(), 3, 4, Lost(), *range(20)]
+        assert list(mapped(eval, ["1", "2"])) == [1, 2]
+
+
+def test_work_whose_process_was_killed_is_done_once_more(tmp_path: Path) -> None:
+    once = f"open({str(tmp_path / 'mark')!r}, 'x') and __import__('os')._exit(1)"
+    survives = f"__import__('os').path.exists({str(tmp_path / 'mark')!r}) or {once}"
+    with workers(2, threads=1) as mapped:
+        assert list(mapped(eval, ["0", survives, "2"])) == [0, True, 2]
 
 
 def test_an_error_ends_the_work_at_once() -> None:

@@ -23,12 +23,14 @@ from crystalnet.solving.ranking import (
     LEAST_EXCESS,
     LEAST_FREEDOM,
     MISSING_ELEMENT,
+    PUBLISHED,
     REFINED,
     REFINEMENT_SECONDS,
     SAME_RWP,
     SECOND_OPINION,
     TYPE_KNOWN,
     UNBALANCED,
+    UNKNOWN_VOLUME,
     VOLUME,
     WORTH_REFINING,
     WORTH_REFINING_ROUGH,
@@ -97,7 +99,12 @@ def test_every_source_has_its_share_of_refinement() -> None:
     assert residuals(chosen, "catalogue") == pytest.approx([0.1, 0.101, 0.102, 0.103])
     sources = {p.source for p in _promising([*many, proposal(0.1, "known"), proposal(0.11, "search")])}
     assert sources == set(SOURCES)
-    assert [p.residual for p in chosen] == sorted(p.residual for p in chosen)
+    searched = [
+        proposal(0.01 + 0.0002 * i, "search") for i in range(100)
+    ]  # many, which crowd out no other
+    assert {p.source for p in _promising([*many, *searched])} == {"network", "catalogue", "search"}
+    order = [p.residual for p in chosen]
+    assert order[:2] == [0.01, 0.1] and order[2:] == sorted(order[2:])  # the best of each source, then the others
 
 
 def test_where_one_source_has_little_the_other_fills_up() -> None:
@@ -109,7 +116,10 @@ def test_where_one_source_has_little_the_other_fills_up() -> None:
 
 
 def test_lines_much_worse_than_the_best_are_not_refined() -> None:
-    for source, limit in (("network", WORTH_REFINING_ROUGH), ("catalogue", WORTH_REFINING)):
+    for source, limit in (
+        *((source, WORTH_REFINING_ROUGH) for source in ("network", "known")),
+        *((source, WORTH_REFINING) for source in ("catalogue", "search")),
+    ):
         worst = proposal(0.05 + limit + 0.01, source)
         assert list(_promising([proposal(0.05), proposal(0.05 + limit - 0.01, source), worst]))[-1] is not worst
         assert len(list(_promising([proposal(0.05), worst]))) == 1
@@ -140,7 +150,8 @@ def refinements(monkeypatch: pytest.MonkeyPatch) -> list[Proposal]:
     def fitted(p: Proposal, conventional: AtomSites, *rest: Any) -> tuple[Ranked, float]:
         done.append(p)
         seconds = REFINEMENT_SECONDS if p.origin == "slow" else 0.1
-        return Ranked(p, fit(conventional, p.residual), p.residual, 1.0, p.residual, frozenset()), seconds
+        ends = fit(conventional, p.residual)
+        return Ranked(p, ends, p.residual, 1.0, p.residual, frozenset(), p.reference), seconds
 
     monkeypatch.setattr(ranking, "_fitted", fitted)
     return done
@@ -170,10 +181,10 @@ def test_a_known_crystal_is_judged_beside_the_most_promising(refinements: list[P
     several = [proposal(0.1 + 0.01 * i, "catalogue", salt(metal)) for i, metal in enumerate(METALS[:4])]
     known = [proposal(0.15 + 0.01 * i, "known", salt(metal)) for i, metal in enumerate(METALS[4:])]
     ranked([*several, *known], PATTERN, PEAKS, most=2)
-    assert [p.residual for p in refinements] == pytest.approx([0.1, 0.11, 0.15])
+    assert [p.residual for p in refinements] == pytest.approx([0.1, 0.15])  # the first of each source
     refinements.clear()
-    ranked([*several[2:], *known], PATTERN, PEAKS, most=3)  # one is among them
-    assert [p.residual for p in refinements] == pytest.approx([0.12, 0.13, 0.15])
+    ranked([*several, *known], PATTERN, PEAKS, most=1)
+    assert [p.residual for p in refinements] == pytest.approx([0.1, 0.15])
 
 
 def test_a_crystal_that_both_sources_propose_is_refined_once(refinements: list[Proposal]) -> None:
@@ -195,6 +206,13 @@ def test_of_two_that_fit_alike_the_known_type_comes_first(refinements: list[Prop
     for behind, first in ((0.96 * TYPE_KNOWN, "search"), (1.04 * TYPE_KNOWN, "catalogue")):
         fair = [proposal(0.1, "catalogue"), proposal(0.1 * behind, "search", salt("K"))]
         assert ranked(fair, PATTERN, PEAKS)[0].proposal.source == first
+
+
+def test_a_published_crystal_comes_before_one_that_fits_somewhat_better(refinements: list[Proposal]) -> None:
+    for behind, first in ((1.04 * PUBLISHED, "known"), (0.96 * PUBLISHED, "search")):
+        published = replace(proposal(0.1, "known"), reference="somebody")
+        order = ranked([published, proposal(0.1 * behind, "search", salt("K"))], PATTERN, PEAKS)
+        assert order[0].proposal.source == first
 
 
 def test_a_proposal_without_a_symmetry_is_left_out(refinements: list[Proposal]) -> None:
@@ -233,9 +251,11 @@ def test_the_score_is_as_its_constants_say() -> None:
     room = math.exp(CONTACT * contact_misfit(salt()))
     plain = 0.1 * (1 + COMPLEXITY * math.log(8) + LEAST_FREEDOM) * 0.1**SECOND_OPINION * room
     assert _score(fit(salt()), 0.1, 1.0, salt(), 100) == pytest.approx(plain)
-    assert _score(fit(salt()), 0.1, None, salt(), 100) == pytest.approx(plain * math.exp(VOLUME / 2))
+    assert _score(fit(salt()), 0.1, None, salt(), 100) == pytest.approx(plain * math.exp(VOLUME * UNKNOWN_VOLUME**2))
     for factor in (1.5, 1 / 1.5):  # too large and too small are equally unlikely
-        assert _score(fit(salt()), 0.1, factor, salt(), 100) == pytest.approx(plain * 1.5**VOLUME)
+        assert _score(fit(salt()), 0.1, factor, salt(), 100) == pytest.approx(
+            plain * math.exp(VOLUME * math.log(1.5) ** 2)
+        )
     assert _score(fit(salt()), 0.001, 1.0, salt(), 100) == _score(
         fit(salt()), 0.01, 1.0, salt(), 100
     )  # noise, not crystals

@@ -30,7 +30,7 @@ from crystalnet.solving.from_network import ask_network
 from crystalnet.solving.from_search import SOLVED
 from crystalnet.solving.given import Given, symbols_of
 from crystalnet.solving.proposals import WELL_EXPLAINED, Proposal
-from crystalnet.solving.ranking import Ranked
+from crystalnet.solving.ranking import TYPE_KNOWN, Ranked
 from crystalnet.solving.solve import CELLS_TRIED, EXPLAINED, HOPELESS, SEEN, SURE, cells_of, solve, solve_pattern
 from crystalnet.solving.tube import MOST_LEAD, Tube, wavelength_lead
 from crystalnet.solving.verdict import is_confident, warnings_of
@@ -248,7 +248,7 @@ def test_a_candidate_as_reported() -> None:
     answer = candidate(first, [first, second], densities, PEAKS, True, 0.7)
     assert (answer.source, answer.formula, answer.space_group_number, answer.score) == ("catalogue", "NaCl", 225, 0.1)
     assert len(answer.conventional) == 8 and answer.confidence == probability(answer.evidence)
-    assert answer.evidence["lead"] == pytest.approx(np.log(2))
+    assert answer.evidence["lead"] == pytest.approx(np.log(2 / TYPE_KNOWN))
     assert answer.evidence["formula_given"] == 1.0 and answer.evidence["wavelength"] == 0.7
     assert answer.evidence["lines_per_parameter"] == pytest.approx(np.log(8 / 1))  # the edge alone
     assert answer.density.values.std() > 0  # the atoms' own, as no network made it
