@@ -43,9 +43,12 @@ def parameters(function: Callable[..., Any]) -> Iterator[tuple[str, str, str, bo
             yield info.metavar or name.upper(), default, info.help or "", False
             continue
         kind = _single(annotation)
-        option = (info.param_decls or ["--" + name.replace("_", "-")])[0]
+        # Typer keeps the first name that an annotation gives as its default.
+        names = [*(info.param_decls or ()), info.default, "--" + name.replace("_", "-")]
+        option = next(n for n in names if isinstance(n, str) and n.startswith("--"))
         again = "" if kind is annotation or list not in map(_origin, get_args(annotation)) else " May be repeated."
-        yield option + (info.metavar or WORDS[kind]), "" if kind is bool else default, (info.help or "") + again, True
+        word = f" {info.metavar}" if info.metavar else WORDS[kind]
+        yield option + word, "" if kind is bool else default, (info.help or "") + again, True
 
 
 def _origin(annotation: Any) -> Any:

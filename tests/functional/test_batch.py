@@ -53,6 +53,29 @@ def test_a_sheet_is_solved_and_gone_on_with(
     assert len((out / "summary.csv").read_text().splitlines()) == 4
 
 
+def test_a_sheet_on_a_cluster(
+    samples: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two workers, which are named the files; the answers are those of one process."""
+    monkeypatch.chdir(samples.parent)
+    assert solve(monkeypatch, samples.name, "--out", "out", "--cluster", "local", *FAST) == 2  # the missing pattern
+    said = capsys.readouterr()
+    assert "missing.xy: no such file" in said.err and "Zr3Sb4Pt3  I-43d" in said.out
+    assert [row.split(",")[0] for row in Path("out/summary.csv").read_text().splitlines()[1:]] == [
+        *("one.xy", "one.xy", "missing.xy"),
+    ]
+    assert solve(monkeypatch, samples.name, "--out", "out", "--resume", "--cluster", "local", *FAST) == 2
+    assert "2 of 3 patterns are solved already" in capsys.readouterr().err
+    ask = ("one.xy", "--elements", "Zr,Sb,Pt", "--out", "alone", *FAST)
+    assert solve(monkeypatch, *ask, "--cluster", "local", "--json") == 0
+    alone = json.loads(capsys.readouterr().out)["candidates"]
+    inside = json.loads(Path("out/right.crystalnet/solution.json").read_text())["candidates"]
+    assert [(c["formula"], c["score"]) for c in alone] == [(c["formula"], c["score"]) for c in inside]
+    monkeypatch.setattr("crystalnet.runtime.cluster.PATIENCE", 0.5)
+    assert solve(monkeypatch, *ask, "--cluster", "tcp://127.0.0.1:1") == 2
+    assert "--cluster tcp://127.0.0.1:1: no scheduler answers there" in capsys.readouterr().err
+
+
 def test_one_pattern_is_not_solved_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from hashlib import sha256
@@ -80,22 +80,23 @@ def _solve_batch(
         kept = [_answered(sample) if resume else None for sample in samples]
         if resume:
             log.warning(f"{sum(k is not None for k in kept)} of {len(samples)} patterns are solved already")
-        new = iter(_solve_all([sample for sample, k in zip(samples, kept, strict=True) if k is None], jobs, cluster))
-        results = [next(new) if document is None else (_exit_code(document), document, "") for document in kept]
-        rows = [
-            summary_row(str(sample.pattern), str(sample.folder), document or None, problem)
-            for sample, (_, document, problem) in zip(samples, results, strict=True)
-        ]
+        new = _solve_all([sample for sample, k in zip(samples, kept, strict=True) if k is None], jobs, cluster)
+        rows, codes, documents = [], [], []
+        for sample, answered in zip(samples, kept, strict=True):
+            code, document, problem = next(new) if answered is None else (_exit_code(answered), answered, "")
+            codes.append(code)
+            rows.append(summary_row(str(sample.pattern), str(sample.folder), document or None, problem))
+            if problem:
+                log.error(problem)
+            if print_json:
+                documents.append(document)
+            elif not problem:
+                print(summary_line(sample, document))
         write_summary(rows, summary)
-        write_index(rows, [code == 0 for code, _, _ in results], index)
+        write_index(rows, [code == 0 for code in codes], index)
     if print_json:
-        print(json.dumps([document for _, document, _ in results], indent=1))
-    for sample, (_, document, problem) in zip(samples, results, strict=True):
-        if problem:
-            log.error(problem)
-        elif not print_json:
-            print(summary_line(sample, document))
-    return max(code for code, _, _ in results)
+        print(json.dumps(documents, indent=1))
+    return max(codes)
 
 
 def _asked(sample: Sample) -> str:
@@ -124,18 +125,18 @@ def _exit_code(document: dict[str, Any]) -> int:
     return 0 if best is not None and is_believed(best["confidence"]) else NO_CONFIDENT_MATCH
 
 
-def _solve_all(samples: Sequence[Sample], jobs: int | None, cluster: str | None) -> list[Result]:
-    """Every sample's result, in order. A process that dies costs the pattern that it died of."""
+def _solve_all(samples: Sequence[Sample], jobs: int | None, cluster: str | None) -> Iterator[Result]:
+    """Every sample's result in order, as soon as it is there. A process that dies costs the pattern that it died of."""
     if cluster is None and (jobs or 1) == 1:
         with helped(HELPER) as shared:
-            return [_guarded(sample, shared) for sample in samples]
+            for sample in samples:
+                yield _guarded(sample, shared)
+        return
     with workers(jobs, threads=None if cluster is None else 1, cluster=cluster) as mapped:
         # Workers elsewhere stand in another folder.
         found = mapped(_guarded, samples if cluster is None else map(_absolute, samples))
-        return [
-            (FAULT, {}, f"{sample.pattern.name}: {result.why}") if isinstance(result, Lost) else result
-            for sample, result in zip(samples, found, strict=True)
-        ]
+        for sample, result in zip(samples, found, strict=True):
+            yield (FAULT, {}, f"{sample.pattern.name}: {result.why}") if isinstance(result, Lost) else result
 
 
 def _absolute(sample: Sample) -> Sample:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from crystalnet.records import InputError
 from crystalnet.runtime.journal import Journal
+from crystalnet.runtime.pool import Lost
 
 SETTINGS = {"seed": 0, "limit": 3}
 
@@ -38,6 +40,18 @@ def test_without_a_file_nothing_is_kept() -> None:
     with Journal(None, SETTINGS, keep=False) as journal:
         journal.append({"id": "a"})
         assert journal.next() is None
+
+
+def test_an_item_that_killed_its_process_is_a_row_of_its_own(tmp_path: Path) -> None:
+    def score(item: int, failure: str | None = None) -> dict[str, Any]:
+        return {"item": item, "failure": failure}
+
+    def mapped(work: Any, items: list[int]) -> Iterator[Any]:
+        return (Lost("it died") if item == 2 else work(item) for item in items)
+
+    with Journal(tmp_path / "journal", SETTINGS, keep=True) as journal:
+        rows, _ = journal.rows([1, 2, 3], score, mapped)
+    assert rows == [score(1), score(2, "it died"), score(3)] == kept(tmp_path / "journal")
 
 
 def test_rows_of_another_run_are_refused(tmp_path: Path) -> None:

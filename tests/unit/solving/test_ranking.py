@@ -99,9 +99,7 @@ def test_every_source_has_its_share_of_refinement() -> None:
     assert residuals(chosen, "catalogue") == pytest.approx([0.1, 0.101, 0.102, 0.103])
     sources = {p.source for p in _promising([*many, proposal(0.1, "known"), proposal(0.11, "search")])}
     assert sources == set(SOURCES)
-    searched = [
-        proposal(0.01 + 0.0002 * i, "search") for i in range(100)
-    ]  # many, which crowd out no other
+    searched = [proposal(0.01 + 0.0002 * i, "search") for i in range(100)]  # many, which crowd out no other
     assert {p.source for p in _promising([*many, *searched])} == {"network", "catalogue", "search"}
     order = [p.residual for p in chosen]
     assert order[:2] == [0.01, 0.1] and order[2:] == sorted(order[2:])  # the best of each source, then the others
