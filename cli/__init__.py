@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -47,18 +48,22 @@ def options(
     to_stderr("error" if quiet else "info" if verbose else "warning")
 
 
-app.command()(solve.solve)
-app.command()(index.index)
-app.command()(app_command)
-app.command()(export.export)
-app.command()(fetch.fetch)
+COMMANDS: dict[Callable[..., None], str] = {  # and an example for each one's --help
+    solve.solve: "solve pattern.xy --elements Zr,Sb,Pt",
+    index.index: "index pattern.xy --wavelength CuKa",
+    app_command: "app --port 8700",
+    export.export: "export pattern.crystalnet --gsas2",
+    fetch.fetch: "fetch --source files my-cifs",
+    train.train: "train --system cubic --max-minutes 60",
+    evaluate.evaluate: "evaluate structures.jsonl.gz --system cubic --given elements --limit 20 --out scores.json",
+    density.density: "density structure.cif --out structure.cube",
+    simulate.simulate: "simulate structure.cif --wavelength CuKa --measured-like --out pattern.xy",
+    bench.bench: "bench --json",
+    info.info: "info",
+}
+for command, example in COMMANDS.items():
+    app.command(epilog=f"Example: crystalnet {example}")(command)
 app.add_typer(data.app)
-app.command()(train.train)
-app.command()(evaluate.evaluate)
-app.command()(density.density)
-app.command()(simulate.simulate)
-app.command()(bench.bench)
-app.command()(info.info)
 
 
 def main() -> None:
@@ -83,7 +88,7 @@ def main() -> None:
     except InputError as error:
         _end(2, str(error))
     except misuse as error:
-        _end(2, f"{error.format_message()} (see crystalnet --help)")
+        _end(2, f"{error.format_message().replace('Value error, ', '')} (see crystalnet --help)")
     except BrokenPipeError:
         _end_unread()
     except OSError as error:  # a folder that cannot be made, a full disk: the user's to mend, wherever it turns up

@@ -11,7 +11,7 @@ app = typer.Typer(name="data", help="Look at a data set directory, or check it."
 Directory = Annotated[Path, typer.Argument(help="Data set directory.", metavar="DIR")]
 
 
-@app.command()
+@app.command(epilog="Example: crystalnet data info data/cubic --figures figures")
 def info(
     directory: Directory,
     figures: Annotated[Path | None, typer.Option(help="Folder for pictures of the distributions and of maps.")] = None,
@@ -27,7 +27,7 @@ def info(
             typer.echo(path)
 
 
-@app.command()
+@app.command(epilog="Example: crystalnet data verify data/cubic")
 def verify(directory: Directory) -> None:
     """Check every file of a data set against its hash."""
     from crystalnet.data.store import verify_store

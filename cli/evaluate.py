@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from crystalnet.cli.choices import Evaluated, Given, LeaveOut, Systems
+
 
 def evaluate(
     structures: Annotated[
@@ -17,14 +19,14 @@ def evaluate(
         ),
     ],
     system: Annotated[
-        str | None,
+        Systems | None,
         typer.Option(
-            help="Whose crystals: auto or all, or one of the seven systems. solve is not told.",
+            help="Whose crystals; default all. solve is not told.",
             show_default=False,
         ),
     ] = None,
     given: Annotated[
-        str | None, typer.Option(help="formula (default), elements, drop-one or none.", show_default=False)
+        Given | None, typer.Option(help="What is given of the chemistry; default the formula.", show_default=False)
     ] = None,
     guesses: Annotated[
         int | None, typer.Option(min=1, help="Latent samples a crystal; default 5, for --table 2 three.")
@@ -33,14 +35,15 @@ def evaluate(
         str, typer.Option(help="all, or some of known, catalogue, search, network with commas.")
     ] = "all",
     leave_out: Annotated[
-        str, typer.Option(help="What the libraries do not know of a crystal: its composition, its type too, or none.")
+        LeaveOut,
+        typer.Option(help="What the libraries do not know of a crystal: its composition, or its type too."),
     ] = "composition",
     cell_given: Annotated[bool, typer.Option("--cell-given", help="Give solve the true cell.")] = False,
     effort: Annotated[float, typer.Option(help="Seconds of search where no known type explains the lines.")] = 30.0,
     measured_like: Annotated[bool, typer.Option("--measured-like", help="Cu Kα 10-90° with noise and width.")] = False,
     split: Annotated[
-        str,
-        typer.Option(help="composition: held-out compositions; type: held-out structure types; all: every record."),
+        Evaluated,
+        typer.Option(help="Held-out compositions, held-out structure types, or every record."),
     ] = "composition",
     table: Annotated[
         int | None, typer.Option(help="The paper's table 1 (both systems) or 2 (levels of what is given).")

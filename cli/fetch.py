@@ -7,25 +7,25 @@ from typing import Annotated
 
 import typer
 
+from crystalnet.cli.choices import Source, Split, System
+
 
 def fetch(
     paths: Annotated[
         list[Path] | None, typer.Argument(help="Structure files (source files).", metavar="[PATHS]...")
     ] = None,
     source: Annotated[
-        str | None,
-        typer.Option(help="materials-project, prototypes or files; default: the first with a key, else the second."),
+        Source | None,
+        typer.Option(help="Default: the Materials Project with a key, else the embedded prototypes."),
     ] = None,
-    system: Annotated[
-        str | None, typer.Option(help="cubic or trigonal, of your files one of the seven; default all.")
-    ] = None,
+    system: Annotated[System | None, typer.Option(help="Cubic or trigonal, of your files any; default all.")] = None,
     types: Annotated[
         list[Path] | None, typer.Option(help="Structure records that serve as further prototypes.")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Most crystals a system.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the generator.")] = 0,
     split: Annotated[
-        str, typer.Option(help="composition (polymorphs stay together) or type (whole structure types are left out).")
+        Split, typer.Option(help="By composition polymorphs stay together; by type whole structure types are left out.")
     ] = "composition",
     split_file: Annotated[
         list[Path] | None,

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from crystalnet.cli.choices import AnySystem, Axis
+
 
 def index(
     pattern: Annotated[
@@ -18,10 +20,8 @@ def index(
     elements: Annotated[
         str | None, typer.Option(help="Elements in the sample: a cell must have room for them.")
     ] = None,
-    system: Annotated[str, typer.Option(help="auto, or one of the seven crystal systems.")] = "auto",
-    axis: Annotated[
-        str, typer.Option(help="What the first column is where the file does not say: auto, two-theta, q or d.")
-    ] = "auto",
+    system: Annotated[AnySystem, typer.Option(help="The crystal system, where it is known.")] = "auto",
+    axis: Annotated[Axis, typer.Option(help="What the first column is where the file does not say.")] = "auto",
     scan: Annotated[
         int | None, typer.Option(min=1, help="Number of the scan in a file of several; default the longest.")
     ] = None,

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from crystalnet.cli.choices import AnySystem, Axis
+
 
 def solve(
     patterns: Annotated[
@@ -23,13 +25,11 @@ def solve(
     scan: Annotated[
         int | None, typer.Option(min=1, help="Number of the scan in a file of several; default the longest.")
     ] = None,
-    axis: Annotated[
-        str, typer.Option(help="What the first column is where the file does not say: auto, two-theta, q or d.")
-    ] = "auto",
+    axis: Annotated[Axis, typer.Option(help="What the first column is where the file does not say.")] = "auto",
     two_theta_range: Annotated[
         str | None, typer.Option("--range", help="Degrees 2θ to use: 15,90 or 15, or ,90; default all.")
     ] = None,
-    system: Annotated[str, typer.Option(help="auto, or one of the seven crystal systems.")] = "auto",
+    system: Annotated[AnySystem, typer.Option(help="The crystal system, where it is known.")] = "auto",
     cell: Annotated[
         str | None, typer.Option(help="Known cell: a | a,c (hexagonal axes) | a,alpha=55 | a,b,c,alpha,beta,gamma; Å.")
     ] = None,

@@ -7,17 +7,19 @@ from typing import Annotated
 
 import typer
 
+from crystalnet.cli.choices import Device, Learnt, Preset
+
 
 def train(
-    system: Annotated[str, typer.Option(help="cubic or trigonal.")] = "cubic",
-    preset: Annotated[str, typer.Option(help="small (laptop), base (GPU) or paper (as published).")] = "small",
+    system: Annotated[Learnt, typer.Option(help="The crystal system.")] = "cubic",
+    preset: Annotated[Preset, typer.Option(help="small is for laptops, base for GPUs, paper as published.")] = "small",
     data: Annotated[
         Path | None, typer.Option(help="Data set directory; default: fetch's, made first if need be.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     max_minutes: Annotated[float | None, typer.Option(min=0.05, help="Anneal the learning rate to this time.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Annotated[Device, typer.Option(help="Where it is trained.")] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Processes that share each batch, one a GPU.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Seed.")] = 0,
 ) -> None:

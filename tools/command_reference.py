@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
 from typer.models import ArgumentInfo
@@ -23,11 +23,12 @@ over nothing but what an earlier run of its own left; a file of yours in its way
 WORDS = {bool: "", str: " TEXT", int: " N", float: " NUMBER", Path: " PATH"}
 
 
-def commands(typer_app: typer.Typer = app, prefix: str = "crystalnet") -> Iterator[tuple[str, Callable[..., Any]]]:
-    """Every command as it is typed, with its function."""
+def commands(typer_app: typer.Typer = app, prefix: str = "crystalnet") -> Iterator[tuple[str, Callable[..., Any], str]]:
+    """Every command as it is typed, with its function and its example."""
     for command in typer_app.registered_commands:
         if command.callback:
-            yield f"{prefix} {command.name or command.callback.__name__}", command.callback
+            example = str(command.epilog).removeprefix("Example: ")
+            yield f"{prefix} {command.name or command.callback.__name__}", command.callback, example
     for group in typer_app.registered_groups:
         if group.typer_instance:
             yield from commands(group.typer_instance, f"{prefix} {group.typer_instance.info.name}")
@@ -46,26 +47,31 @@ def parameters(function: Callable[..., Any]) -> Iterator[tuple[str, str, str, bo
         # Typer keeps the first name that an annotation gives as its default.
         names = [*(info.param_decls or ()), info.default, "--" + name.replace("_", "-")]
         option = next(n for n in names if isinstance(n, str) and n.startswith("--"))
-        again = "" if kind is annotation or list not in map(_origin, get_args(annotation)) else " May be repeated."
-        word = f" {info.metavar}" if info.metavar else WORDS[kind]
+        again = "" if kind is annotation or list not in map(get_origin, get_args(annotation)) else " May be repeated."
+        choices = " " + "|".join(get_args(kind)) if get_origin(kind) is Literal else None
+        word = f" {info.metavar}" if info.metavar else choices or WORDS[kind]
         yield option + word, "" if kind is bool else default, (info.help or "") + again, True
-
-
-def _origin(annotation: Any) -> Any:
-    return getattr(annotation, "__origin__", None)
 
 
 def _single(annotation: Any) -> Any:
     """The type of one value: str of `list[str] | None`."""
-    inner = [a for a in get_args(annotation) if a is not type(None)]
+    inner = [a for a in get_args(annotation) if a is not type(None)] if get_origin(annotation) is not Literal else []
     return _single(inner[0]) if inner else annotation
 
 
-def section(typed: str, function: Callable[..., Any]) -> str:
-    """Heading, purpose, usage and table of a command."""
+def section(typed: str, function: Callable[..., Any], example: str) -> str:
+    """Heading, purpose, usage, example and table of a command."""
     rows = list(parameters(function))
     usage = [typed, *(name for name, *_, option in rows if not option), *["[OPTIONS]"] * any(row[-1] for row in rows)]
-    lines = [f"## {typed}", "", inspect.cleandoc(function.__doc__ or ""), "", "    " + " ".join(usage), ""]
+    lines = [
+        f"## {typed}",
+        "",
+        inspect.cleandoc(function.__doc__ or ""),
+        "",
+        "    " + " ".join(usage),
+        "    " + example,
+        "",
+    ]
     if rows:
         lines += ["| | default | |", "|---|---|---|"]
         lines += [f"| `{name}` | {default} | {said} |" for name, default, said in map(_escaped, rows)]
@@ -81,7 +87,7 @@ def _escaped(row: tuple[str, str, str, bool]) -> tuple[str, str, str]:
 
 def page() -> str:
     """docs/commands.md."""
-    return "\n".join([HEAD, *(section(typed, function) for typed, function in commands())])
+    return "\n".join([HEAD, *(section(*command) for command in commands())])
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import get_args
 
 import pytest
 
@@ -76,11 +77,25 @@ def quoted_commands(text: str) -> list[str]:
     return [" ".join(command.split(" #")[0].split()) for command in lines + inline]
 
 
+def test_choices_are_those_of_the_rooms() -> None:
+    from crystalnet.cli import choices
+    from crystalnet.commands.fetch import SOURCES
+    from crystalnet.crystal.systems import LEARNT, SYSTEMS
+    from crystalnet.evaluation import options
+    from crystalnet.xrd.reader import AXES
+
+    assert get_args(choices.System) == tuple(SYSTEMS) and get_args(choices.Learnt) == tuple(LEARNT)
+    assert get_args(choices.AnySystem) == ("auto", *SYSTEMS) and get_args(choices.Systems) == ("auto", "all", *SYSTEMS)
+    assert (get_args(choices.Axis), get_args(choices.Source)) == (AXES, SOURCES)
+    of_evaluate = (choices.Given, choices.LeaveOut, choices.Evaluated)
+    assert tuple(map(get_args, of_evaluate)) == (options.GIVEN, options.LEAVE_OUT, options.SPLITS)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_documented_commands_exist(page: Path, reference: ModuleType) -> None:
     known = {
         typed: {name.split()[0] for name, *_, option in reference.parameters(function) if option} | {"--help"}
-        for typed, function in reference.commands()
+        for typed, function, _ in reference.commands()
     }
     for command in quoted_commands(page.read_text()):
         words = shlex.split(command.rstrip(".,;:"))
