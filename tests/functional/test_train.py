@@ -7,6 +7,8 @@ import math
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -89,6 +91,21 @@ def test_two_processes_take_the_steps_of_one(data: Path, tmp_path: Path) -> None
     assert total_loss(tmp_path / "one") == pytest.approx(total_loss(tmp_path / "two"), abs=1e-5)
     for name in one:  # Adam divides by the gradient's size, so where that is rounding the weights may part a little
         assert (one[name] - two[name]).norm() <= 1e-4 * one[name].norm() + 1e-7
+
+
+def test_the_documented_commands_go_together(tmp_path: Path) -> None:
+    """The first two of docs/training.md, with fewer crystals and less time."""
+    page = Path(__file__).parents[2] / "docs" / "training.md"
+    lines = [line for line in page.read_text().splitlines() if line.startswith("    crystalnet")]
+    commands = [line.split("#")[0].split() for line in lines[:2]]
+    assert [words[1] for words in commands] == ["fetch", "train"]
+    made, trained = commands
+    made[made.index("--limit") + 1] = "24"
+    for words in (made, [*trained, "--max-minutes", "0.05"]):
+        command = [str(Path(sys.executable).parent / words[0]), *words[1:]]
+        run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr
+    assert (tmp_path / "runs" / "cubic" / "model.safetensors").is_file()
 
 
 def test_what_stops_one_process_stops_all_in_one_line(data: Path, tmp_path: Path) -> None:

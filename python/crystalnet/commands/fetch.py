@@ -106,7 +106,7 @@ def fetch(
         with ExitStack() as stack:  # a folder that cannot be written is said before the files are read
             for directory in directories.values():
                 stack.enter_context(claimed(directory))
-            counts = files.fetch_files(directories, paths, limit, splits_of, progress)
+            counts = files.fetch_files(directories, paths, limit, splits_of, progress, say)
         for name in counts:  # sets of systems that the files have no crystal of stay
             there = earlier[name]
             if there is not None:

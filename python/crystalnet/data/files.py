@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,12 +25,25 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 
+KINDS = {  # words of a reason, and what is counted together
+    "there already": "repeat a formula and space group",
+    "occupied": "partly occupied or disordered",
+    "overlap": "with atoms that overlap",
+    "has no site": "without all atoms of the formula",
+    "valence density": "with an element of no known density",
+    "symmetry": "of a symmetry left open",
+    "space group": "of a symmetry left open",
+    "cannot be read": "not readable",
+}
+
+
 def fetch_files(
     directories: Mapping[str, Path],
     paths: tuple[Path, ...],
     limit: int | None,
     splits: Mapping[str, Splits],
     progress: Callable[[int, int], None],
+    say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, int]:
     """Make data sets of the user's structures, one of each crystal system that has any.
 
@@ -46,6 +60,8 @@ def fetch_files(
         The division of each system's crystals into train and validation.
     progress : callable
         Called with the number of crystals done and of all.
+    say : callable
+        Called with a line that counts by reason what cannot be used.
 
     Returns
     -------
@@ -78,7 +94,16 @@ def fetch_files(
             crystals = further.of(own) if further else own
             types = further.records if further else ()
             made[system] = write_store(directories[system], crystals, about, failures, types)
+    if failures:
+        kinds = Counter(_kind(failure["reason"]) for failure in failures)
+        counted = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+        say(f"{len(failures)} were not taken: {counted}; failures.jsonl in the data set names each")
     return made
+
+
+def _kind(reason: str) -> str:
+    """Why something was refused, in words that others share with it."""
+    return next((kind for words, kind in KINDS.items() if words in reason), "for other reasons")
 
 
 def _records(

@@ -115,7 +115,11 @@ def test_files_are_taken_or_refused_with_reasons(tmp_path: Path) -> None:
     (folder / "words.cif").write_text("no crystal")
     row = {"lattice": (np.eye(3) * 3.1).tolist(), "species": ["Fe", "Al"], "frac_coords": [[0, 0, 0], [0.5, 0.5, 0.5]]}
     (folder / "rows.jsonl").write_text("\n".join(json.dumps(row | {"id": i, "h_missing": i == "x"}) for i in "xy"))
-    assert fetch_files({"cubic": tmp_path / "set"}, (folder,), None, {"cubic": Splits()}, quiet) == {"cubic": 2}
+    said_of: list[str] = []
+    made = fetch_files({"cubic": tmp_path / "set"}, (folder,), None, {"cubic": Splits()}, quiet, said_of.append)
+    assert made == {"cubic": 2}
+    (counted,) = said_of
+    assert counted.startswith("6 were not taken: 2 without all atoms of the formula, 1 ") and "other" not in counted
     assert {r["formula"] for r in read_store(tmp_path / "set").records} == {"NaCl", "AlFe"}
     rows = map(json.loads, (tmp_path / "set" / "failures.jsonl").read_text().splitlines())
     reasons = {r["id"]: r["reason"] for r in rows}
