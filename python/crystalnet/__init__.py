@@ -27,7 +27,11 @@ except PackageNotFoundError:  # run from a source tree that was never installed
 def __getattr__(name: str) -> Any:
     """What __all__ names, `crystalnet.xrd` and `crystalnet.density`: torch and pymatgen are imported at first use."""
     if name in _DOORS:
-        return getattr(import_module(_DOORS[name]), name)
+        thing = getattr(import_module(_DOORS[name]), name)
+        if isinstance(thing, type):
+            return thing
+        globals()[name] = spoken = import_module("crystalnet.runtime.faults").speaking_python(thing)
+        return spoken
     if name in ("density", "xrd"):
         return import_module(f"crystalnet.{name}")
     raise AttributeError(f"module 'crystalnet' has no attribute {name!r}")

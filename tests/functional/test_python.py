@@ -47,6 +47,18 @@ def test_a_solution_shows_itself(notebook: dict[str, Any]) -> None:
     assert empty.best is None and empty.structure is None and "no candidate" in repr(empty)
 
 
+def test_errors_name_parameters_not_options(tmp_path: Path) -> None:
+    unnamed = tmp_path / "unnamed.xy"
+    unnamed.write_text("".join(f"{0.5 + 0.01 * i:.2f} {100 + i % 7}\n" for i in range(2500)))
+    with pytest.raises(InputError, match="give `axis` q, or `axis` two-theta with `wavelength`"):
+        crystalnet.solve(unnamed, elements="Si")
+    with pytest.raises(InputError, match="^`system` 'cubicle'"):
+        crystalnet.solve(ROOT / "examples" / "Zr3Sb4Pt3.xy", system="cubicle")
+    with pytest.raises(InputError, match="`two_theta_range`"):
+        crystalnet.solve(ROOT / "examples" / "Zr3Sb4Pt3.xy", two_theta_range="a,b")
+    assert crystalnet.solve is crystalnet.solve and crystalnet.solve.__doc__
+
+
 def test_arrays_are_the_pattern_of_the_same_file(tmp_path: Path) -> None:
     of_file = read_pattern(ROOT / "examples" / "Zr3Sb4Pt3.xy")
     order = np.random.default_rng(0).permutation(len(of_file))

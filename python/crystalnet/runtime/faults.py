@@ -1,13 +1,23 @@
-"""Faults of the program itself: one line for the user, the traceback for whoever mends it."""
+"""What the user is told: of a fault of the program one line, of wrong input in the words of the place it came from."""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from crystalnet.records import InputError
 
 FAULT = 70  # exit code (EX_SOFTWARE of sysexits.h): a bug is neither bad input nor an unconvincing answer
 SHOW = "CRYSTALNET_TRACEBACK"  # environment variable: 1 prints the traceback too
+PARAMETERS = {"range": "two_theta_range", "distance": "distances"}  # of options that Python names otherwise
+_OPTION = re.compile(r"--([a-z][a-z-]*)")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def fault_line(error: BaseException, where: str = "") -> str:
@@ -17,3 +27,21 @@ def fault_line(error: BaseException, where: str = "") -> str:
     what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
     advice = f"this is a bug of crystalnet, please report it with what {SHOW}=1 prints"
     return f"{where}{': ' if where else ''}internal fault ({what}); {advice}"
+
+
+def speaking_python(function: Callable[P, R]) -> Callable[P, R]:
+    """The function, whose InputErrors name its parameters where the command line's name options: `axis` for --axis."""
+
+    @wraps(function)
+    def called(*arguments: P.args, **named: P.kwargs) -> R:
+        try:
+            return function(*arguments, **named)
+        except InputError as error:
+            raise InputError(_OPTION.sub(_parameter, str(error))) from None
+
+    return called
+
+
+def _parameter(option: re.Match[str]) -> str:
+    name = option[1].replace("-", "_")
+    return f"`{PARAMETERS.get(name, name)}`"
