@@ -1,5 +1,5 @@
-# make solve   set up .venv and solve the example pattern
-# make test    the same set-up, then the tests and the style checks
+# make solve   set up .venv and solve the example pattern; the answer is the last line
+# make test    the same set-up and what tests need, then the tests and the style checks
 # Needs CPython >= 3.11, a C++20 compiler and make; everything else comes through pip. Works in any copy of the tree.
 
 PYTHON ?= python3
@@ -9,6 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # The package is installed in place, so only what is compiled or resolved asks for a new set-up.
 INSTALLED := $(VENV)/installed
+TESTABLE := $(VENV)/testable
 BUILD_INPUTS := pyproject.toml constraints.txt CMakeLists.txt $(shell find cpp -type f)
 
 .PHONY: solve test coverage types docs minimum sanitize cuda-check clean
@@ -16,17 +17,17 @@ BUILD_INPUTS := pyproject.toml constraints.txt CMakeLists.txt $(shell find cpp -
 solve: $(INSTALLED)
 	$(BIN)/$(SOLVE)
 
-test: $(INSTALLED)
+test: $(TESTABLE)
 	$(BIN)/pytest -n 2 --dist loadfile
 	$(BIN)/ruff check
 	$(BIN)/lint-imports
 
 # Which lines no test runs, worker processes included.
-coverage: $(INSTALLED)
+coverage: $(TESTABLE)
 	$(PIP) install -q -c constraints.txt pytest-cov
 	$(BIN)/pytest --cov
 
-types: $(INSTALLED)
+types: $(TESTABLE)
 	$(BIN)/mypy
 
 # The site, into build/site. Docstrings are read, not imported: a small environment of its own will do.
@@ -60,8 +61,13 @@ cuda-check: $(INSTALLED)
 
 $(INSTALLED): $(BUILD_INPUTS)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) install -c constraints.txt -e ".[test]"
+	$(PIP) install -c constraints.txt -e .
 	touch $@
+
+$(TESTABLE): $(BUILD_INPUTS)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install -c constraints.txt -e ".[test]"
+	touch $@ $(INSTALLED)
 
 clean:
 	rm -rf $(VENV) build
