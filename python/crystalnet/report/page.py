@@ -179,7 +179,7 @@ def _body(solution: Solution, content: Mapping[str, Any], views: Sequence[View])
     sections.append(
         '<h2>Pattern</h2><div class="plot"><div id="pattern"></div></div>'
         '<p class="control noprint"><label><input type="checkbox" id="root"> square root of the intensity'
-        " (shows the weak lines)</label></p>"
+        f" (shows the weak lines)</label>{_beside(candidates)}</p>"
     )
     if candidates:
         colours = element_colours(solution.candidates)
@@ -197,6 +197,18 @@ def _body(solution: Solution, content: Mapping[str, Any], views: Sequence[View])
         )
     sections += [_given(solution, content), _footer(content, bool(len(solution.guesses)))]
     return "\n".join(sections)
+
+
+def _beside(candidates: Sequence[Mapping[str, Any]]) -> str:
+    """A choice of a candidate whose pattern is drawn over the one that is shown."""
+    if len(candidates) < 2:
+        return ""
+    named = (f"{c['rank']}: {c['formula']} {c['space_group']['symbol']}" for c in candidates)
+    options = "".join(f'<option value="{i}">{escape(name)}</option>' for i, name in enumerate(named))
+    return (
+        '<label>over it candidate <select id="beside"><option value="">none</option>'
+        f'{options}</select></label><span id="besideText"></span>'
+    )
 
 
 def _warnings(solution: Solution, content: Mapping[str, Any], views: Sequence[View]) -> list[str]:

@@ -9,6 +9,9 @@ from crystalnet.crystal.lattice import Cell
 from crystalnet.records import Candidate, Pattern, Peaks
 from crystalnet.solving.confidence import THRESHOLD, VOLUME_RANGE
 from crystalnet.solving.tube import Tube
+from crystalnet.xrd.foreign_lines import ForeignLine, foreign_lines
+
+LISTED = 5  # lines named in a warning
 
 
 def warnings_of(
@@ -54,6 +57,8 @@ def warnings_of(
             "The pattern asks for atoms (X) that none of the given elements explains:"
             " is an element missing from --elements?"
         )
+    if found:
+        said += _of_foreign_lines(foreign_lines(peaks, found[0].fit.hkl_two_theta))
     missing = [e for e in elements if found and e not in found[0].conventional.species]
     if "H" in missing:
         said.append(
@@ -68,6 +73,23 @@ def warnings_of(
             f" is right with a probability of {found[0].confidence or 0:.0%}."
         )
     return tuple(said)
+
+
+def _of_foreign_lines(lines: Sequence[ForeignLine]) -> list[str]:
+    """What lines that are not the crystal's may be."""
+    ghosts = [f"{line.two_theta:.2f}°, {line.ghost_of}" for line in lines if line.ghost_of]
+    others = [line for line in lines if not line.ghost_of]
+    said = []
+    if ghosts:
+        said.append(f"Perhaps not the sample's, but the tube's: the line at {', that at '.join(ghosts[:LISTED])}.")
+    if others:
+        named = ", ".join(f"{line.two_theta:.2f}° ({line.share:.0%})" for line in others[:LISTED])
+        more = f" and {len(others) - LISTED} more" if len(others) > LISTED else ""
+        said.append(
+            f"Not explained by the first candidate: lines at {named}{more}, in brackets the area over the strongest"
+            " line's. Another phase, or a larger cell?"
+        )
+    return said
 
 
 def is_believed(confidence: float | None) -> bool:

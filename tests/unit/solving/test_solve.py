@@ -61,7 +61,7 @@ PATTERN = Pattern(np.linspace(10, 90, 9), np.ones(9), np.ones(9), SOURCE)
 
 
 def fit(rwp: float = 0.1, sites: AtomSites = SALT, **more: Any) -> Fit:
-    return Fit(sites, rwp, NOTHING, NOTHING, NOTHING, **more)
+    return Fit(sites, rwp, NOTHING, NOTHING, **{"hkl_two_theta": NOTHING, **more})
 
 
 def found_at(residual: float, source: str = "network", cell: Cell = CELL, origin: int | str = 0) -> Proposal:
@@ -295,6 +295,9 @@ def test_what_the_user_must_know_is_said() -> None:
     assert "no arrangement" in said()
     assert "No confident match" in said(answer(THRESHOLD - 0.01)) and "49%" in said(answer(THRESHOLD - 0.01))
     assert "No confident match" in said(answer(None))
+    others = said(answer(0.9, hkl_two_theta=PEAKS.two_theta[2:]))  # the two first are of another phase
+    assert f"lines at {PEAKS.two_theta[1]:.2f}°" in others or f"{PEAKS.two_theta[0]:.2f}°" in others
+    assert "Another phase" in others and said(answer(0.9, hkl_two_theta=PEAKS.two_theta)) == ""
     assert "asks for atoms (X)" in said(answer(0.9, replace(SALT, species=("X",) * 4 + ("Cl",) * 4)))
     failed = said(answer(0.9), answer(0.9, rwp=1.0, failure="singular matrix", remarks=("Eu was left out",)))
     assert "Candidate 2 (NaCl) could not be refined (singular matrix): its Rwp of 1.00" in failed
