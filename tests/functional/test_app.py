@@ -18,6 +18,7 @@ import zipfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -179,6 +180,38 @@ def test_from_a_dropped_file_to_a_cif(tmp_path: Path) -> None:
             assert (await desk.user.http_client.get("/results/1/files/notes.txt")).status_code == 404
             up = await desk.user.http_client.get("/results/1/files/..%2F..%2Fscratch%2F1%2Ffirst.xy")
             assert b"248.00" not in up.content
+
+    asyncio.run(journey())
+
+
+def test_two_hundred_files_are_queued_and_each_is_solved_once(tmp_path: Path) -> None:
+    """Read for real; the solver is a stub, whose answers take no time."""
+    count = 200
+
+    async def journey() -> None:
+        async with opened(tmp_path) as desk:
+            asked: list[str] = []
+
+            async def answer(work: Any, *asked_of: Any, say: Callable[[str], None] | None = None) -> Any:
+                if say is None:  # imports ahead of the first pattern
+                    return None
+                say("peaks")
+                await asyncio.sleep(0)
+                asked.append(asked_of[0].name)
+                return {"candidates": [], "pattern": {"points": 4001}}
+
+            desk.queue._solves.ask = answer  # type: ignore[assignment, method-assign]
+            small = b"\n".join(example().splitlines()[:800])
+            started = time.monotonic()
+            await desk.drop(**{f"scan{n:03d}": small for n in range(count)})
+            assert len(desk.queue.entries) == count and {e.state for e in desk.queue.entries} == {"ready"}
+            desk.click("solve-all")
+            await until(lambda: all(e.state == "done" for e in desk.queue.entries))
+            assert asked == [f"scan{n:03d}.xy" for n in range(count)]
+            assert len({e.folder for e in desk.queue.entries}) == count
+            assert time.monotonic() - started < PATIENCE
+            desk.click(f"choose-{count}")
+            await until(lambda: desk.text("facts").startswith("λ 1.54059 Å"))
 
     asyncio.run(journey())
 
