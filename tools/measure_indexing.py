@@ -1,15 +1,17 @@
 """How often indexing finds the cell of known crystals, from their lines.
 
+    python tools/measure_indexing.py DATA_DIR random OUT.jsonl --count 1000
     python tools/measure_indexing.py DATA_DIR perfect|lab|measured OUT.jsonl [--count 100] [--share 0/2] [--elements]
                                      [--foreign 2] [--zero 0.2] [--without-low 3]
 
 perfect: all lines at Cu Kα1 up to 120°; lab: those that peak search finds in a profile as `simulate --measured-like`
 gives it; both of the development split, up to 20 atoms, --count a crystal system. measured: the patterns of
-DATA_DIR/index.json. A cell is right where its reduced edges are within 1% of the true ones and its volume within 2%.
---foreign adds so many lines of 5 to 15% at random places, --zero shifts all, --without-low takes away the weakest of
-the ten lines of lowest angle. A line a crystal is noted in OUT, with the rank of the right cell among 20 and the
-processor time on one thread; called again, it goes on. Ends with a table. "Determined" leaves out crystals whose lines
-all lie on a smaller lattice, which positions cannot tell from the crystal's own, and those of fewer than 10 lines.
+DATA_DIR/index.json. random: --count lists of 20 lines at random angles, which have no cell. A cell is right where its
+reduced edges are within 1% of the true ones and its volume within 2%. --foreign adds so many lines of 5 to 15% at
+random places, --zero shifts all, --without-low takes away the weakest of the ten lines of lowest angle. A line a
+crystal is noted in OUT, with the rank of the right cell among 20 and the processor time on one thread; called again, it
+goes on. Ends with a table. "Determined" leaves out crystals whose lines all lie on a smaller lattice, which positions
+cannot tell from the crystal's own, and those of fewer than 10 lines.
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ MOST_ATOMS, FEWEST_LINES, LISTED = 20, 10, 20
 EDGE, VOLUME = 0.01, 0.02  # relative: what counts as the right cell
 LOOSE_EDGE, LOOSE_ANGLE = 0.05, 3.0  # of the published comparison: primitive cell, edges and angles in degrees
 PERFECT_AXIS = np.arange(5, 120, 0.02)
+RANDOM_LINES, RANDOM_RANGE = 20, (10.0, 70.0)  # degrees 2θ, Cu Kα1
 
 
 def crystals(data: Path, kind: str, count: int) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -63,8 +66,25 @@ def crystals(data: Path, kind: str, count: int) -> Iterator[tuple[str, str, dict
                 yield record["id"], system, {**record, "seed": taken[system]}
 
 
+def random_lists(count: int) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Names of lists that are no crystal's."""
+    for seed in range(count):
+        yield f"random {seed}", "random", {"seed": seed}
+
+
+def random_lines(seed: int) -> Peaks:
+    """RANDOM_LINES lines at random angles, as sharp as a laboratory's."""
+    rng = np.random.default_rng(seed)
+    two_theta = np.sort(rng.uniform(*RANDOM_RANGE, RANDOM_LINES))
+    radiation, width = parse_wavelength("CuKa1"), np.full(RANDOM_LINES, 0.1)
+    area, spacing = rng.lognormal(0, 1, RANDOM_LINES), d_of_two_theta(two_theta, radiation.wavelength)
+    return Peaks(two_theta, spacing, area, width, np.zeros(2), *RANDOM_RANGE, radiation)
+
+
 def lines_of(data: Path, kind: str, record: dict[str, Any]) -> Peaks:
     """The lines as they are measured."""
+    if kind == "random":
+        return random_lines(record["seed"])
     if kind == "measured":
         return find_peaks(read_pattern(data / record["pattern"], parse_wavelength(record["wavelength"])))
     sites = AtomSites(np.array(record["lattice"]), tuple(record["species"]), np.array(record["frac_coords"]))
@@ -138,7 +158,7 @@ def all_on_smaller(first: Indexed, true: np.ndarray, lines: int) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("kind", choices=("perfect", "lab", "measured"))
+    parser.add_argument("kind", choices=("perfect", "lab", "measured", "random"))
     parser.add_argument("out", type=Path)
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--share", default="0/1")
@@ -153,7 +173,9 @@ def main() -> None:
     )
     part, parts = map(int, options.share.split("/"))
     with options.out.open("a") as out:
-        for place, (name, system, record) in enumerate(crystals(options.data, options.kind, options.count)):
+        random = options.kind == "random"
+        known = random_lists(options.count) if random else crystals(options.data, options.kind, options.count)
+        for place, (name, system, record) in enumerate(known):
             if place % parts != part or name in done:
                 continue
             try:
@@ -162,16 +184,24 @@ def main() -> None:
                 print(f"{name}: {error}")
                 continue
             peaks = spoilt(peaks, options.foreign, options.zero, options.without_low, place)
-            elements = record.get("elements") or sorted(set(record["species"]))
+            elements = None if random else record.get("elements") or sorted(set(record["species"]))
             start = time.process_time()
             found = indexed(peaks, SYSTEMS, LISTED, elements if options.elements else None)
             seconds = time.process_time() - start
             lines = min(len(peaks), 30)
             said = {"name": name, "system": system, "batch": record.get("batch", 1), "lines": len(peaks)}
-            said |= {**outcome(found, true_cell(record), lines), "seconds": round(seconds, 3)}
+            said |= {"cells": len(found)} if random else outcome(found, true_cell(record), lines)
+            said["seconds"] = round(seconds, 3)
             out.write(json.dumps(said) + "\n")
             out.flush()
-    print_table([json.loads(line) for line in options.out.read_text().splitlines()])
+    said_of_all = [json.loads(line) for line in options.out.read_text().splitlines()]
+    if options.kind == "random":
+        none, seconds = sum(not one["cells"] for one in said_of_all), [one["seconds"] for one in said_of_all]
+        print(
+            f"no cell: {none} of {len(said_of_all)} lists; seconds {np.mean(seconds):.2f}, at worst {max(seconds):.2f}"
+        )
+    else:
+        print_table(said_of_all)
 
 
 def print_table(said: list[dict[str, Any]]) -> None:
