@@ -2,14 +2,15 @@
 
     python tools/measure_indexing.py DATA_DIR random OUT.jsonl --count 1000
     python tools/measure_indexing.py DATA_DIR perfect|lab|measured OUT.jsonl [--count 100] [--share 0/2] [--elements]
-                                     [--foreign 2] [--zero 0.2] [--without-low 3]
+                                     [--foreign 2] [--zero 0.2] [--without-low 3] [--program rietx]
 
 perfect: all lines at Cu Kα1 up to 120°; lab: those that peak search finds in a profile as `simulate --measured-like`
 gives it; both of the development split, up to 20 atoms, --count a crystal system. measured: the patterns of
 DATA_DIR/index.json. random: --count lists of 20 lines at random angles, which have no cell. A cell is right where its
 reduced edges are within 1% of the true ones and its volume within 2%. --foreign adds so many lines of 5 to 15% at
-random places, --zero shifts all, --without-low takes away the weakest of the ten lines of lowest angle. A line a
-crystal is noted in OUT, with the rank of the right cell among 20 and the processor time on one thread; called again, it
+random places, --zero shifts all, --without-low takes away the weakest of the ten lines of lowest angle. --program
+rietx asks rietx.index_pattern (all its engines, its preset) about the same lines. A line a crystal is noted in OUT, with
+the rank of the right cell among 20 and the processor time on one thread (rietx: of all its threads); called again, it
 goes on. Ends with a table. "Determined" leaves out crystals whose lines all lie on a smaller lattice, which positions
 cannot tell from the crystal's own, and those of fewer than 10 lines.
 """
@@ -99,10 +100,47 @@ def true_cell(record: dict[str, Any]) -> np.ndarray:
     if "lattice" in record:
         return reduced(np.array(record["lattice"]))
     cell = gemmi.UnitCell(*(record[name] for name in ("a", "b", "c", "alpha", "beta", "gamma")))
-    vector = gemmi.GruberVector(cell, gemmi.find_spacegroup_by_number(record["spacegroup"]).hm[0])
+    return niggli(cell, gemmi.find_spacegroup_by_number(record["spacegroup"]).hm[0])
+
+
+def niggli(cell: gemmi.UnitCell, centring: str) -> np.ndarray:
+    """Reduced edges and angles, and the volume."""
+    vector = gemmi.GruberVector(cell, centring)
     vector.niggli_reduce()
     parameters = vector.cell_parameters()
     return np.array([*parameters, gemmi.UnitCell(*parameters).volume])
+
+
+def by_rietx(peaks: Peaks, true: np.ndarray) -> dict[str, Any]:
+    """What rietx finds in the same lines: all its engines, its preset."""
+    from rietx import index_pattern
+    from rietx.schemas.indexing import ObservedPeak, PeakList
+
+    q = 1 / peaks.d_spacing**2
+    esd = 0.05 * peaks.fwhm  # of a position; of 1/d²: 2 cot θ dθ of it
+    q_esd = q / np.tan(np.radians(peaks.two_theta / 2)) * np.radians(esd)
+    columns = {
+        "two_theta": peaks.two_theta,
+        "two_theta_esd": esd,
+        "intensity": peaks.area,
+        "intensity_esd": 0.05 * peaks.area,
+        "q": q,
+        "q_esd": q_esd,
+        "fwhm": peaks.fwhm,
+    }
+    fixed = {"eta": 0.5, "n_in_group": 1, "chi2_red": 1.0}
+    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    observed = [ObservedPeak(**dict(zip(columns, row, strict=True)), **fixed, group=n) for n, row in enumerate(rows)]
+    ends = peaks.two_theta_min, peaks.two_theta_max
+    listed = PeakList(
+        peaks=observed, wavelength=peaks.radiation.wavelength, two_theta_min=ends[0], two_theta_max=ends[1]
+    )
+    found = [niggli(gemmi.UnitCell(*c.cell), c.centring) for c in index_pattern(listed, validate=False).candidates]
+    return {
+        "rank": next((k for k, cell in enumerate(found, 1) if same(cell, true)), None),
+        "published": bool(found and as_published(found[0], true)),
+        "hidden": False,
+    }
 
 
 def spoilt(peaks: Peaks, foreign: int, zero: float, without_low: int, seed: int) -> Peaks:
@@ -166,6 +204,7 @@ def main() -> None:
     parser.add_argument("--foreign", type=int, default=0)
     parser.add_argument("--zero", type=float, default=0.0)
     parser.add_argument("--without-low", type=int, default=0)
+    parser.add_argument("--program", choices=("own", "rietx"), default="own")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     done = (
@@ -186,10 +225,16 @@ def main() -> None:
             peaks = spoilt(peaks, options.foreign, options.zero, options.without_low, place)
             elements = None if random else record.get("elements") or sorted(set(record["species"]))
             start = time.process_time()
+            said = {"name": name, "system": system, "batch": record.get("batch", 1), "lines": len(peaks)}
+            if options.program == "rietx":
+                said |= by_rietx(peaks, true_cell(record))
+                said["seconds"] = round(time.process_time() - start, 3)
+                out.write(json.dumps(said) + "\n")
+                out.flush()
+                continue
             found = indexed(peaks, SYSTEMS, LISTED, elements if options.elements else None)
             seconds = time.process_time() - start
             lines = min(len(peaks), 30)
-            said = {"name": name, "system": system, "batch": record.get("batch", 1), "lines": len(peaks)}
             said |= {"cells": len(found)} if random else outcome(found, true_cell(record), lines)
             said["seconds"] = round(seconds, 3)
             out.write(json.dumps(said) + "\n")
