@@ -9,7 +9,7 @@ gives it; both of the development split, up to 20 atoms, --count a crystal syste
 DATA_DIR/index.json. random: --count lists of 20 lines at random angles, which have no cell. A cell is right where its
 reduced edges are within 1% of the true ones and its volume within 2%. --foreign adds so many lines of 5 to 15% at
 random places, --zero shifts all, --without-low takes away the weakest of the ten lines of lowest angle. --program
-rietx asks rietx.index_pattern (all its engines, its preset) about the same lines. A line a crystal is noted in OUT, with
+rietx asks rietx.index_pattern (all its engines, its preset) about the same lines. A line a crystal is noted in OUT with
 the rank of the right cell among 20 and the processor time on one thread (rietx: of all its threads); called again, it
 goes on. Ends with a table. "Determined" leaves out crystals whose lines all lie on a smaller lattice, which positions
 cannot tell from the crystal's own, and those of fewer than 10 lines.
