@@ -18,6 +18,7 @@ from crystalnet.solving.confidence import (
     calibration_error,
     evidence,
     explained_share,
+    is_contradicted,
     probability,
 )
 
@@ -105,9 +106,9 @@ def test_a_volume_that_no_such_atoms_have_is_not_believed(ratio: float, contradi
 
 @pytest.mark.parametrize(("exchanged", "believed"), [(0.0105, False), (0.012, True)])
 def test_lines_that_ask_for_another_element_are_not_believed(exchanged: float, believed: bool):
-    evident = found(
-        residual=0.0225, excess=0.02, exchanged=exchanged, formula_given=True, sources=("network", "catalogue")
-    )
+    both = ("network", "catalogue")
+    evident = found(residual=0.0225, excess=0.02, exchanged=exchanged, rival=0.08, formula_given=True, sources=both)
+    assert is_contradicted(evident) is not believed
     assert (probability(evident) > CONTRADICTED) is believed
 
 
