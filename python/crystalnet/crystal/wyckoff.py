@@ -113,6 +113,13 @@ def absent(hkl: np.ndarray, rotations: np.ndarray, translations: np.ndarray) -> 
     return found
 
 
+def letters_by_origin(number: int) -> list[dict[str, str]]:
+    """What each Wyckoff letter of a space group becomes by the origin shifts of its normaliser, the identity first."""
+    reference = _reference(number)
+    letters = [letter for letter, *_ in reference.positions]
+    return [dict(zip(letters, (letters[k] for k in row), strict=True)) for row in reference.permutations]
+
+
 def groups_on(cell: Cell) -> tuple[Group, ...]:
     """Space groups of the cell's crystal system, each in every setting that differs in its absences.
 

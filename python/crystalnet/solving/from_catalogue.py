@@ -23,6 +23,7 @@ from crystalnet.crystal.library import Entry, Library, library, library_of, pack
 from crystalnet.crystal.record_file import Record
 from crystalnet.crystal.symmetry import SYMPREC, SymmetryError
 from crystalnet.crystal.systems import SYSTEMS
+from crystalnet.crystal.type_label import same_type
 from crystalnet.data.store import read_manifest, read_store, read_types
 from crystalnet.ops.fit_sites import fit_sites
 from crystalnet.records import AtomSites, Peaks
@@ -93,7 +94,7 @@ class Catalogue:
             yield from ((known, i) for i in range(len(known)) if not self._left_out(known, i))
 
     def _left_out(self, known: Library, i: int) -> bool:
-        if known.entries[i].type == self.without_type:
+        if self.without_type is not None and same_type(known.entries[i].type, self.without_type):
             return True
         return self.without_formula is not None and same_composition(known.counts[i], self.without_formula)
 
