@@ -63,15 +63,8 @@ def section(typed: str, function: Callable[..., Any], example: str) -> str:
     """Heading, purpose, usage, example and table of a command."""
     rows = list(parameters(function))
     usage = [typed, *(name for name, *_, option in rows if not option), *["[OPTIONS]"] * any(row[-1] for row in rows)]
-    lines = [
-        f"## {typed}",
-        "",
-        inspect.cleandoc(function.__doc__ or ""),
-        "",
-        "    " + " ".join(usage),
-        "    " + example,
-        "",
-    ]
+    shown = dict.fromkeys((" ".join(usage), example))  # one line where they are the same
+    lines = [f"## {typed}", "", inspect.cleandoc(function.__doc__ or ""), "", *(f"    {line}" for line in shown), ""]
     if rows:
         lines += ["| | default | |", "|---|---|---|"]
         lines += [f"| `{name}` | {default} | {said} |" for name, default, said in map(_escaped, rows)]

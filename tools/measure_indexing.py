@@ -111,8 +111,8 @@ def niggli(cell: gemmi.UnitCell, centring: str) -> np.ndarray:
     return np.array([*parameters, gemmi.UnitCell(*parameters).volume])
 
 
-def by_rietx(peaks: Peaks, true: np.ndarray) -> dict[str, Any]:
-    """What rietx finds in the same lines: all its engines, its preset."""
+def by_rietx(peaks: Peaks) -> list[np.ndarray]:
+    """The reduced cells that rietx finds in the same lines: all its engines, its preset."""
     from rietx import index_pattern
     from rietx.schemas.indexing import ObservedPeak, PeakList
 
@@ -135,7 +135,10 @@ def by_rietx(peaks: Peaks, true: np.ndarray) -> dict[str, Any]:
     listed = PeakList(
         peaks=observed, wavelength=peaks.radiation.wavelength, two_theta_min=ends[0], two_theta_max=ends[1]
     )
-    found = [niggli(gemmi.UnitCell(*c.cell), c.centring) for c in index_pattern(listed, validate=False).candidates]
+    return [niggli(gemmi.UnitCell(*c.cell), c.centring) for c in index_pattern(listed, validate=False).candidates]
+
+
+def outcome_of_rietx(found: list[np.ndarray], true: np.ndarray) -> dict[str, Any]:
     return {
         "rank": next((k for k, cell in enumerate(found, 1) if same(cell, true)), None),
         "published": bool(found and as_published(found[0], true)),
@@ -227,15 +230,17 @@ def main() -> None:
             start = time.process_time()
             said = {"name": name, "system": system, "batch": record.get("batch", 1), "lines": len(peaks)}
             if options.program == "rietx":
-                said |= by_rietx(peaks, true_cell(record))
-                said["seconds"] = round(time.process_time() - start, 3)
-                out.write(json.dumps(said) + "\n")
-                out.flush()
-                continue
-            found = indexed(peaks, SYSTEMS, LISTED, elements if options.elements else None)
+                cells = by_rietx(peaks)
+            else:
+                found = indexed(peaks, SYSTEMS, LISTED, elements if options.elements else None)
+                cells = [one.reduced for one in found]
             seconds = time.process_time() - start
-            lines = min(len(peaks), 30)
-            said |= {"cells": len(found)} if random else outcome(found, true_cell(record), lines)
+            if random:
+                said["cells"] = len(cells)
+            elif options.program == "rietx":
+                said |= outcome_of_rietx(cells, true_cell(record))
+            else:
+                said |= outcome(found, true_cell(record), min(len(peaks), 30))
             said["seconds"] = round(seconds, 3)
             out.write(json.dumps(said) + "\n")
             out.flush()

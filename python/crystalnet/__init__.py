@@ -31,6 +31,7 @@ def __getattr__(name: str) -> Any:
         if isinstance(thing, type):
             return thing
         globals()[name] = spoken = import_module("crystalnet.runtime.faults").speaking_python(thing)
+        spoken.__module__, spoken.__qualname__ = __name__, name  # where pickle finds it
         return spoken
     if name in ("density", "xrd"):
         return import_module(f"crystalnet.{name}")

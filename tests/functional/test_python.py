@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,9 @@ def test_errors_name_parameters_not_options(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="`two_theta_range`"):
         crystalnet.solve(ROOT / "examples" / "Zr3Sb4Pt3.xy", two_theta_range="a,b")
     assert crystalnet.solve is crystalnet.solve and crystalnet.solve.__doc__
+    assert pickle.loads(pickle.dumps(crystalnet.solve)) is crystalnet.solve
+    with pytest.raises(InputError, match="run--old/scan--b.xy: no such file"):
+        crystalnet.solve("run--old/scan--b.xy")
 
 
 def test_arrays_are_the_pattern_of_the_same_file(tmp_path: Path) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -80,20 +80,24 @@ def _solve_batch(
         kept = [_answered(sample) if resume else None for sample in samples]
         if resume:
             log.warning(f"{sum(k is not None for k in kept)} of {len(samples)} patterns are solved already")
-        new = _solve_all([sample for sample, k in zip(samples, kept, strict=True) if k is None], jobs, cluster)
+        left = [sample for sample, k in zip(samples, kept, strict=True) if k is None]
         rows, codes, documents = [], [], []
-        for sample, answered in zip(samples, kept, strict=True):
-            code, document, problem = next(new) if answered is None else (_exit_code(answered), answered, "")
-            codes.append(code)
-            rows.append(summary_row(str(sample.pattern), str(sample.folder), document or None, problem))
-            if problem:
-                log.error(problem)
-            if print_json:
-                documents.append(document)
-            elif not problem:
-                print(summary_line(sample, document))
-        write_summary(rows, summary)
-        write_index(rows, [code == 0 for code in codes], index)
+        try:
+            with closing(_solve_all(left, jobs, cluster)) as new:
+                for sample, answered in zip(samples, kept, strict=True):
+                    code, document, problem = next(new) if answered is None else (_exit_code(answered), answered, "")
+                    codes.append(code)
+                    rows.append(summary_row(str(sample.pattern), str(sample.folder), document or None, problem))
+                    if problem:
+                        log.error(problem)
+                    if print_json:
+                        documents.append(document)
+                    elif not problem:
+                        print(summary_line(sample, document), flush=True)
+        finally:  # what is there of an interrupted batch is shown too
+            if rows:
+                write_summary(rows, summary)
+                write_index(rows, [code == 0 for code in codes], index)
     if print_json:
         print(json.dumps(documents, indent=1))
     return max(codes)
@@ -102,6 +106,8 @@ def _solve_batch(
 def _asked(sample: Sample) -> str:
     """SHA-256 of all that an answer follows from: the pattern's file, the options and the version."""
     options = {name: str(value) for name, value in vars(sample.options).items()}
+    if sample.options.model is not None:
+        options["model"] = file_sha256(sample.options.model)
     question = {"crystalnet": __version__, "pattern": file_sha256(sample.pattern), **options}
     return sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
 
@@ -125,14 +131,17 @@ def _exit_code(document: dict[str, Any]) -> int:
     return 0 if best is not None and is_believed(best["confidence"]) else NO_CONFIDENT_MATCH
 
 
-def _solve_all(samples: Sequence[Sample], jobs: int | None, cluster: str | None) -> Iterator[Result]:
-    """Every sample's result in order, as soon as it is there. A process that dies costs the pattern that it died of."""
+def _solve_all(samples: Sequence[Sample], jobs: int | None, cluster: str | None) -> Generator[Result, None, None]:
+    """Every sample's result in order, as soon as it is there.
+
+    With several jobs, or on a cluster, a process that dies costs the pattern that it died of.
+    """
     if cluster is None and (jobs or 1) == 1:
         with helped(HELPER) as shared:
             for sample in samples:
                 yield _guarded(sample, shared)
         return
-    with workers(jobs, threads=None if cluster is None else 1, cluster=cluster) as mapped:
+    with workers(jobs, cluster=cluster) as mapped:
         # Workers elsewhere stand in another folder.
         found = mapped(_guarded, samples if cluster is None else map(_absolute, samples))
         for sample, result in zip(samples, found, strict=True):
@@ -140,7 +149,9 @@ def _solve_all(samples: Sequence[Sample], jobs: int | None, cluster: str | None)
 
 
 def _absolute(sample: Sample) -> Sample:
-    return replace(sample, pattern=sample.pattern.absolute(), folder=sample.folder.absolute())
+    model = sample.options.model
+    options = replace(sample.options, model=model and model.absolute())
+    return Sample(sample.pattern.absolute(), sample.folder.absolute(), options)
 
 
 def solve_file(sample: Sample, mapped: Map = map) -> tuple[int, dict[str, Any]]:

@@ -31,8 +31,8 @@ KINDS = {  # words of a reason, and what is counted together
     "overlap": "with atoms that overlap",
     "has no site": "without all atoms of the formula",
     "valence density": "with an element of no known density",
-    "symmetry": "of a symmetry left open",
-    "space group": "of a symmetry left open",
+    "symmetry": "whose symmetry cannot be determined",
+    "space group": "whose symmetry cannot be determined",
     "cannot be read": "not readable",
 }
 

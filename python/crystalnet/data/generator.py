@@ -5,7 +5,7 @@ Crystal number i of a seed is always the same, whatever was generated before it.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
@@ -98,16 +98,17 @@ def _decorations(
         (system if at_random else types[pick], number, seed)
         for number, (pick, at_random) in enumerate(zip(picks.tolist(), random, strict=True))
     )
-    batches = iter(lambda: list(islice(tasks, BATCH)), [])
     made_of = {"types": len(types), "limit": limit, "seed": seed, "random_share": random_share}
     # The caller deletes the journal: what was made is kept until the data set is written.
     processes = jobs if jobs > 1 and cluster is None else None
     with Journal(journal, made_of, keep=True) as kept, workers(processes, 1, CHUNK, cluster) as mapped:
-        for batch in batches:
-            records = kept.next()
-            if records is None:
-                records = [record for record in map(_made, mapped(_decorate_task, batch)) if record is not None]
-                kept.append(records)
+        while (records := kept.next()) is not None:
+            deque(islice(tasks, BATCH), maxlen=0)  # these are made
+            yield from records
+        made = map(_made, mapped(_decorate_task, tasks))
+        while batch := list(islice(made, BATCH)):
+            records = [record for record in batch if record is not None]
+            kept.append(records)
             yield from records
 
 

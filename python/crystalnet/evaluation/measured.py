@@ -57,8 +57,8 @@ class MeasuredEvaluation:
     """
 
     def __init__(self, index: Path, options: Options, model: Path | None = None) -> None:
-        self.index, self.options = index, options
-        self.files = {options.system: model} if model else {}
+        self.index, self.options = index.absolute(), options  # another process may stand in another folder
+        self.files = {options.system: model.absolute()} if model else {}
         drawn = has_model(options.system, self.files)
         self.sha256 = model_for(options.system, self.files).sha256 if drawn else None
         text = index.read_bytes()

@@ -206,7 +206,7 @@ def _beside(candidates: Sequence[Mapping[str, Any]]) -> str:
     named = (f"{c['rank']}: {c['formula']} {c['space_group']['symbol']}" for c in candidates)
     options = "".join(f'<option value="{i}">{escape(name)}</option>' for i, name in enumerate(named))
     return (
-        '<label>over it candidate <select id="beside"><option value="">none</option>'
+        '<label>compare with candidate <select id="beside"><option value="">none</option>'
         f'{options}</select></label><span id="besideText"></span>'
     )
 
@@ -279,8 +279,9 @@ def _table(candidates: Sequence[Mapping[str, Any]]) -> str:
     return (
         f'<h2>Candidates</h2><div class="wide"><table id="candidates"><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
-        '<p class="note">Best first by what the pattern says: the score is the misfit, raised for many atoms, charges'
-        " that do not balance and elements that were not given. The confidence is each candidate's own, without regard"
+        '<p class="note">Best first by what the pattern says: the score is the misfit, lower for known crystals and'
+        " types, higher for many atoms, charges that do not balance, unlikely volumes and bonds, and elements that were"
+        " not given. The confidence is each candidate's own, without regard"
         f" to the others'. Found by {escape(sources)}."
         '<span class="noprint"> Choose a line to see it below.</span></p>'
     )

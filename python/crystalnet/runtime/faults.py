@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from functools import wraps
+from inspect import signature
 from typing import ParamSpec, TypeVar
 
 from crystalnet.records import InputError
@@ -15,7 +16,7 @@ from crystalnet.records import InputError
 FAULT = 70  # exit code (EX_SOFTWARE of sysexits.h): a bug is neither bad input nor an unconvincing answer
 SHOW = "CRYSTALNET_TRACEBACK"  # environment variable: 1 prints the traceback too
 PARAMETERS = {"range": "two_theta_range", "distance": "distances"}  # of options that Python names otherwise
-_OPTION = re.compile(r"--([a-z][a-z-]*)")
+_OPTION = re.compile(r"(?<![\w/.-])--([a-z][a-z-]*)(?![\w-])")  # a word, no part of a file's name
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -30,18 +31,30 @@ def fault_line(error: BaseException, where: str = "") -> str:
 
 
 def speaking_python(function: Callable[P, R]) -> Callable[P, R]:
-    """The function, whose InputErrors name its parameters where the command line's name options: `axis` for --axis."""
+    """The function, whose InputErrors name its parameters where the command line's name options: `axis` for --axis.
+
+    Parameters
+    ----------
+    function : callable
+        Its parameters have the names of options, or those that PARAMETERS gives them.
+
+    Returns
+    -------
+    callable
+    """
+    parameters = set(signature(function).parameters)
+
+    def parameter(option: re.Match[str]) -> str:
+        name = option[1].replace("-", "_")
+        name = PARAMETERS.get(name, name)
+        return f"`{name}`" if name in parameters else option[0]
 
     @wraps(function)
     def called(*arguments: P.args, **named: P.kwargs) -> R:
         try:
             return function(*arguments, **named)
         except InputError as error:
-            raise InputError(_OPTION.sub(_parameter, str(error))) from None
+            error.args = (_OPTION.sub(parameter, str(error)),)
+            raise
 
     return called
-
-
-def _parameter(option: re.Match[str]) -> str:
-    name = option[1].replace("-", "_")
-    return f"`{PARAMETERS.get(name, name)}`"

@@ -16,13 +16,14 @@ from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from itertools import chain
+from itertools import islice
 from multiprocessing.connection import Connection
 from typing import Any
 
 # As the built-in map: results in the order of the arguments, each as soon as it and those before it are there.
 Map = Callable[..., Iterator[Any]]
 THREADS = ("OMP_NUM_THREADS", "RIETX_COMPILED_THREADS")  # the first is torch's and numpy's
+AHEAD = 4  # parts of the work that wait for each process: enough to keep it busy, few to do again
 
 
 def cpus() -> int:
@@ -32,24 +33,25 @@ def cpus() -> int:
 
 @dataclass(frozen=True)
 class Lost:
-    """Stands for the result of work whose process died twice."""
+    """Stands for the result of work that killed its process."""
 
-    why: str = "the process at work on it died twice (killed, or out of memory?)"
+    why: str = "the process at work on it died each time (killed, or out of memory?)"
 
 
 @contextmanager
 def workers(jobs: int | None, threads: int | None = None, chunk: int = 1, cluster: str | None = None) -> Iterator[Map]:
     """A map over new processes, of this machine or of a cluster.
 
-    The processes end with the block, however it ends, and with this process, even if that is killed. Of one that dies
-    the work is done once more; if that kills a process again, `Lost` stands in its place, and the others go on.
+    The processes end with the block, however it ends, and with this process, even if that is killed. If a process dies,
+    its work is done once more, in a process of its own. If that dies too, the result is `Lost`, and the other work goes
+    on.
 
     Parameters
     ----------
     jobs : int, optional
         How many processes; None works in this one, or on a cluster with as many as it has.
     threads : int, optional
-        Threads of each process; by default those of this process, divided among them.
+        Threads of each process; by default those of this process, divided among them. A cluster's have one.
     chunk : int
         Arguments that a process takes at a time: more than one where each takes only milliseconds.
     cluster : str, optional
@@ -58,8 +60,9 @@ def workers(jobs: int | None, threads: int | None = None, chunk: int = 1, cluste
     Yields
     ------
     Map
-        Used like the built-in map. What is mapped must be importable by name (pickle), and a script must keep its own
-        work below `if __name__ == "__main__"`, because a new process imports the script again.
+        Used like the built-in map, but no more than AHEAD times as many arguments are taken as there are processes.
+        What is mapped must be importable by name (pickle), and a script must keep its own work below
+        `if __name__ == "__main__"`, because a new process imports the script again.
 
     Raises
     ------
@@ -79,40 +82,8 @@ def workers(jobs: int | None, threads: int | None = None, chunk: int = 1, cluste
         import torch
 
         threads = max(1, torch.get_num_threads() // jobs)
-    pool = _Processes(jobs, threads)
-
-    def mapped_here(work: Callable[..., Any], *arguments: Iterable[Any]) -> Iterator[Any]:
-        nonlocal pool
-        tasks = list(zip(*arguments, strict=True))
-        results: dict[int, Any] = {}
-        waiting, following = list(range(len(tasks))), 0
-        while waiting:
-            parts = [waiting[i : i + chunk] for i in range(0, len(waiting), chunk)]
-            begun = [pool.submit(one_by_one, work, [tasks[number] for number in part]) for part in parts]
-            undone = []
-            for part, future in zip(parts, begun, strict=True):
-                try:
-                    results.update(zip(part, future.result(), strict=True))
-                except BrokenProcessPool:
-                    undone.append(part)
-                while following in results:
-                    yield results.pop(following)
-                    following += 1
-            if undone:
-                pool.close()
-                pool = _Processes(jobs, threads)
-            # Parts are taken in their order: the process that died was at one of the first of those undone.
-            for number in chain.from_iterable(undone[:jobs]):
-                results[number] = _alone(work, tasks[number], threads)
-            waiting = list(chain.from_iterable(undone[jobs:]))
-        while following in results:
-            yield results.pop(following)
-            following += 1
-
-    try:
-        yield mapped_here
-    finally:
-        pool.close()
+    with closing(_Workers(jobs, threads, chunk)) as own:
+        yield own.map
 
 
 def one_by_one(work: Callable[..., Any], tasks: Sequence[tuple[Any, ...]]) -> list[Any]:
@@ -120,13 +91,94 @@ def one_by_one(work: Callable[..., Any], tasks: Sequence[tuple[Any, ...]]) -> li
     return [work(*task) for task in tasks]
 
 
-def _alone(work: Callable[..., Any], task: tuple[Any, ...], threads: int) -> Any:
-    """The result of a task in a process of its own."""
-    with closing(_Processes(1, threads)) as pool:
+def parts_of(arguments: Sequence[Iterable[Any]], chunk: int) -> Iterator[list[tuple[Any, ...]]]:
+    """The arguments as tasks, `chunk` together, taken as they are asked for."""
+    tasks = zip(*arguments, strict=True)
+    return iter(lambda: list(islice(tasks, chunk)), [])
+
+
+@dataclass(eq=False)
+class _Part:
+    """Tasks that a process takes together; aside: the only ones in their process, after one died."""
+
+    work: Callable[..., Any]
+    tasks: list[tuple[Any, ...]]
+    result: Future[list[Any]]
+    aside: bool = False
+
+
+class _Workers:
+    """Processes that work on a map, and one aside for the work that another process died at."""
+
+    def __init__(self, jobs: int, threads: int, chunk: int) -> None:
+        self.jobs, self.threads, self.chunk = jobs, threads, chunk
+        self.many, self.one = _Processes(jobs, threads), _Processes(1, threads)
+
+    def close(self) -> None:
+        self.many.close()
+        self.one.close()
+
+    def map(self, work: Callable[..., Any], *arguments: Iterable[Any]) -> Iterator[Any]:
+        """As the built-in map."""
+        waiting: deque[_Part] = deque()
         try:
-            return pool.submit(work, *task).result()
-        except BrokenProcessPool:
-            return Lost()
+            for tasks in parts_of(arguments, self.chunk):
+                waiting.append(_Part(work, tasks, self.many.submit(one_by_one, work, tasks)))
+                if len(waiting) >= AHEAD * self.jobs:
+                    yield from self._first(waiting)
+            while waiting:
+                yield from self._first(waiting)
+        finally:
+            for part in waiting:
+                part.result.cancel()
+
+    def _first(self, waiting: deque[_Part]) -> list[Any]:
+        """Take the first part off, with its results."""
+        while True:
+            part = waiting[0]
+            try:
+                found = part.result.result()
+            except BrokenProcessPool:
+                if not part.aside:
+                    self._renew(waiting)
+                    continue
+                found = self._each_alone(part)
+                for other in waiting:
+                    if other.aside and other is not part:
+                        self._again(other)
+            waiting.popleft()
+            return found
+
+    def _renew(self, waiting: deque[_Part]) -> None:
+        """New processes after one died. Parts are taken in order: it was at one of the first that are not done."""
+        self.many.close()
+        self.many = _Processes(self.jobs, self.threads)
+        undone = [part for part in waiting if not part.aside and _is_broken(part.result)]
+        for number, part in enumerate(undone):
+            part.aside = number < self.jobs
+            self._again(part)
+
+    def _again(self, part: _Part) -> None:
+        processes = self.one if part.aside else self.many
+        part.result = processes.submit(one_by_one, part.work, part.tasks)
+
+    def _each_alone(self, part: _Part) -> list[Any]:
+        """Results of a part whose process died when it had no other to do."""
+        found: list[Any] = []
+        for task in part.tasks:
+            self.one.close()
+            self.one = _Processes(1, self.threads)
+            try:
+                found.append(Lost() if len(part.tasks) == 1 else self.one.submit(part.work, *task).result())
+            except BrokenProcessPool:
+                found.append(Lost())
+        self.one.close()
+        self.one = _Processes(1, self.threads)
+        return found
+
+
+def _is_broken(result: Future[Any]) -> bool:
+    return not result.done() or result.cancelled() or isinstance(result.exception(), BrokenProcessPool)
 
 
 class _Processes:
@@ -170,7 +222,8 @@ def helped(modules: Sequence[str] = ()) -> Iterator[Map]:
     Yields
     ------
     Map
-        Used like the built-in map; what is mapped must be importable by name (pickle).
+        Used like the built-in map; what is mapped must be importable by name (pickle). After the death of the new
+        process this one works alone.
     """
     if cpus() < 2:
         yield map

@@ -103,7 +103,7 @@ def candidate(
         conventional=conventional,
         wyckoff=wyckoff,
         fit=fit,
-        score=refined.score,
+        score=refined.order,
         density=DensityGrid(values, lattice),
         confidence=probability(found),
         evidence=found,

@@ -37,8 +37,8 @@ COMPLEXITY = 0.03  # of Rwp for each e-fold of atoms in the primitive cell: more
 # lines there are (Hamilton, Acta Cryst. 18, 502, 1965: by about F/2n, here with F = 2), but never less than this.
 LEAST_FREEDOM = 0.02
 # Rwp is ruled by the strongest lines, and with them by texture and line shape; the residual of the intensities' square
-# roots is a second opinion: of 30 simulated patterns with a right candidate 27 rank it first with it and the volume, 24
-# without (exponents of 0.2 to 0.5 do alike).
+# roots is a second opinion: of 30 simulated patterns with a right candidate 27 ranked it first with it and a gentler
+# term of the volume, 24 without the two (exponents of 0.2 to 0.5 do alike).
 SECOND_OPINION = 0.3
 # Of ln²(volume over the expected one): (ln/0.19)²/2 is the odds against it, for known crystals scatter by 0.19, and a
 # pattern's dozen independent lines turn odds into Rwp by their twelfth root.
@@ -87,7 +87,7 @@ def ranked(
     bonds: ExpectedBonds = NOTHING_SAID,
     most: int | None = None,
 ) -> list[Ranked]:
-    """The most promising proposals refined on the profile, best score first; same crystals merged.
+    """The most promising proposals refined on the profile, the likeliest first; same crystals merged.
 
     mapped: the built-in map or one over several processes (`pool`); the answer is the same. done: refined before.
     bonds: what the user expects of them. most: how many are refined, and the likeliest known crystal beside them; all
@@ -131,7 +131,7 @@ def ranked(
                 first, other = replace(entry, score=first.score), first
             reference = first.reference or other.reference
             best[same] = replace(first, sources=first.sources | other.sources, reference=reference)
-    return _cubic_first(best)
+    return _cubic_first(sorted(best, key=lambda entry: entry.order))
 
 
 def _cubic_first(ordered: list[Ranked]) -> list[Ranked]:

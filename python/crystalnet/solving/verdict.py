@@ -77,19 +77,22 @@ def warnings_of(
 
 def _of_foreign_lines(lines: Sequence[ForeignLine]) -> list[str]:
     """What lines that are not the crystal's may be."""
-    ghosts = [f"{line.two_theta:.2f}°, {line.ghost_of}" for line in lines if line.ghost_of]
-    others = [line for line in lines if not line.ghost_of]
+    ghosts = [f"{line.two_theta:.2f}° ({line.ghost_of})" for line in lines if line.ghost_of]
+    others = [f"{line.two_theta:.2f}° ({line.share:.0%})" for line in lines if not line.ghost_of]
     said = []
     if ghosts:
-        said.append(f"Perhaps not the sample's, but the tube's: the line at {', that at '.join(ghosts[:LISTED])}.")
+        said.append(f"These lines may come from the X-ray tube, not from the sample: {_listed(ghosts)}.")
     if others:
-        named = ", ".join(f"{line.two_theta:.2f}° ({line.share:.0%})" for line in others[:LISTED])
-        more = f" and {len(others) - LISTED} more" if len(others) > LISTED else ""
         said.append(
-            f"Not explained by the first candidate: lines at {named}{more}, in brackets the area over the strongest"
-            " line's. Another phase, or a larger cell?"
+            f"The first candidate does not explain the lines at {_listed(others)} (area over that of the strongest)."
+            " There may be a second phase or a larger cell."
         )
     return said
+
+
+def _listed(named: Sequence[str]) -> str:
+    more = f" and {len(named) - LISTED} more" if len(named) > LISTED else ""
+    return ", ".join(named[:LISTED]) + more
 
 
 def is_believed(confidence: float | None) -> bool:

@@ -39,6 +39,11 @@ def foreign_lines(peaks: Peaks, reflections: np.ndarray) -> list[ForeignLine]:
     peaks : Peaks
     reflections : ndarray, shape (n,)
         2θ of the crystal's allowed reflections in the pattern, degrees.
+
+    Returns
+    -------
+    list of ForeignLine
+        None where there is no reflection.
     """
     if not len(reflections):
         return []

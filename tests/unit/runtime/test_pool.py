@@ -7,11 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from crystalnet.runtime.pool import Lost, cpus, helped, workers
+from crystalnet.runtime.pool import AHEAD, Lost, cpus, helped, workers
 
 PIDS = """
 import time
@@ -40,6 +41,31 @@ def test_work_that_kills_its_process_is_lost_and_costs_no_other(chunk: int) -> N
         found = list(mapped(eval, ["1", suicide, "3", "4", suicide, *map(str, range(20))]))
         assert found == [1, Lost(), 3, 4, Lost(), *range(20)]
         assert list(mapped(eval, ["1", "2"])) == [1, 2]
+
+
+def test_results_come_while_a_suspect_is_tried_again() -> None:
+    """The first result does not wait for the work beside the killer's, and what is not asked for is not begun."""
+    taken: list[int] = []
+
+    def asked() -> Iterator[str]:
+        for n in range(1000):
+            taken.append(n)
+            yield f"{n}" if n != 1 else "__import__('os')._exit(1)"
+
+    with workers(2, threads=1) as mapped:
+        results = mapped(eval, asked())
+        assert next(results) == 0 and len(taken) <= 2 * AHEAD
+        assert [next(results) for _ in range(3)] == [Lost(), 2, 3]
+        results.close()  # type: ignore[attr-defined]
+        started = time.monotonic()
+        assert list(mapped(eval, ["1"])) == [1] and time.monotonic() - started < 10
+
+
+def test_many_killers_cost_themselves_alone() -> None:
+    suicide = "__import__('os')._exit(1)"
+    tasks = [suicide if n in (5, 6, 20) else f"(__import__('time').sleep(0.02), {n})[1]" for n in range(40)]
+    with workers(3, threads=1) as mapped:
+        assert list(mapped(eval, tasks)) == [Lost() if n in (5, 6, 20) else n for n in range(40)]
 
 
 def test_work_whose_process_was_killed_is_done_once_more(tmp_path: Path) -> None:

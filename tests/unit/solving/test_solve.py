@@ -246,7 +246,12 @@ def test_a_candidate_as_reported() -> None:
     first, second = refined(found_at(0.05, "catalogue", origin="type"), 0.1), refined(found_at(0.05), 0.2)
     densities = {CELL: np.arange(3.0)[:, None, None, None] * np.ones((3, 50, 50, 50))}
     answer = candidate(first, [first, second], densities, PEAKS, True, 0.7)
-    assert (answer.source, answer.formula, answer.space_group_number, answer.score) == ("catalogue", "NaCl", 225, 0.1)
+    assert (answer.source, answer.formula, answer.space_group_number, answer.score) == (
+        "catalogue",
+        "NaCl",
+        225,
+        0.1 * TYPE_KNOWN,
+    )
     assert len(answer.conventional) == 8 and answer.confidence == probability(answer.evidence)
     assert answer.evidence["lead"] == pytest.approx(np.log(2 / TYPE_KNOWN))
     assert answer.evidence["formula_given"] == 1.0 and answer.evidence["wavelength"] == 0.7
@@ -297,7 +302,7 @@ def test_what_the_user_must_know_is_said() -> None:
     assert "No confident match" in said(answer(None))
     others = said(answer(0.9, hkl_two_theta=PEAKS.two_theta[2:]))  # the two first are of another phase
     assert f"lines at {PEAKS.two_theta[1]:.2f}°" in others or f"{PEAKS.two_theta[0]:.2f}°" in others
-    assert "Another phase" in others and said(answer(0.9, hkl_two_theta=PEAKS.two_theta)) == ""
+    assert "a second phase" in others and said(answer(0.9, hkl_two_theta=PEAKS.two_theta)) == ""
     assert "asks for atoms (X)" in said(answer(0.9, replace(SALT, species=("X",) * 4 + ("Cl",) * 4)))
     failed = said(answer(0.9), answer(0.9, rwp=1.0, failure="singular matrix", remarks=("Eu was left out",)))
     assert "Candidate 2 (NaCl) could not be refined (singular matrix): its Rwp of 1.00" in failed
