@@ -25,9 +25,7 @@ THRESHOLD = 0.5  # below, "no confident match"
 VOLUME_RANGE = (0.72, 1.85)  # of the expected volume: 98% of 1,500 crystals; beyond, wavelength or elements are wrong
 BINS = 6  # of the reliability diagram: a few hundred answers fill no more
 CONTRADICTED = 0.45  # most that a candidate is believed whose volume or lines say that wavelength or elements are wrong
-OTHER_ELEMENT = math.log(
-    2
-)  # of "exchange": of "exchange": of 158 right answers to simulated patterns none has 0.32
+OTHER_ELEMENT = math.log(2)  # of "exchange"; of 158 right answers to simulated patterns none has 0.32
 #: Of "log_excess" and "log_misfit"; of the same answers none has 0.5 or 0.38.
 MOST_EXCESS, MOST_MISFIT = math.log(0.6), math.log(0.4)
 MANY_TIMES = 3.0  # a rival's score this many times the candidate's says no more
