@@ -83,9 +83,16 @@ def _add_systems(document: dict[str, Any], command: str) -> None:
     SYSTEMS.mkdir(parents=True, exist_ok=True)
     kept = {k: document[k] for k in shown} | {"systems": systems, "command": command}
     kind = "measured" if document["split"]["name"] == "measured" else _pattern_kind(document["given"]["pattern"])
-    libraries = "" if document["given"]["libraries"].endswith("composition") else "-otherwise"
-    name = f"{kind}-{document['given']['chemistry']}{libraries}.json"
+    words = _of_libraries(document["given"]["libraries"]).replace(", ", "-").replace(" ", "-")
+    name = f"{kind}-{document['given']['chemistry']}{words}.json"
     (SYSTEMS / name).write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def _of_libraries(words: str) -> str:
+    """What the libraries lack beside the truth's composition, or do not."""
+    if "type" in words:
+        return ", type unknown"
+    return "" if "composition" in words else ", crystal known"
 
 
 def _pattern_kind(words: str) -> str:
@@ -111,9 +118,7 @@ def systems_table() -> str:
     for run in systems_runs():
         measured = run["split"]["name"] == "measured"
         kind = "measured" if measured else f"calculated, {_pattern_kind(run['given']['pattern'])}"
-        given = run["given"]["chemistry"] + (
-            "" if "composition" in run["given"]["libraries"] else ", the crystals known"
-        )
+        given = run["given"]["chemistry"] + _of_libraries(run["given"]["libraries"])
         of = [run["systems"].get(system) for system in names]
         right = [f"{round(o['n'] * o['structure']['match_top1'])} of {o['n']}" if o else "" for o in of]
         low, high = run["structure"]["match_top1_interval"]
