@@ -337,7 +337,7 @@ void bind_index_cells(py::module_& m) {
 
 LatticeTargets lattice_targets(std::int64_t reflections, Address hkl, Address s_squared, Address weight, Address target,
                                std::int64_t observed, Address amplitude, std::int64_t unseen, Address limit,
-                               Address lattice) {
+                               Address lattice, double least_b) {
   require(reflections >= 0 && observed >= 0 && unseen >= 0, "a number is negative");
   return {reflections,
           at<const std::int32_t>(hkl),
@@ -348,7 +348,8 @@ LatticeTargets lattice_targets(std::int64_t reflections, Address hkl, Address s_
           at<const double>(amplitude),
           unseen,
           at<const double>(limit),
-          at<const double>(lattice)};
+          at<const double>(lattice),
+          least_b};
 }
 
 SitesBatch sites_batch(std::int64_t count, Address atom_offsets, Address free_offsets, Address atomic_numbers,
@@ -377,56 +378,57 @@ void bind_fit_sites(py::module_& m) {
         name,
         [run](std::int64_t reflections, Address hkl, Address s_squared, Address weight, Address target,
               std::int64_t observed, Address amplitude, std::int64_t unseen, Address limit, Address lattice,
-              std::int64_t used, std::int64_t count, Address atom_offsets, Address free_offsets, Address atomic_numbers,
-              Address frac_coords, Address directions, Address columns, Address form_factors, int rounds, int n_threads,
-              Address u, Address b_iso, Address residual) {
+              double least_b, std::int64_t used, std::int64_t count, Address atom_offsets, Address free_offsets,
+              Address atomic_numbers, Address frac_coords, Address directions, Address columns, Address form_factors,
+              int rounds, int n_threads, Address u, Address b_iso, Address residual) {
           require(used >= 0 && rounds >= 0 && n_threads > 0, "used or rounds is negative, or no thread");
-          run(lattice_targets(reflections, hkl, s_squared, weight, target, observed, amplitude, unseen, limit, lattice),
+          run(lattice_targets(reflections, hkl, s_squared, weight, target, observed, amplitude, unseen, limit, lattice,
+                              least_b),
               used,
               sites_batch(count, atom_offsets, free_offsets, atomic_numbers, frac_coords, directions, columns,
                           form_factors, u, b_iso, residual),
               rounds, n_threads);
         },
         "reflections"_a, "hkl"_a, "s_squared"_a, "weight"_a, "target"_a, "observed"_a, "amplitude"_a, "unseen"_a,
-        "limit"_a, "lattice"_a, "used"_a, "count"_a, "atom_offsets"_a, "free_offsets"_a, "atomic_numbers"_a,
-        "frac_coords"_a, "directions"_a, "columns"_a, "form_factors"_a, "rounds"_a, "n_threads"_a, "u"_a, "b_iso"_a,
-        "residual"_a, no_gil);
+        "limit"_a, "lattice"_a, "least_b"_a, "used"_a, "count"_a, "atom_offsets"_a, "free_offsets"_a,
+        "atomic_numbers"_a, "frac_coords"_a, "directions"_a, "columns"_a, "form_factors"_a, "rounds"_a, "n_threads"_a,
+        "u"_a, "b_iso"_a, "residual"_a, no_gil);
   };
   on_host("fit_sites", &fit_sites);
   on_host("fit_sites_as_block", &fit_sites_as_block);
   m.def(
       "fit_sites_workspace",
       [](std::int64_t reflections, Address hkl, Address s_squared, Address weight, Address target,
-         std::int64_t observed, Address amplitude, std::int64_t unseen, Address limit, Address lattice,
+         std::int64_t observed, Address amplitude, std::int64_t unseen, Address limit, Address lattice, double least_b,
          std::int64_t used, std::int64_t count, Address atom_offsets, Address free_offsets, Address atomic_numbers,
          Address frac_coords, Address directions, Address columns, Address form_factors) {
         require(used >= 0, "used is negative");
-        return fit_sites_workspace(
-            lattice_targets(reflections, hkl, s_squared, weight, target, observed, amplitude, unseen, limit, lattice),
-            used,
-            sites_batch(count, atom_offsets, free_offsets, atomic_numbers, frac_coords, directions, columns,
-                        form_factors, 0, 0, 0));
+        return fit_sites_workspace(lattice_targets(reflections, hkl, s_squared, weight, target, observed, amplitude,
+                                                   unseen, limit, lattice, least_b),
+                                   used,
+                                   sites_batch(count, atom_offsets, free_offsets, atomic_numbers, frac_coords,
+                                               directions, columns, form_factors, 0, 0, 0));
       },
       "reflections"_a, "hkl"_a, "s_squared"_a, "weight"_a, "target"_a, "observed"_a, "amplitude"_a, "unseen"_a,
-      "limit"_a, "lattice"_a, "used"_a, "count"_a, "atom_offsets"_a, "free_offsets"_a, "atomic_numbers"_a,
+      "limit"_a, "lattice"_a, "least_b"_a, "used"_a, "count"_a, "atom_offsets"_a, "free_offsets"_a, "atomic_numbers"_a,
       "frac_coords"_a, "directions"_a, "columns"_a, "form_factors"_a, no_gil);
   m.def(
       "fit_sites_cuda",
       [](std::int64_t reflections, Address hkl, Address s_squared, Address weight, Address target,
-         std::int64_t observed, Address amplitude, std::int64_t unseen, Address limit, Address lattice,
+         std::int64_t observed, Address amplitude, std::int64_t unseen, Address limit, Address lattice, double least_b,
          std::int64_t used, std::int64_t count, Address atom_offsets, Address free_offsets, Address atomic_numbers,
          Address frac_coords, Address directions, Address columns, Address form_factors, int rounds, Address workspace,
          Address u, Address b_iso, Address residual, Address stream) {
         require(used >= 0 && rounds >= 0, "used or rounds is negative");
-        fit_sites_cuda(
-            lattice_targets(reflections, hkl, s_squared, weight, target, observed, amplitude, unseen, limit, lattice),
-            used,
-            sites_batch(count, atom_offsets, free_offsets, atomic_numbers, frac_coords, directions, columns,
-                        form_factors, u, b_iso, residual),
-            rounds, at<void>(workspace), at<void>(stream));
+        fit_sites_cuda(lattice_targets(reflections, hkl, s_squared, weight, target, observed, amplitude, unseen, limit,
+                                       lattice, least_b),
+                       used,
+                       sites_batch(count, atom_offsets, free_offsets, atomic_numbers, frac_coords, directions, columns,
+                                   form_factors, u, b_iso, residual),
+                       rounds, at<void>(workspace), at<void>(stream));
       },
       "reflections"_a, "hkl"_a, "s_squared"_a, "weight"_a, "target"_a, "observed"_a, "amplitude"_a, "unseen"_a,
-      "limit"_a, "lattice"_a, "used"_a, "count"_a, "atom_offsets"_a, "free_offsets"_a, "atomic_numbers"_a,
+      "limit"_a, "lattice"_a, "least_b"_a, "used"_a, "count"_a, "atom_offsets"_a, "free_offsets"_a, "atomic_numbers"_a,
       "frac_coords"_a, "directions"_a, "columns"_a, "form_factors"_a, "rounds"_a, "workspace"_a, "u"_a, "b_iso"_a,
       "residual"_a, "stream"_a, no_gil);
 }

@@ -281,8 +281,8 @@ void fits() {
   }
   const auto weight = uniform<double>(kLines, 1, 2), amplitude = uniform<double>(5, 1, 9),
              limit = uniform<double>(3, 0, 1), lattice = std::vector<double>{5, 0, 0, 0, 6, 0, 1, 0, 7};
-  const LatticeTargets targets{kLines,           hkl.data(), s_squared.data(), weight.data(), target.data(), 5,
-                               amplitude.data(), 3,          limit.data(),     lattice.data()};
+  const LatticeTargets targets{kLines,           hkl.data(), s_squared.data(), weight.data(),  target.data(), 5,
+                               amplitude.data(), 3,          limit.data(),     lattice.data(), -0.5};
   const std::vector<std::int64_t> atoms{0, 3, 3}, free{0, 4, 4}, numbers{8, 14, 8};
   const auto x = uniform<double>(9), directions = uniform<double>(27, -1, 1), forms = uniform<double>(99 * 8);
   const std::vector<std::int32_t> columns{0, -1, -1, 1, 2, 3, -1, -1, 0};

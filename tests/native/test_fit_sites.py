@@ -63,6 +63,22 @@ def test_the_compiled_rounds_are_those_of_the_reference(crystal: FreeSites, monk
         monkeypatch.undo()
 
 
+@pytest.mark.parametrize("compiled", [True, False])
+def test_the_overall_b_keeps_its_bound(compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Intensities that rise with angle ask for B = −4 Å²."""
+    crystal = crystals()[0]
+    lines = targets(crystal)
+    seen = (lines.target >= 0) & (lines.target < len(lines.amplitude))
+    s_squared = np.zeros(len(lines.amplitude))
+    s_squared[lines.target[seen]] = lines.s_squared[seen]
+    risen = replace(lines, amplitude=lines.amplitude * np.exp(4.0 * s_squared))
+    if not compiled:
+        monkeypatch.setattr(op, "native", lambda: None)
+    for bound in (-1.0, -5.0):
+        found = fit_sites(replace(risen, least_b=bound), [crystal], [numbers(crystal)], rounds=20)
+        assert found.b_iso[0] == pytest.approx(max(bound, -4.0), abs=0.2)
+
+
 def close(one: Fitted, two: Fitted) -> None:
     """Equal but for the order of sums in single precision."""
     assert one.residual == pytest.approx(two.residual, rel=1e-3, abs=2e-4)

@@ -10,7 +10,7 @@
 
 namespace crystalnet {
 
-inline constexpr double kLeastB = -0.5, kMostB = 6.0;  // Å², of the overall B
+inline constexpr double kMostB = 6.0;  // Å², of the overall B
 inline constexpr double kMostStep = 0.25;              // Å by which a round moves an atom at most
 inline constexpr double kLeastOfScale = 1e-3;          // the part of the scale that a round leaves at least
 inline constexpr double kFirstDamping = 1e-2, kLeastDamping = 1e-7, kMostDamping = 1e6;
@@ -31,6 +31,7 @@ struct LatticeTargets {
   std::int64_t unseen;
   const double* limit;  // (unseen) largest s √I that would not be seen
   const double* lattice;  // (3, 3) rows, Å
+  double least_b;  // Å², of the overall B
 };
 
 // Crystals in that lattice, borrowed; written are u, B, scale and residual.

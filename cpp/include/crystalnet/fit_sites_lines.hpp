@@ -35,8 +35,9 @@ struct FitLines {
   std::vector<float> forms;          // (elements, count) form factors
   std::vector<std::int32_t> kind;    // of each atom: its row of `forms`
   double constant = 0, total = 0;    // of R²: what no reflection of the lattice explains; ΣI_o
+  double least_b;                    // Å²
 
-  FitLines(const LatticeTargets& all, std::int64_t used, const SitesBatch& crystals) {
+  FitLines(const LatticeTargets& all, std::int64_t used, const SitesBatch& crystals) : least_b(all.least_b) {
     choose(all, std::min(used, all.reflections));
     std::vector<std::int64_t> elements;
     for (std::int64_t atom = 0; atom < crystals.atom_offsets[crystals.count]; ++atom) {

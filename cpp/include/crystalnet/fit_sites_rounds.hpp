@@ -30,7 +30,7 @@ CRYSTALNET_HD inline std::int64_t triangle(std::int64_t p, std::int64_t q) { ret
 // A batch in one block of memory, the same on host and device: what is read, what is also written, and work space.
 struct FitMemory {
   std::int64_t count, lines, targets;
-  double constant, total;  // as in FitLines
+  double constant, total, least_b;  // as in FitLines
   double lattice[9];
   // Read
   const float *h, *k, *l, *weight, *forms;
@@ -56,7 +56,13 @@ struct FitMemory {
   // Of a team of so many threads. `staging`, unless null, becomes what is to be copied to `memory` before the rounds.
   FitMemory(const FitLines& of, const double* axes, const SitesBatch& crystals, int team, void* memory,
             std::vector<char>* staging)
-      : count(crystals.count), lines(of.count), targets(of.targets), constant(of.constant), total(of.total), bytes(0) {
+      : count(crystals.count),
+        lines(of.count),
+        targets(of.targets),
+        constant(of.constant),
+        total(of.total),
+        least_b(of.least_b),
+        bytes(0) {
     std::copy_n(axes, 9, lattice);
     const std::int64_t atoms = crystals.atom_offsets[count], free = crystals.free_offsets[count];
     const auto take = [&](auto*& piece, std::int64_t size) {
@@ -417,7 +423,7 @@ class FitRounds {
     for (int p = team_.rank; p < parameters_; p += team_.size) {
       const double value = state_[p] + step_[p];
       tried_[p] = p < free_    ? value
-                  : p == free_ ? fmin(fmax(value, kLeastB), kMostB)
+                  : p == free_ ? fmin(fmax(value, m_.least_b), kMostB)
                                : fmax(value, kLeastOfScale * state_[p]);
     }
     team_.sync();

@@ -93,7 +93,7 @@ class Fit {
         const std::vector<double> kept = u;
         const double kept_b = b_, kept_scale = scale_;
         for (std::int64_t p = 0; p < free_; ++p) u[p] += step[p];
-        b_ = std::clamp(b_ + step[free_], kLeastB, kMostB);
+        b_ = std::clamp(b_ + step[free_], lines_.least_b, kMostB);
         scale_ = std::max(scale_ + step[free_ + 1], kLeastOfScale * scale_);
         const double tried = evaluate(u, false);
         if (tried < cost) {

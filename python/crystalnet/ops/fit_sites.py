@@ -18,7 +18,7 @@ from crystalnet.ops.reflections import FORM_FACTOR_SCALE, form_factor_table
 if TYPE_CHECKING:
     import torch
 
-LEAST_B, MOST_B = -0.5, 6.0  # Å², of the overall B
+MOST_B = 6.0  # Å², of the overall B
 MOST_STEP = 0.25  # Å by which a round moves an atom at most
 FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-2, 1e-7, 1e6
 CONVERGED = 1e-4  # relative change of R² that ends the rounds
@@ -42,6 +42,8 @@ class LatticeTargets:
         √I_o.
     limit : (M,) array
         The largest s√I that would not be seen.
+    least_b : float
+        Å², of the overall B.
     """
 
     lattice: np.ndarray
@@ -51,6 +53,7 @@ class LatticeTargets:
     target: np.ndarray
     amplitude: np.ndarray
     limit: np.ndarray
+    least_b: float
 
     def down_to(self, d_spacing: float) -> int:
         """Number of reflections with spacings (Å) no shorter than this."""
@@ -122,7 +125,7 @@ def fit_sites(
     hkl, s_squared, weight, target, amplitude, limit, lattice = (a.ctypes.data for a in lines)
     arguments = (
         len(targets.hkl), hkl, s_squared, weight, target, len(targets.amplitude), amplitude, len(targets.limit), limit,
-        lattice, used, len(crystals), *(a.ctypes.data for a in arrays),
+        lattice, targets.least_b, used, len(crystals), *(a.ctypes.data for a in arrays),
     )  # fmt: skip
     results = (u.ctypes.data, b_iso.ctypes.data, residual.ctypes.data)
     if device is not None and device.type == "cuda" and native_cuda() is not None:
@@ -172,7 +175,7 @@ def reference_fit(
                 damping *= 10
                 continue
             step[:-2] *= model.shortening(step[:-2])
-            new_u, new_b = u + step[:-2], float(np.clip(b + step[-2], LEAST_B, MOST_B))
+            new_u, new_b = u + step[:-2], float(np.clip(b + step[-2], targets.least_b, MOST_B))
             new_scale = max(scale + step[-1], 1e-3 * scale)
             new_calculated, new_slopes = model.amplitudes(new_u, new_b)
             new_difference = model.difference(new_calculated, new_scale)

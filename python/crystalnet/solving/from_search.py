@@ -101,7 +101,7 @@ def _independent(targets: LatticeTargets, laue: np.ndarray) -> LatticeTargets:
     first, weight = first[order], weight[order]
     return LatticeTargets(
         targets.lattice, targets.hkl[first], targets.s_squared[first], weight, targets.target[first],
-        targets.amplitude, targets.limit,
+        targets.amplitude, targets.limit, targets.least_b,
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from crystalnet.crystal.lattice import Cell
 from crystalnet.ops.fit_sites import LatticeTargets
 from crystalnet.ops.reflections import LatticeLines
 from crystalnet.records import AtomSites, Peaks
+from crystalnet.xrd.decay import least_b
 from crystalnet.xrd.residual import D_MIN, LineMatch
 
 PROBE_NUMBERS = (8, 22, 46, 78)  # atomic numbers tried for an element that was not given
@@ -53,7 +54,7 @@ class Screen:
     def __init__(self, lattice: np.ndarray, zero_shift: float, peaks: Peaks, d_min: float = D_MIN) -> None:
         wavelength = peaks.radiation.wavelength  # lines below D_MIN tell nothing that the others have not told
         end = min(peaks.two_theta_max + 0.5, two_theta_of_d(d_min, wavelength, largest_sine=0.999))
-        self.lattice = lattice
+        self.lattice, self.least_b = lattice, least_b(wavelength)
         self.lines = LatticeLines(lattice, wavelength, end)
         self.match = LineMatch(peaks, self.lines.two_theta, self.lines.d_spacing, zero_shift)
 
@@ -95,6 +96,7 @@ class Screen:
             target=target[line],
             amplitude=match.observed,
             limit=match.limit,
+            least_b=self.least_b,
         )
 
     def residuals(

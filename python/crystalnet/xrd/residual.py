@@ -7,10 +7,10 @@ import numpy as np
 from crystalnet.bragg import polarisation_ratio, two_theta_of_d
 from crystalnet.ops.reflections import Reflections
 from crystalnet.records import Peaks, Radiation
+from crystalnet.xrd.decay import tried_b
 from crystalnet.xrd.nearest import around, nearest
 
 D_MIN = 0.7  # Å; shorter spacings multiply the reflections (as 1/d³) and hardly tell candidates apart
-B_GRID = np.linspace(-0.5, 5.0, 23)  # Å²; a step changes no intensity by more than a quarter down to D_MIN
 NEIGHBOURS = 5  # observed lines around a missing one that tell what would have been seen there
 
 
@@ -63,7 +63,8 @@ class LineMatch:
         two_theta, d_spacing = two_theta[inside], d_spacing[inside]
         position, fwhm, area = peaks.two_theta[used], peaks.fwhm[used], peaks.area[used]
         polarisation = polarisation_ratio(two_theta, peaks.radiation)
-        visible = polarisation * np.exp(-B_GRID[:, None] / (2 * d_spacing**2))  # 2B(sinθ/λ)² = B/2d²
+        b_iso = tried_b(peaks.radiation.wavelength)[:, None]
+        visible = polarisation * np.exp(-b_iso / (2 * d_spacing**2))  # 2B(sinθ/λ)² = B/2d²
 
         width = np.maximum(fwhm, np.median(fwhm))
         group = np.cumsum(np.diff(position, prepend=-np.inf) > width) - 1
@@ -94,7 +95,7 @@ class LineMatch:
         """
         if not self.comparable:
             return np.ones(len(intensity))
-        calculated = np.zeros((len(intensity), len(B_GRID), len(self.observed)))
+        calculated = np.zeros((len(intensity), len(self.visible_hit), len(self.observed)))
         if len(self.present):
             seen = self.visible_hit * intensity[:, None, self.hit]
             calculated[..., self.present] = np.sqrt(np.add.reduceat(seen, self.starts, axis=-1))

@@ -200,7 +200,7 @@ class _Rietveld:
         corrections, self.remarks = dispersion(crystal.species, peaks.radiation)
         source = start.source.model_copy(update={"dispersion": corrections})
         start = start.model_copy(update={"source": source})
-        candidate = phase(crystal.asymmetric_unit, crystal.symbol, crystal.triplets)
+        candidate = phase(crystal.asymmetric_unit, crystal.symbol, crystal.triplets, self.peaks.radiation.wavelength)
         self.model = Refinement(Structure(phases=[candidate]), start, history=False)
         self.rwp = np.inf  # the library's own, background included: to weigh restraints and to compare stages
         self.esd: dict[str, float] = {}  # by the library's paths, of what was refined or follows it

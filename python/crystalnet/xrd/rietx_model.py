@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crystalnet.records import AtomSites, Peaks, Radiation, short_reason
+from crystalnet.xrd.decay import least_b
 
 if TYPE_CHECKING:
     from rietx import Instrument, Phase
@@ -17,12 +18,12 @@ BACKGROUND_TERMS = 6  # Chebyshev terms added to the background under the peaks:
 BACKGROUND_POINTS = 400  # of the smooth curve handed to the library, which copies it at every stage
 CELL_FREEDOM = 0.02  # relative; an indexed cell is better than this, farther off is another lattice
 ZERO_FREEDOM = 0.3  # degrees; specimens sit up to ~0.2° off, and more correlates with the cell
-B_START, B_MIN, B_MAX = 0.5, -0.5, 6.0  # Å²; absorption and texture ask for slightly negative values
+B_START, B_MAX = 0.5, 6.0  # Å²
 STAND_IN = "Si"  # scatters for an unexplained site "X", with a free occupancy
 NEUTRAL = (0.0, 0.0)  # f′, f″ of an atom that scatters as f₀ alone
 
 
-def phase(sites: AtomSites, symbol: str, operations: list[str]) -> Phase:
+def phase(sites: AtomSites, symbol: str, operations: list[str], wavelength: float) -> Phase:
     """A candidate as rietx has it: edges within CELL_FREEDOM, one B an atom, angles fixed.
 
     Parameters
@@ -33,6 +34,8 @@ def phase(sites: AtomSites, symbol: str, operations: list[str]) -> Phase:
         Of the space group.
     operations : list of str
         Its operations, "x,y,z".
+    wavelength : float
+        Å.
     """
     from pymatgen.core.lattice import Lattice
     from rietx import Atom, Cell, Parameter
@@ -54,7 +57,7 @@ def phase(sites: AtomSites, symbol: str, operations: list[str]) -> Phase:
             x=Parameter(value=x),
             y=Parameter(value=y),
             z=Parameter(value=z),
-            biso=Parameter(value=B_START, min=B_MIN, max=B_MAX),
+            biso=Parameter(value=B_START, min=least_b(wavelength), max=B_MAX),
         )
         for i, (symbol, (x, y, z)) in enumerate(zip(sites.species, sites.frac_coords.tolist(), strict=True))
     ]
