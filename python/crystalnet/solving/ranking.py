@@ -6,9 +6,10 @@ Imports no torch: a second process that shares this work must not spend its firs
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +21,14 @@ from crystalnet.crystal.symmetry import SYMPREC_ON_SITES, conventional_sites, fr
 from crystalnet.crystal.systems import system_of
 from crystalnet.records import AtomSites, Fit, Pattern, Peaks
 from crystalnet.runtime.pool import Map
-from crystalnet.solving.proposals import SOURCES, WELL_EXPLAINED, Proposal, distinct, same_crystal
+from crystalnet.solving.proposals import (
+    SOURCES,
+    WELL_EXPLAINED,
+    Proposal,
+    distinct,
+    same_composition,
+    same_crystal,
+)
 from crystalnet.solving.screen import residual
 from crystalnet.xrd.rietveld import MAX_SHIFT, refine
 
@@ -131,22 +139,50 @@ def ranked(
                 first, other = replace(entry, score=first.score), first
             reference = first.reference or other.reference
             best[same] = replace(first, sources=first.sources | other.sources, reference=reference)
-    return _cubic_first(sorted(best, key=lambda entry: entry.order))
+    return _later_first(_cubic_first(sorted(best, key=lambda entry: entry.order)))
 
 
 def _cubic_first(ordered: list[Ranked]) -> list[Ranked]:
     """Put a cubic crystal before one on hexagonal axes of the same metric that fits no better: the higher symmetry
     explains the metric too, which the other has by chance.
     """
+
+    def goes_first(other: Ranked, entry: Ranked) -> bool:
+        lower = entry.proposal.cell.free != ("a",)  # none is higher than cubic
+        return lower and _alike(other, entry) and same_metric(entry.proposal.cell, other.proposal.cell)
+
+    return _with_first(ordered, goes_first)
+
+
+def _later_first(ordered: list[Ranked]) -> list[Ranked]:
+    """Put a published crystal before an earlier one of its composition that fits no better: later work corrects earlier
+    (chalcopyrite has one of 1923 with half of the cell).
+    """
+
+    def goes_first(other: Ranked, entry: Ranked) -> bool:
+        earlier, later = _year(entry), _year(other)
+        if earlier is None or later is None or later <= earlier or not _alike(other, entry):
+            return False
+        return same_composition(Counter(entry.fit.sites.species), Counter(other.fit.sites.species))
+
+    return _with_first(ordered, goes_first)
+
+
+def _with_first(ordered: list[Ranked], goes_first: Callable[[Ranked, Ranked], bool]) -> list[Ranked]:
+    """The order, each entry that goes before an earlier one put there."""
     order = list(range(len(ordered)))
     for i, entry in enumerate(ordered):
-        if entry.proposal.cell.free == ("a",):  # none is higher
-            continue
-        for j, other in enumerate(ordered):
-            if j > i and _alike(other, entry) and same_metric(entry.proposal.cell, other.proposal.cell):
+        for j in range(i + 1, len(ordered)):
+            if order.index(j) > order.index(i) and goes_first(ordered[j], entry):
                 order.remove(j)
                 order.insert(order.index(i), j)
     return [ordered[i] for i in order]
+
+
+def _year(entry: Ranked) -> int | None:
+    """In which a known crystal was published, where its reference says so."""
+    said = re.findall(r"\((1[89]\d\d|20\d\d)\)", entry.reference or "")
+    return int(said[-1]) if said else None
 
 
 def _alike(one: Ranked, other: Ranked) -> bool:

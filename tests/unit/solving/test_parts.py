@@ -12,7 +12,15 @@ from crystalnet.model.choice import model_for
 from crystalnet.records import AtomSites, Fit, InputError
 from crystalnet.solving.answer import own_cell
 from crystalnet.solving.proposals import Proposal
-from crystalnet.solving.ranking import SECOND_OPINION, VOLUME, Ranked, _cubic_first, _score, _would_end_in
+from crystalnet.solving.ranking import (
+    SECOND_OPINION,
+    VOLUME,
+    Ranked,
+    _cubic_first,
+    _later_first,
+    _score,
+    _would_end_in,
+)
 from crystalnet.solving.solve import _rivals
 
 SALT = [[0, 0, 0], [0.5, 0.5, 0.5]]
@@ -73,6 +81,21 @@ def test_of_two_crystals_with_a_cubic_metric_the_cubic_one_goes_first():
     ]
     worse = replace(spinel, fit=replace(spinel.fit, rwp=0.2))
     assert _cubic_first([layers, worse])[0] is layers
+
+
+def test_of_two_published_crystals_that_fit_alike_the_later_goes_first():
+    early, late = (
+        replace(refined(pyrite(0.385), Cell("cubic", "P", 5.42, 5.42)), reference=f"Journal 1 ({year}) 1-2")
+        for year in (1923, 1973)
+    )
+    assert [r.reference for r in _later_first([early, late])] == [late.reference, early.reference]
+    assert [r.reference for r in _later_first([late, early])] == [late.reference, early.reference]
+    worse = replace(late, fit=replace(late.fit, rwp=0.2))
+    assert _later_first([early, worse])[0] is early
+    undated = replace(late, reference="WPEM/XRED CIFs")
+    assert _later_first([early, undated])[0] is early
+    of_another = replace(late, fit=replace(late.fit, sites=pyrite(0.385, ("Fe", "Se"))))
+    assert _later_first([early, of_another])[0] is early
 
 
 def test_a_cell_of_the_same_metric_is_tried_beside_one_that_explains():
