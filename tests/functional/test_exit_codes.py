@@ -104,9 +104,9 @@ def test_a_worker_that_dies_costs_its_pattern_alone(tmp_path: Path, monkeypatch:
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr("crystalnet.commands.solve._guarded", importlib.import_module("worker_of_a_test").guarded)
     samples = [Sample(Path(f"{name}.xy"), Path(name), Options()) for name in "abc"]
-    results = _solve_all(samples, 2)
+    results = list(_solve_all(samples, 2, None))
     assert [code for code, *_ in results] == [0, FAULT, 0]
-    assert "b.xy: the process that solved it died" in results[1][2]
+    assert "b.xy: the process at work on it died" in results[1][2]
 
 
 # --- model files --------------------------------------------------------------------------------------------------

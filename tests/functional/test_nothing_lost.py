@@ -210,9 +210,9 @@ def test_evaluate_writes_over_nothing(
 ) -> None:
     table = ("--table", "1", "--system", "cubic") if name.endswith("md") or "cubic" in name else ()
     monkeypatch.setattr(
-        "crystalnet.evaluation.evaluate.Evaluation.score", lambda self, record: pytest.fail("work has begun")
+        "crystalnet.evaluation.evaluate.Evaluation.score", lambda *_, **__: pytest.fail("work has begun")
     )
-    monkeypatch.setattr("crystalnet.commands.evaluate.workers", lambda jobs, threads: nullcontext(map))
+    monkeypatch.setattr("crystalnet.commands.evaluate.workers", lambda *_, **__: nullcontext(map))
     (small / name).write_text(text)
     assert run(monkeypatch, "evaluate", "records.jsonl", "--split", "all", "--out", "scores.json", *table) == 2
     assert (small / name).read_text() == text
