@@ -32,6 +32,7 @@ from crystalnet.solving.proposals import (
 from crystalnet.solving.screen import residual
 from crystalnet.xrd.rietveld import MAX_SHIFT, refine
 
+LOOKED_AT = 20  # proposals of each source whose symmetry is asked for, the best by their residual
 REFINED = 8  # proposals that go on to profile refinement, some of each source; a quarter as many more with X
 AT_ONCE = 2  # of them refined together: a laptop has two cores; the same with one, so that answers are the same
 # Above the best residual: intensities this much worse do not win by refinement. Atoms read off a density are rough, and
@@ -192,7 +193,10 @@ def _alike(one: Ranked, other: Ranked) -> bool:
 
 def freedom(fit: Fit) -> int:
     """Parameters of the cell and coordinates that the space group leaves free; hydrogen's explain nothing."""
-    sites = fit.sites.visible
+    return _freedom(fit.sites.visible)
+
+
+def _freedom(sites: AtomSites) -> int:
     number = space_group_of(sites, SYMPREC_ON_SITES)
     return (len(system_of(number).free) if number else 6) + free_coordinates(sites)
 
@@ -204,11 +208,15 @@ def _promising(proposals: Sequence[Proposal], bonds: ExpectedBonds = NOTHING_SAI
     """
 
     def order(proposal: Proposal) -> float:
-        return proposal.residual * (1 + UNEXPECTED * bonds.misfit(proposal.sites))
+        # As the score will have it: what symmetry leaves free explains the intensities a little better by chance.
+        atoms = proposal.sites.visible
+        free = COMPLEXITY * math.log(len(atoms)) + LEAST_FREEDOM * _freedom(atoms)
+        return proposal.residual * (1 + free) * (1 + UNEXPECTED * bonds.misfit(proposal.sites))
 
     named = [p for p in proposals if "X" not in p.sites.species]
     unknown = distinct(p for p in proposals if "X" in p.sites.species)
-    by_source = [sorted(distinct(p for p in named if p.source == source), key=order) for source in SOURCES]
+    likely = (distinct((p for p in named if p.source == source), LOOKED_AT) for source in SOURCES)
+    by_source = [sorted(own, key=order) for own in likely]
     share = REFINED // max(1, sum(map(bool, by_source)))
     chosen = [p for own in by_source for p in own[:share]]
     chosen += sorted((p for own in by_source for p in own[share:]), key=order)[: REFINED - len(chosen)]
