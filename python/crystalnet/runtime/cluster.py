@@ -7,6 +7,7 @@ so that a million patterns need no more memory than a hundred.
 from __future__ import annotations
 
 import importlib.metadata
+import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 LOCAL = "local"
+PORT = 8786  # of a scheduler whose address names none
 DEATHS = 1  # of workers, before a local cluster gives work up; a scheduler of the user's has its own number
 PATIENCE = 20.0  # seconds to reach the scheduler, and for its first worker to come
 LOOK = 1.0  # seconds after which workers are counted again: batch systems start them one by one
@@ -120,8 +122,12 @@ def _local(jobs: int | None) -> Iterator[Client]:
 @contextmanager
 def _connected(address: str) -> Iterator[Client]:
     from distributed import Client
+    from distributed.comm.addressing import parse_address, parse_host_port
 
     try:
+        # Asked before: a client that could not be made stops its threads when it is collected, be it in the midst of
+        # another's start, which waits for ever.
+        socket.create_connection(parse_host_port(parse_address(address)[1], PORT), PATIENCE).close()
         client = Client(address, timeout=PATIENCE)
     except (OSError, ValueError, TypeError) as error:
         said = f"--cluster {address}: no scheduler answers there ({error}); as tcp://host:8786, or local"
