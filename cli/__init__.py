@@ -88,7 +88,8 @@ def main() -> None:
     except InputError as error:
         _end(2, str(error))
     except misuse as error:
-        _end(2, f"{error.format_message().replace('Value error, ', '')} (see crystalnet --help)")
+        said = error.format_message().replace("Value error, ", "")  # pydantic's words, which typer passes on
+        _end(2, f"{said} (see crystalnet --help)")
     except BrokenPipeError:
         _end_unread()
     except OSError as error:  # a folder that cannot be made, a full disk: the user's to mend, wherever it turns up

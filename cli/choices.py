@@ -8,15 +8,13 @@ from __future__ import annotations
 from typing import Literal
 
 System = Literal["cubic", "hexagonal", "trigonal", "tetragonal", "orthorhombic", "monoclinic", "triclinic"]
-AnySystem = Literal["auto", "cubic", "hexagonal", "trigonal", "tetragonal", "orthorhombic", "monoclinic", "triclinic"]
-Systems = Literal[
-    "auto", "all", "cubic", "hexagonal", "trigonal", "tetragonal", "orthorhombic", "monoclinic", "triclinic"
-]
+AnySystem = Literal["auto", System]
+Systems = Literal["auto", "all", System]
 Learnt = Literal["cubic", "trigonal"]
 Axis = Literal["auto", "two-theta", "q", "d"]
 Source = Literal["materials-project", "prototypes", "files"]
 Split = Literal["composition", "type"]
-Evaluated = Literal["composition", "type", "all"]
+Evaluated = Literal[Split, "all"]
 Given = Literal["formula", "elements", "drop-one", "none"]
 LeaveOut = Literal["composition", "type", "none"]
 Preset = Literal["small", "base", "paper"]

@@ -206,16 +206,14 @@ def _promising(proposals: Sequence[Proposal], bonds: ExpectedBonds = NOTHING_SAI
 
     The first of each source comes before the second of any: residuals of broad and overlapping lines say little.
     """
-
-    def order(proposal: Proposal) -> float:
-        # As the score will have it: what symmetry leaves free explains the intensities a little better by chance.
-        atoms = proposal.sites.visible
-        free = COMPLEXITY * math.log(len(atoms)) + LEAST_FREEDOM * _freedom(atoms)
-        return proposal.residual * (1 + free) * (1 + UNEXPECTED * bonds.misfit(proposal.sites))
-
     named = [p for p in proposals if "X" not in p.sites.species]
     unknown = distinct(p for p in proposals if "X" in p.sites.species)
-    likely = (distinct((p for p in named if p.source == source), LOOKED_AT) for source in SOURCES)
+    likely = [distinct((p for p in named if p.source == source), LOOKED_AT) for source in SOURCES]
+    judged = {id(p): _expected(p, bonds) for own in likely for p in own}  # once each: symmetry takes milliseconds
+
+    def order(proposal: Proposal) -> float:
+        return judged[id(proposal)]
+
     by_source = [sorted(own, key=order) for own in likely]
     share = REFINED // max(1, sum(map(bool, by_source)))
     chosen = [p for own in by_source for p in own[:share]]
@@ -226,6 +224,13 @@ def _promising(proposals: Sequence[Proposal], bonds: ExpectedBonds = NOTHING_SAI
     least = min((p.residual for p in chosen), default=0.0)
     limits = dict.fromkeys(("network", "known"), WORTH_REFINING_ROUGH)
     return (p for p in chosen if p.residual <= least + limits.get(p.source, WORTH_REFINING))
+
+
+def _expected(proposal: Proposal, bonds: ExpectedBonds) -> float:
+    """The residual, raised as the score will be: what symmetry leaves free explains a little more by chance."""
+    atoms = proposal.sites.visible
+    free = COMPLEXITY * math.log(len(atoms)) + LEAST_FREEDOM * _freedom(atoms)
+    return proposal.residual * (1 + free) * (1 + UNEXPECTED * bonds.misfit(proposal.sites))
 
 
 _Waiting = list[tuple[Proposal, AtomSites]]  # with its conventional cell
