@@ -21,7 +21,8 @@ import torch
 from crystalnet.cli import main
 from crystalnet.commands.samples import Options, Sample
 from crystalnet.commands.solve import _solve_all
-from crystalnet.model.checkpoint import load_model, load_tensors, save_model, save_tensors, shipped_model
+from crystalnet.model.checkpoint import load_model, load_tensors, save_model, save_tensors
+from crystalnet.model.choice import shipped_model
 from crystalnet.model.config import SMALL, Config, ModelConfig
 from crystalnet.model.network import build_network
 from crystalnet.records import InputError

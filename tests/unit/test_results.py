@@ -19,7 +19,8 @@ def test_pages_state_what_was_measured(results: ModuleType) -> None:
 
 
 def test_scores_are_of_the_shipped_models(results: ModuleType) -> None:
-    from crystalnet.model.checkpoint import load_model, shipped_model
+    from crystalnet.model.checkpoint import load_model
+    from crystalnet.model.choice import shipped_model
 
     shipped = {system: load_model(shipped_model(system)).sha256 for system in ("cubic", "trigonal")}
     assert results.summaries()

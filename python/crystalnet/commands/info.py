@@ -12,7 +12,8 @@ from crystalnet import __version__
 from crystalnet.crystal.systems import LEARNT
 from crystalnet.density.promolecule import GRID
 from crystalnet.model.base import grid_points
-from crystalnet.model.checkpoint import load_model, shipped_model
+from crystalnet.model.checkpoint import load_model
+from crystalnet.model.choice import shipped_model
 from crystalnet.model.config import PAPER, SMALL
 from crystalnet.model.network import build_network
 from crystalnet.ops._native import native

@@ -25,8 +25,9 @@ Result = tuple[int, dict[str, Any], str]  # exit code, solution.json's content, 
 NO_CONFIDENT_MATCH = 1
 # What shared work imports, in the order that it is needed in.
 HELPER = (
-    *("crystalnet.solving.ranking", "pymatgen.symmetry.analyzer", "rietx", "crystalnet.report.figure"),
-    *("matplotlib.figure", "matplotlib.backends.backend_agg"),
+    *("crystalnet.model.guesses", "crystalnet.solving.from_network", "crystalnet.solving.ranking"),
+    *("pymatgen.symmetry.analyzer", "pymatgen.analysis.structure_matcher", "pybaselines", "rietx"),
+    *("crystalnet.report.figure", "matplotlib.figure", "matplotlib.backends.backend_agg"),
 )
 
 

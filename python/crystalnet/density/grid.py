@@ -6,10 +6,11 @@ import math
 from functools import lru_cache
 
 import numpy as np
-import torch
+from scipy.fft import fftn, irfftn, rfftn
 
 from crystalnet.density.promolecule import GRID
 from crystalnet.records import Transformation
+from crystalnet.runtime.pool import own_threads
 
 
 def best_alignment(reference: np.ndarray, values: np.ndarray, operations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -31,19 +32,19 @@ def best_alignment(reference: np.ndarray, values: np.ndarray, operations: np.nda
     """
     n = len(reference)
     operations = np.round(operations).astype(np.int64)
-    factors = torch.fft.rfftn(torch.as_tensor(reference, dtype=torch.float32))
-    own = torch.fft.fftn(torch.as_tensor(values, dtype=torch.float32)).conj().resolve_conj().flatten()
+    factors = rfftn(reference.astype(np.float32))
+    own = fftn(values.astype(np.float32)).conj().ravel()
     best, chosen, shift = -math.inf, operations[0], 0
     for operation, places in zip(operations, _turned_factors(operations.tobytes(), n), strict=True):
-        correlation = torch.fft.irfftn(factors * own[places].view_as(factors), s=(n, n, n)).flatten()
-        highest, where = correlation.max(0)
-        if highest.item() > best:
-            best, chosen, shift = highest.item(), operation, int(where)
+        correlation = irfftn(factors * own[places].reshape(factors.shape), s=(n, n, n), workers=own_threads())
+        where = int(correlation.argmax())
+        if correlation.flat[where] > best:
+            best, chosen, shift = correlation.flat[where], operation, where
     return chosen, np.array(np.unravel_index(shift, (n, n, n)))
 
 
 @lru_cache(maxsize=6)  # 48 operations take 25 MB; a run meets the three cubic or the two trigonal lattices
-def _turned_factors(operations: bytes, n: int) -> torch.Tensor:
+def _turned_factors(operations: bytes, n: int) -> np.ndarray:
     """(m, n·n·(n//2+1)): where each Fourier term of a turned map stands among those of the map.
 
     A map read at P x has the terms of the map at P⁻ᵀ h, so that one transform of the map serves all operations.
@@ -52,7 +53,8 @@ def _turned_factors(operations: bytes, n: int) -> torch.Tensor:
     h = np.indices((n, n, n // 2 + 1)).reshape(3, -1)
     inverse = np.round(np.linalg.inv(matrices)).astype(np.int64).transpose(0, 2, 1)
     i, j, k = ((inverse @ h) % n).transpose(1, 0, 2)
-    return torch.from_numpy((i * n + j) * n + k)
+    places: np.ndarray = (i * n + j) * n + k
+    return places
 
 
 def turned(values: np.ndarray, matrix: np.ndarray) -> np.ndarray:

@@ -26,8 +26,8 @@ from crystalnet.evaluation.own_answers import OwnAnswers
 from crystalnet.evaluation.question import Question, in_words, question
 from crystalnet.evaluation.summary import NETWORK, NO_MAPS, run_summary
 from crystalnet.evaluation.targets import NothingToEvaluate, read_targets, type_of
-from crystalnet.model.checkpoint import load_model, shipped_model
-from crystalnet.model.choice import has_model
+from crystalnet.model.checkpoint import load_model
+from crystalnet.model.choice import has_model, shipped_model
 from crystalnet.records import InputError, Solution
 from crystalnet.runtime.journal import Journal
 from crystalnet.runtime.pool import Map

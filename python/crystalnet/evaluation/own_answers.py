@@ -16,7 +16,7 @@ from crystalnet.model.checkpoint import Model
 from crystalnet.model.guesses import guess_densities
 from crystalnet.records import InputError, Solution
 from crystalnet.solving.from_catalogue import Catalogue
-from crystalnet.solving.from_network import ask_network
+from crystalnet.solving.from_network import ask_network, drawing
 from crystalnet.solving.given import Given
 from crystalnet.solving.solve import solve_pattern
 
@@ -77,7 +77,7 @@ class OwnAnswers:
         if cell is None or asked.peaks is None:
             return guess_densities(self.model, *asked.vector(None), None, amounts, level, count, seed, mean)
         given = Given(tuple(amounts), amounts if level == "formula" else None, models=self.files)
-        return ask_network(given, asked.peaks, cell, count, seed, mean=mean)[0]
+        return ask_network(given, asked.peaks, cell, drawing(given, asked.peaks, cell, count, seed, mean=mean))[0]
 
 
 def left_out(truth: Structure, label: str, rule: str) -> Catalogue:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from hashlib import sha256
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ from crystalnet.model.base import CrystalNetwork
 from crystalnet.model.config import Config
 from crystalnet.model.network import build_network
 from crystalnet.records import InputError
-from crystalnet.runtime.whole_file import replacing
+from crystalnet.runtime.whole_file import file_sha256, replacing
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,7 @@ def load_model(path: Path, system: str | None = None) -> Model:
         raise InputError(f"{path}: the weights do not fit their configuration (without {error.args[0]})") from None
     except RuntimeError as error:
         raise InputError(f"{path}: the weights do not fit their configuration ({_reason(error)})") from None
-    return Model(network.eval(), config, about, path.name, sha256(path.read_bytes()).hexdigest())
+    return Model(network.eval(), config, about, path.name, file_sha256(path))
 
 
 def _refuse_absurd(path: Path, config: Config, tensors: dict[str, Tensor]) -> None:
@@ -124,13 +122,3 @@ def _refuse_absurd(path: Path, config: Config, tensors: dict[str, Tensor]) -> No
         whole = type(value) is int or (name == "max_frequency" and type(value) is float)
         if not whole or not 0 < value <= limit:  # NaN fails too
             raise InputError(f"{path}: the weights do not fit their configuration (model setting {name} = {value!r})")
-
-
-def shipped_model(system: str) -> Path:
-    """The package's model of a crystal system. InputError where none is shipped."""
-    path = Path(str(files("crystalnet").joinpath("models", f"{system}.safetensors")))
-    if not path.is_file():
-        raise InputError(
-            f"no model for the {system} system in this package; train one: crystalnet train --system {system}"
-        )
-    return path

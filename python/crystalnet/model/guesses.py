@@ -22,11 +22,13 @@ def guess_densities(
     guesses: int,
     seed: int,
     mean: bool = True,
+    wanted: np.ndarray | None = None,
 ) -> np.ndarray:
     """Densities (guesses, 50, 50, 50) e/Å³ from a pattern vector and mask (1024,), the primitive lattice (3, 3) that it
     was indexed with (None: by none), and a composition at a level.
 
-    Guess 1 is the latent mean where `mean` says so, the others are samples.
+    Guess 1 is the latent mean where `mean` says so, the others are samples. wanted: numbers of those that are decoded,
+    all by default.
     """
     network = model.network
     cell = np.zeros((3, 3)) if lattice is None else lattice
@@ -36,5 +38,7 @@ def guess_densities(
     generator = torch.Generator().manual_seed(seed)
     draws = [latents.mean()] if mean else []
     draws += [latents.sample(generator) for _ in range(guesses - len(draws))]
+    if wanted is not None:
+        draws = [draws[number] for number in wanted]
     with torch.autocast("cpu", dtype=torch.bfloat16):
         return network.density_grid(torch.cat(draws)).numpy()

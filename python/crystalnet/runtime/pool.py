@@ -9,26 +9,36 @@ import importlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing.connection import Connection
+from multiprocessing.forkserver import ensure_running
 from typing import Any
 
 # As the built-in map: results in the order of the arguments, each as soon as it and those before it are there.
 Map = Callable[..., Iterator[Any]]
 THREADS = ("OMP_NUM_THREADS", "RIETX_COMPILED_THREADS")  # the first is torch's and numpy's
+HELPERS = 2  # a laptop has two cores, and two crystals are refined at once
+FORKS = sys.platform == "linux"  # elsewhere libraries of the system do not survive a fork
 AHEAD = 4  # parts of the work that wait for each process: enough to keep it busy, few to do again
 
 
 def cpus() -> int:
     """How many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def own_threads() -> int:
+    """How many threads kernels may use that torch does not run: its own rule, without importing it."""
+    said = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    return int(said) if said.isdigit() and int(said) else cpus()
 
 
 @dataclass(frozen=True)
@@ -78,11 +88,8 @@ def workers(jobs: int | None, threads: int | None = None, chunk: int = 1, cluste
     if jobs is None:
         yield map
         return
-    if threads is None:
-        import torch
-
-        threads = max(1, torch.get_num_threads() // jobs)
-    with closing(_Workers(jobs, threads, chunk)) as own:
+    each = max(1, own_threads() // jobs) if threads is None else threads
+    with closing(_Workers(jobs, each, chunk)) as own:
         yield own.map
 
 
@@ -178,14 +185,15 @@ class _Workers:
 
 
 def _is_broken(result: Future[Any]) -> bool:
+    """Whether the work was not done because a process died."""
     return not result.done() or result.cancelled() or isinstance(result.exception(), BrokenProcessPool)
 
 
 class _Processes:
     """New processes that end when told to, and with this process."""
 
-    def __init__(self, jobs: int, threads: int) -> None:
-        context = multiprocessing.get_context("spawn")  # a fork has torch's locks without the threads that hold them
+    def __init__(self, jobs: int, threads: int, method: str = "spawn") -> None:
+        context = multiprocessing.get_context(method)  # a fork of this process has torch's locks without their threads
         self.reader, self.writer = context.Pipe(duplex=False)
         self.threads = threads
         self.executor = ProcessPoolExecutor(jobs, context, _end_with, (self.reader,))
@@ -209,63 +217,55 @@ class _Processes:
 
 @contextmanager
 def helped(modules: Sequence[str] = ()) -> Iterator[Map]:
-    """A map whose tasks this process shares with one new process; the built-in map where there is one processor.
+    """A map over HELPERS new processes for parts of one answer; the built-in map where there is one processor.
 
-    The new process takes tasks from the front and this one takes them from the end. If the new process dies, this one
-    does its tasks too. Results come in the order of the arguments and do not depend on who did which task.
+    Results come in the order of the arguments and do not depend on who worked. If a process dies, this one does the
+    work.
 
     Parameters
     ----------
     modules : sequence of str
-        What the new process begins to import at once, as imports take seconds.
+        What the work needs. It is imported at once, beside what this process does: by one process that imports it and
+        forks the others where the system has such (Linux), else by each.
 
     Yields
     ------
     Map
-        Used like the built-in map; what is mapped must be importable by name (pickle). After the death of the new
-        process this one works alone.
+        Used like the built-in map, but the work begins at once. What is mapped must be importable by name (pickle).
     """
-    if cpus() < 2:
+    jobs = min(HELPERS, cpus())
+    if jobs < 2:
         yield map
         return
-    with closing(_Processes(1, threads=1)) as elsewhere:
-        for module in modules:
-            elsewhere.submit(importlib.import_module, module)
-
-        def there(work: Callable[..., Any], *arguments: Any) -> Any:
-            return elsewhere.submit(work, *arguments).result()
-
-        def here(work: Callable[..., Any], *arguments: Any) -> Any:
-            return work(*arguments)
+    if FORKS:
+        multiprocessing.get_context("forkserver").set_forkserver_preload(list(modules))
+        with _inherited(threads=1):
+            ensure_running()
+    with closing(_Processes(jobs, threads=1, method="forkserver" if FORKS else "spawn")) as elsewhere:
+        hands = ThreadPoolExecutor(1)  # which wait for the first processes in place of this one
+        if not FORKS:
+            for module in [*modules] * jobs:
+                elsewhere.submit(importlib.import_module, module)
 
         def mapped(work: Callable[..., Any], *arguments: Iterable[Any]) -> Iterator[Any]:
             tasks = list(zip(*arguments, strict=True))
-            results: dict[int, Any] = {}
-            waiting = deque(range(len(tasks)))
+            begun = hands.submit(lambda: [elsewhere.submit(work, *task) for task in tasks])
 
-            def work_off(take: Callable[[], int], done: Callable[..., Any]) -> None:
-                while waiting:
-                    try:
-                        number = take()
-                    except IndexError:  # the other took the last
-                        return
-                    results[number] = done(work, *tasks[number])
+            def results() -> Iterator[Any]:
+                futures = begun.result()
+                done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+                for future in done:  # an error does not wait for the others' work
+                    if not _is_broken(future):
+                        future.result()
+                for future, task in zip(futures, tasks, strict=True):
+                    yield work(*task) if _is_broken(future) else future.result()
 
-            waits = ThreadPoolExecutor(1)
-            try:
-                other = waits.submit(work_off, waiting.popleft, there) if len(tasks) > 1 else None
-                work_off(waiting.pop, here)
-                with suppress(BrokenProcessPool):
-                    if other:
-                        other.result()
-            finally:  # after an error or Ctrl-C here, do not wait for the task that the other process is doing
-                waiting.clear()
-                waits.shutdown(wait=False)
-            for number in set(range(len(tasks))) - set(results):  # those that the other process did not finish
-                results[number] = work(*tasks[number])
-            return iter([results[number] for number in range(len(tasks))])
+            return results()
 
-        yield mapped
+        try:
+            yield mapped
+        finally:
+            hands.shutdown(wait=False, cancel_futures=True)
 
 
 @contextmanager

@@ -20,11 +20,9 @@ from crystalnet.density.grid import resample
 from crystalnet.density.orbits import decompose_orbits, symmetries_of
 from crystalnet.density.promolecule import element_table
 from crystalnet.density.setting import in_canonical_setting
-from crystalnet.model.choice import model_for
-from crystalnet.model.guesses import guess_densities
 from crystalnet.records import DensityGrid, Peaks
 from crystalnet.runtime.clock import Stage, unclocked
-from crystalnet.runtime.pool import Map
+from crystalnet.runtime.pool import HELPERS, Map
 from crystalnet.solving.given import Given
 from crystalnet.solving.proposals import WELL_EXPLAINED, Proposal, distinct
 from crystalnet.solving.screen import Screen
@@ -40,7 +38,7 @@ SPACING, LEAST_POINTS = 0.25, 24
 MIN_CONTACT_DECODED = 0.50  # decoded positions are rough; refinement moves them
 
 
-def ask_network(
+def drawing(
     given: Given,
     peaks: Peaks,
     cell: Cell,
@@ -48,22 +46,50 @@ def ask_network(
     seed: int | None = None,
     *,
     mean: bool = True,
+    mapped: Map = map,
+) -> Iterator[np.ndarray]:
+    """What the network makes of a pattern in a cell: densities (guesses, 50, 50, 50) e/Å³, the one thing that comes.
+
+    With processes in `mapped` it is under way at once, while this process does something else.
+
+    seed: other than that given. mean: guess 1 is the latent mean.
+    """
+    draw = partial(_drawn, given, peaks, cell, guesses, given.seed if seed is None else seed, mean)
+    drawn = mapped(draw, np.array_split(np.arange(guesses), min(guesses, HELPERS)))
+    return (np.concatenate(list(parts)) for parts in [drawn])
+
+
+def _drawn(
+    given: Given, peaks: Peaks, cell: Cell, guesses: int, seed: int, mean: bool, wanted: np.ndarray
+) -> np.ndarray:
+    """Those of the guesses that are wanted, by their numbers."""
+    # Here, since a process that draws nothing needs no torch, which takes a second to import.
+    from crystalnet.model.choice import model_for
+    from crystalnet.model.guesses import guess_densities
+
+    model = model_for(cell.system, given.models)
+    seen = observed_vector(peaks, cell.zero_shift)
+    lattice = cell.primitive_lattice
+    return guess_densities(model, *seen, lattice, given.composition, given.level, guesses, seed, mean, wanted)
+
+
+def ask_network(
+    given: Given,
+    peaks: Peaks,
+    cell: Cell,
+    drawn: Iterator[np.ndarray],
+    *,
     explained: bool = False,
     clock: Stage = unclocked,
     mapped: Map = map,
 ) -> tuple[np.ndarray, list[Proposal]]:
-    """What the network makes of a pattern in a cell: densities (guesses, 50, 50, 50) and the crystals read off them.
+    """The densities that `drawing` has begun, and the crystals read off them.
 
-    seed: other than that given. mean: guess 1 is the latent mean. explained: a crystal is known that explains the
-    lines, so that atoms need be read off in the plain way only. A density whose atoms explain the lines well is put
-    into the canonical setting of these atoms.
+    explained: a crystal is known that explains the lines, so that atoms need be read off in the plain way only. A
+    density whose atoms explain the lines well is put into the canonical setting of these atoms.
     """
     with clock("network"):
-        model = model_for(cell.system, given.models)
-        seen = observed_vector(peaks, cell.zero_shift)
-        seed = given.seed if seed is None else seed
-        lattice = cell.primitive_lattice
-        maps = guess_densities(model, *seen, lattice, given.composition, given.level, guesses, seed, mean)
+        maps = next(drawn)
     with clock("atoms"):
         proposals = network_proposals(maps, cell, peaks, given.symbols, given.amounts, mapped, explained)
         for number in range(len(maps)):

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from crystalnet.crystal.chemistry import expected_volume
 from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.metric import same_metric
 from crystalnet.density.promolecule import GRID
-from crystalnet.model.choice import Models, has_model, model_entry, model_for
+from crystalnet.model.choice import Models, has_model, model_entry, model_file, model_for
 from crystalnet.records import Candidate, Pattern, Peaks, Solution
 from crystalnet.runtime.clock import Clock, Progress, Stage, unclocked
-from crystalnet.runtime.pool import Map
+from crystalnet.runtime.pool import Map, own_threads
 from crystalnet.runtime.settings import settings
 from crystalnet.solving.answer import REPORTED, SAME_VOLUME, candidate, guess_rank, own_cell, spread
 from crystalnet.solving.completion import completed
 from crystalnet.solving.contents import formula_unit
 from crystalnet.solving.from_known import known_proposals
-from crystalnet.solving.from_network import ask_network
+from crystalnet.solving.from_network import ask_network, drawing
 from crystalnet.solving.from_search import SEARCH_SECONDS, SOLVED, search_proposals
 from crystalnet.solving.given import Given
 from crystalnet.solving.proposals import WELL_EXPLAINED, Proposal, distinct
@@ -197,7 +196,7 @@ def solve_pattern(
             "wavelength_angstrom": lines.peaks.radiation.wavelength,
             "wavelength_assumed": radiation.assumed,
         },
-        model=model_entry(model_for(guesses.cell.system, given.models) if len(guesses.maps) and guesses.cell else None),
+        model=model_entry(stages.model_of(guesses)),
         cell=guesses.cell,
         candidates=answers,
         guesses=guesses.maps,
@@ -290,14 +289,15 @@ class _Stages:
             # The next cells are for the case that this one is wrong, or has the metric of a higher symmetry.
             if explains and not _rivals(tried, explains):
                 continue
+            asks = "network" in given.sources and has_model(tried.system, given.models)
+            # Samples of the likeliest cell only: a decoding takes longer than all else that is done for a cell.
+            drawn = self._drawing(tried, peaks, 1 if densities else given.guesses) if asks else None
             if not any(_one_lattice(tried, other) for other in cells[:number]):
                 with self.clock("catalogue"):
                     proposals += self._types_in(tried, peaks)
-            if "network" in given.sources and has_model(tried.system, given.models):
-                # Samples of the likeliest cell only: a decoding takes longer than all else that is done for a cell.
+            if drawn is not None:
                 explained = min((p.residual for p in proposals), default=1.0) < WELL_EXPLAINED
-                guesses = 1 if densities else given.guesses
-                densities[tried], found = self._asked(tried, peaks, guesses, explained)
+                densities[tried], found = self._asked(tried, peaks, drawn, explained)
                 proposals += found
             least = min((p.residual for p in proposals), default=1.0)
             explains = explains or (tried if least < WELL_EXPLAINED else None)
@@ -346,7 +346,7 @@ class _Stages:
                     self.given.amounts,
                     bonds=self.given.bonds,
                     seconds=left / 2,
-                    threads=torch.get_num_threads(),
+                    threads=own_threads(),
                 )
                 found += own
                 left -= time.monotonic() - started  # in a cell without room no time is spent
@@ -387,19 +387,25 @@ class _Stages:
         if not has_model(cell.system, self.given.models):
             return Guesses(cell, np.zeros((0, GRID, GRID, GRID)), np.zeros(0, int), np.zeros((GRID, GRID, GRID)))
         drawn = cell == likeliest and cell in proposals.densities
-        maps = (
-            proposals.densities[cell]
-            if drawn
-            else self._asked(cell, lines.peaks, self.given.guesses, explained=True)[0]
-        )
+        if drawn:
+            maps = proposals.densities[cell]
+        else:
+            maps = self._asked(cell, lines.peaks, self._drawing(cell, lines.peaks, self.given.guesses), True)[0]
         rank = guess_rank(proposals.found, len(maps), cell)
         return Guesses(cell, maps, rank, spread(maps, maps[rank.argmin()], cell))
 
+    def model_of(self, guesses: Guesses) -> Path | None:
+        """The file of the network that drew the densities."""
+        return model_file(guesses.cell.system, self.given.models) if len(guesses.maps) and guesses.cell else None
+
+    def _drawing(self, cell: Cell, peaks: Peaks, guesses: int) -> Iterator[np.ndarray]:
+        return drawing(self.given, peaks, cell, guesses, mapped=self.mapped)
+
     def _asked(
-        self, cell: Cell, peaks: Peaks, guesses: int, explained: bool = False, clock: Stage | None = None
+        self, cell: Cell, peaks: Peaks, drawn: Iterator[np.ndarray], explained: bool = False, clock: Stage | None = None
     ) -> tuple[np.ndarray, list[Proposal]]:
         clock = clock or self.clock
-        return ask_network(self.given, peaks, cell, guesses, explained=explained, clock=clock, mapped=self.mapped)
+        return ask_network(self.given, peaks, cell, drawn, explained=explained, clock=clock, mapped=self.mapped)
 
     def _types_in(self, cell: Cell, peaks: Peaks, *further: str) -> list[Proposal]:
         """Crystals of the catalogue in a cell, of the given elements and further ones."""
@@ -407,13 +413,15 @@ class _Stages:
         if "catalogue" not in given.sources or not given.symbols:
             return []
         symbols = (*given.symbols, *further)
-        return given.catalogue.proposals(cell, peaks, symbols, given.amounts, torch.get_num_threads())
+        return given.catalogue.proposals(cell, peaks, symbols, given.amounts, own_threads())
 
     def _tube_cells(self, peaks: Peaks) -> Sequence[Cell]:
         return cells_of(peaks, self.given)[:TUBE_CELLS]
 
     def _mean_guess(self, cell: Cell, peaks: Peaks) -> list[Proposal]:
-        return self._asked(cell, peaks, 1, clock=unclocked)[1] if has_model(cell.system, self.given.models) else []
+        if not has_model(cell.system, self.given.models):
+            return []
+        return self._asked(cell, peaks, self._drawing(cell, peaks, 1), clock=unclocked)[1]
 
 
 def cells_of(peaks: Peaks, given: Given) -> list[Cell]:
@@ -422,7 +430,7 @@ def cells_of(peaks: Peaks, given: Given) -> list[Cell]:
         return centrings(peaks, cell_from_option(given.cell, given.system))
     found: list[Cell] = []
     lattices = 0
-    for cell in index_peaks(peaks, given.systems, elements=given.symbols, threads=torch.get_num_threads()):
+    for cell in index_peaks(peaks, given.systems, elements=given.symbols, threads=own_threads()):
         lattices += not any(_one_lattice(cell, other) or same_metric(cell, other) for other in found)
         if lattices > CELLS_TRIED:
             break

@@ -24,6 +24,7 @@ from crystalnet.xrd.formats.vendor import BINARY, TEXT_TABLES, known_format, rea
 from crystalnet.xrd.header.sources import radiation_of_xml
 from crystalnet.xrd.radiation import assumed_cu
 from crystalnet.xrd.scans import EXPORT, MIN_POINTS, Listed, Scan, chosen
+from crystalnet.xrd.text_table.numbers import are_numbers
 from crystalnet.xrd.text_table.table import read_table
 
 MAX_BYTES = 200_000_000  # a long scan is 5 MB; an area-detector image is not a pattern
@@ -164,7 +165,8 @@ def _scans(path: Path, raw: bytes, axis: str) -> list[Listed]:
     """What the file holds, by the first of the formats that recognises it."""
     text = text_of(raw)
     content = other_by_content(raw)
-    known = known_format(path)
+    # A plain table needs none of the libraries, one of which takes a second to import.
+    known = None if text is not None and are_numbers(text) else known_format(path)
     if content is not None and known not in BINARY and (content.sure or text is None or _is_binary(raw)):
         raise refusal(path.name, content)  # "BM..." and "RAW ..." as text are text
     if text is None:

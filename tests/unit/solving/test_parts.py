@@ -7,8 +7,7 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from crystalnet.crystal.lattice import Cell
-from crystalnet.model.checkpoint import shipped_model
-from crystalnet.model.choice import model_for
+from crystalnet.model.choice import model_for, shipped_model
 from crystalnet.records import AtomSites, Fit, InputError
 from crystalnet.solving.answer import own_cell
 from crystalnet.solving.proposals import Proposal

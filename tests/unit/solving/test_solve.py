@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -26,7 +26,7 @@ from crystalnet.solving.answer import REPORTED, candidate, guess_rank, spread
 from crystalnet.solving.answer import formula as formula_of
 from crystalnet.solving.confidence import THRESHOLD, VOLUME_RANGE, probability
 from crystalnet.solving.from_catalogue import Catalogue
-from crystalnet.solving.from_network import ask_network
+from crystalnet.solving.from_network import ask_network, drawing
 from crystalnet.solving.from_search import SOLVED
 from crystalnet.solving.given import Given, symbols_of
 from crystalnet.solving.proposals import WELL_EXPLAINED, Proposal
@@ -217,7 +217,7 @@ def test_the_network_is_told_what_the_user_gave(
 
     def guess(model: Model, vector: np.ndarray, mask: np.ndarray, lattice: Any, *rest: Any) -> np.ndarray:
         handed.update(vector=vector, lattice=lattice, told=rest[0], level=rest[1], count=rest[2], seed=rest[3])
-        return maps.copy()
+        return np.array(maps[rest[5]])  # those that are wanted
 
     def read_off(
         maps: np.ndarray, cell: Cell, peaks: Peaks, elements: Any, formula: Any, mapped: Any, explained: bool
@@ -226,10 +226,11 @@ def test_the_network_is_told_what_the_user_gave(
         read = [found_at(WELL_EXPLAINED - 0.01, origin=0), found_at(WELL_EXPLAINED + 0.01, origin=1)]
         return [replace(p, sites=astray) for p in read]
 
-    monkeypatch.setattr(from_network, "model_for", lambda system, files: network())
-    monkeypatch.setattr(from_network, "guess_densities", guess)
+    monkeypatch.setattr("crystalnet.model.choice.model_for", lambda system, files: network())
+    monkeypatch.setattr("crystalnet.model.guesses.guess_densities", guess)
     monkeypatch.setattr(from_network, "network_proposals", read_off)
-    moved, proposals = ask_network(Given(symbols, amounts, seed=5), PEAKS, CELL, 3)
+    given = Given(symbols, amounts, seed=5)
+    moved, proposals = ask_network(given, PEAKS, CELL, drawing(given, PEAKS, CELL, 3))
     assert (handed["told"], handed["level"], handed["count"], handed["seed"]) == (told, level, 3, 5)
     assert np.array_equal(handed["lattice"], CELL.primitive_lattice) and len(proposals) == 2
     # Bins of lines whose zero shift was taken off: those of a crystal that has none.
@@ -344,7 +345,7 @@ class Stages:
         self.rankings = 0
         self.now = 0.0
         monkeypatch.setattr(solver, "time", SimpleNamespace(monotonic=lambda: self.now))
-        names = ("cells_of", "ask_network", "completed", "ranked", "candidate", "own_cell")
+        names = ("cells_of", "drawing", "ask_network", "completed", "ranked", "candidate", "own_cell")
         for name in (*names, "known_proposals", "search_proposals"):
             monkeypatch.setattr(solver, name, getattr(self, f"do_{name}"))
         monkeypatch.setattr(Catalogue, "proposals", lambda known, *asked: self.do_types(known, *asked))
@@ -361,12 +362,15 @@ class Stages:
         self.system = given.system
         return list(self.cells)
 
-    def do_ask_network(
-        self, given: Given, peaks: Peaks, cell: Cell, count: int, **rest: Any
-    ) -> tuple[np.ndarray, list[Proposal]]:
+    def do_drawing(self, given: Given, peaks: Peaks, cell: Cell, count: int, **rest: Any) -> Iterator[np.ndarray]:
         self.asked.append((cell, count))
         self.told = (given.symbols, given.amounts, given.seed)
-        return np.stack([DENSITY] * count), [found_at(self.residuals.get(cell, 0.25), cell=cell)]
+        return iter([np.stack([DENSITY] * count)])
+
+    def do_ask_network(
+        self, given: Given, peaks: Peaks, cell: Cell, drawn: Iterator[np.ndarray], **rest: Any
+    ) -> tuple[np.ndarray, list[Proposal]]:
+        return next(drawn), [found_at(self.residuals.get(cell, 0.25), cell=cell)]
 
     def do_types(self, known: Catalogue, cell: Cell, peaks: Peaks, symbols: Any, *rest: Any) -> list[Proposal]:
         self.types.append((cell, tuple(symbols), *rest))

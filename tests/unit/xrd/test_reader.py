@@ -276,6 +276,18 @@ def test_bad_files_are_refused_in_one_line(name, tmp_path):
     assert "\n" not in message and len(message) < 400
 
 
+def test_a_plain_table_needs_no_library(tmp_path, monkeypatch):
+    """Numbers and "#" remarks are read at once; a line of anything else asks the libraries what the file is."""
+    asked = []
+    monkeypatch.setattr("crystalnet.xrd.reader.known_format", lambda path: asked.append(path.name))
+    rows = "\n".join(f"{10 + 0.02 * i:.2f} {100 + i % 7}" for i in range(600))
+    heads = {"bare.xy": "", "remarks.xy": "# a, b\n\n", "words.xy": "SampleIdent,x\n", "star.xy": "*RAS\n"}
+    for name, head in heads.items():
+        (tmp_path / name).write_text(head + rows)
+        read_pattern(tmp_path / name)
+    assert asked == ["words.xy", "star.xy"]
+
+
 def test_missing_file_folder_and_oversize(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         read_pattern(tmp_path / "none.xy")

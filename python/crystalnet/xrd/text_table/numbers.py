@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from io import StringIO
+from itertools import islice
+
+HEAD = 100  # lines; headers are shorter
 
 
 def number(cell: str) -> float | None:
@@ -26,6 +30,12 @@ def numbers(line: str) -> list[float] | None:
     cells = line.replace(",", " ").replace(";", " ").split()
     values = [number(cell) for cell in cells]
     return None if None in values else [v for v in values if v is not None]
+
+
+def are_numbers(text: str) -> bool:
+    """Whether the first HEAD lines hold numbers and "#" remarks alone: then no vendor's header stands above them."""
+    head = islice((line for line in StringIO(text) if line.strip()), HEAD)
+    return all(line.lstrip().startswith("#") or numbers(line) is not None for line in head)
 
 
 def run_together(line: str) -> list[float] | None:
