@@ -353,8 +353,8 @@ LatticeTargets lattice_targets(std::int64_t reflections, Address hkl, Address s_
 }
 
 SitesBatch sites_batch(std::int64_t count, Address atom_offsets, Address free_offsets, Address atomic_numbers,
-                       Address frac_coords, Address directions, Address columns, Address form_factors, Address u,
-                       Address b_iso, Address residual) {
+                       Address frac_coords, Address directions, Address columns, Address form_factors, Address hold,
+                       Address u, Address b_iso, Address residual) {
   require(count >= 0, "the number of crystals is negative");
   return {count,
           at<const std::int64_t>(atom_offsets),
@@ -364,6 +364,7 @@ SitesBatch sites_batch(std::int64_t count, Address atom_offsets, Address free_of
           at<const double>(directions),
           at<const std::int32_t>(columns),
           at<const double>(form_factors),
+          at<const double>(hold),
           at<double>(u),
           at<double>(b_iso),
           at<double>(residual)};
@@ -380,19 +381,19 @@ void bind_fit_sites(py::module_& m) {
               std::int64_t observed, Address amplitude, std::int64_t unseen, Address limit, Address lattice,
               double least_b, std::int64_t used, std::int64_t count, Address atom_offsets, Address free_offsets,
               Address atomic_numbers, Address frac_coords, Address directions, Address columns, Address form_factors,
-              int rounds, int n_threads, Address u, Address b_iso, Address residual) {
+              Address hold, int rounds, int n_threads, Address u, Address b_iso, Address residual) {
           require(used >= 0 && rounds >= 0 && n_threads > 0, "used or rounds is negative, or no thread");
           run(lattice_targets(reflections, hkl, s_squared, weight, target, observed, amplitude, unseen, limit, lattice,
                               least_b),
               used,
               sites_batch(count, atom_offsets, free_offsets, atomic_numbers, frac_coords, directions, columns,
-                          form_factors, u, b_iso, residual),
+                          form_factors, hold, u, b_iso, residual),
               rounds, n_threads);
         },
         "reflections"_a, "hkl"_a, "s_squared"_a, "weight"_a, "target"_a, "observed"_a, "amplitude"_a, "unseen"_a,
         "limit"_a, "lattice"_a, "least_b"_a, "used"_a, "count"_a, "atom_offsets"_a, "free_offsets"_a,
-        "atomic_numbers"_a, "frac_coords"_a, "directions"_a, "columns"_a, "form_factors"_a, "rounds"_a, "n_threads"_a,
-        "u"_a, "b_iso"_a, "residual"_a, no_gil);
+        "atomic_numbers"_a, "frac_coords"_a, "directions"_a, "columns"_a, "form_factors"_a, "hold"_a, "rounds"_a,
+        "n_threads"_a, "u"_a, "b_iso"_a, "residual"_a, no_gil);
   };
   on_host("fit_sites", &fit_sites);
   on_host("fit_sites_as_block", &fit_sites_as_block);
@@ -401,36 +402,36 @@ void bind_fit_sites(py::module_& m) {
       [](std::int64_t reflections, Address hkl, Address s_squared, Address weight, Address target,
          std::int64_t observed, Address amplitude, std::int64_t unseen, Address limit, Address lattice, double least_b,
          std::int64_t used, std::int64_t count, Address atom_offsets, Address free_offsets, Address atomic_numbers,
-         Address frac_coords, Address directions, Address columns, Address form_factors) {
+         Address frac_coords, Address directions, Address columns, Address form_factors, Address hold) {
         require(used >= 0, "used is negative");
         return fit_sites_workspace(lattice_targets(reflections, hkl, s_squared, weight, target, observed, amplitude,
                                                    unseen, limit, lattice, least_b),
                                    used,
                                    sites_batch(count, atom_offsets, free_offsets, atomic_numbers, frac_coords,
-                                               directions, columns, form_factors, 0, 0, 0));
+                                               directions, columns, form_factors, hold, 0, 0, 0));
       },
       "reflections"_a, "hkl"_a, "s_squared"_a, "weight"_a, "target"_a, "observed"_a, "amplitude"_a, "unseen"_a,
       "limit"_a, "lattice"_a, "least_b"_a, "used"_a, "count"_a, "atom_offsets"_a, "free_offsets"_a, "atomic_numbers"_a,
-      "frac_coords"_a, "directions"_a, "columns"_a, "form_factors"_a, no_gil);
+      "frac_coords"_a, "directions"_a, "columns"_a, "form_factors"_a, "hold"_a, no_gil);
   m.def(
       "fit_sites_cuda",
       [](std::int64_t reflections, Address hkl, Address s_squared, Address weight, Address target,
          std::int64_t observed, Address amplitude, std::int64_t unseen, Address limit, Address lattice, double least_b,
          std::int64_t used, std::int64_t count, Address atom_offsets, Address free_offsets, Address atomic_numbers,
-         Address frac_coords, Address directions, Address columns, Address form_factors, int rounds, Address workspace,
-         Address u, Address b_iso, Address residual, Address stream) {
+         Address frac_coords, Address directions, Address columns, Address form_factors, Address hold, int rounds,
+         Address workspace, Address u, Address b_iso, Address residual, Address stream) {
         require(used >= 0 && rounds >= 0, "used or rounds is negative");
         fit_sites_cuda(lattice_targets(reflections, hkl, s_squared, weight, target, observed, amplitude, unseen, limit,
                                        lattice, least_b),
                        used,
                        sites_batch(count, atom_offsets, free_offsets, atomic_numbers, frac_coords, directions, columns,
-                                   form_factors, u, b_iso, residual),
+                                   form_factors, hold, u, b_iso, residual),
                        rounds, at<void>(workspace), at<void>(stream));
       },
       "reflections"_a, "hkl"_a, "s_squared"_a, "weight"_a, "target"_a, "observed"_a, "amplitude"_a, "unseen"_a,
       "limit"_a, "lattice"_a, "least_b"_a, "used"_a, "count"_a, "atom_offsets"_a, "free_offsets"_a, "atomic_numbers"_a,
-      "frac_coords"_a, "directions"_a, "columns"_a, "form_factors"_a, "rounds"_a, "workspace"_a, "u"_a, "b_iso"_a,
-      "residual"_a, "stream"_a, no_gil);
+      "frac_coords"_a, "directions"_a, "columns"_a, "form_factors"_a, "hold"_a, "rounds"_a, "workspace"_a, "u"_a,
+      "b_iso"_a, "residual"_a, "stream"_a, no_gil);
 }
 
 }  // namespace

@@ -286,6 +286,7 @@ void fits() {
   const std::vector<std::int64_t> atoms{0, 3, 3}, free{0, 4, 4}, numbers{8, 14, 8};
   const auto x = uniform<double>(9), directions = uniform<double>(27, -1, 1), forms = uniform<double>(99 * 8);
   const std::vector<std::int32_t> columns{0, -1, -1, 1, 2, 3, -1, -1, 0};
+  const std::vector<double> hold{0, 1, 0, 5};
   std::vector<double> first;
   for (const int n_threads : {1, 2, 3})
     for (const std::int64_t used : {kLines, std::int64_t{0}, kLines / 2})
@@ -293,7 +294,7 @@ void fits() {
         std::vector<double> u(4, 0.1), b_iso(2, 0.5), residual(2);
         fit(targets, used,
             {2, atoms.data(), free.data(), numbers.data(), x.data(), directions.data(), columns.data(), forms.data(),
-             u.data(), b_iso.data(), residual.data()},
+             hold.data(), u.data(), b_iso.data(), residual.data()},
             6, n_threads);
         require(std::isfinite(residual[0]) && std::isfinite(residual[1]), "a residual is no number");
         if (used != kLines || fit != fit_sites) continue;

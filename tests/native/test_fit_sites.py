@@ -50,16 +50,16 @@ def test_the_compiled_rounds_are_those_of_the_reference(crystal: FreeSites, monk
     assert native() is not None
     rng = np.random.default_rng(3)
     lines, own = targets(crystal), numbers(crystal)
-    for d_min in (0.0, 1.3):
+    for d_min, hold in ((0.0, 0.0), (1.3, 0.0), (0.0, 20.0)):
         start = Fitted([0.01 * rng.standard_normal(crystal.free)], np.array([0.7]), np.ones(1))
-        compiled = fit_sites(lines, [crystal], [own], start, d_min=d_min, rounds=3)
+        compiled = fit_sites(lines, [crystal], [own], start, d_min=d_min, rounds=3, hold=hold)
         used = lines.down_to(d_min) if d_min else len(lines.hkl)
-        u, b_iso, residual = reference_fit(lines, crystal, own, start.u[0], 0.7, used, 3)
+        u, b_iso, residual = reference_fit(lines, crystal, own, start.u[0], 0.7, used, 3, hold)
         assert compiled.residual[0] == pytest.approx(residual, rel=1e-3, abs=2e-4)
         assert compiled.b_iso[0] == pytest.approx(b_iso, abs=0.02)
         assert compiled.u[0] == pytest.approx(u, abs=2e-3)
         monkeypatch.setattr(op, "native", lambda: None)
-        assert fit_sites(lines, [crystal], [own], start, d_min=d_min, rounds=3).residual[0] == residual
+        assert fit_sites(lines, [crystal], [own], start, d_min=d_min, rounds=3, hold=hold).residual[0] == residual
         monkeypatch.undo()
 
 
@@ -113,11 +113,11 @@ def test_the_rounds_of_a_block_are_those_of_the_cpu(team: int, monkeypatch: pyte
     starts = [perturbed(crystal, 1) for crystal in every]
     start = Fitted([s.u[0] for s in starts], np.full(len(every), 0.7), np.ones(len(every)))
     for lines in (targets(every[0]), targets(every[-1])):
-        for d_min, rounds in ((0.0, 0), (0.0, 3), (1.3, 3), (9.0, 3)):
-            ours = fit_sites(lines, every, own, start, d_min=d_min, rounds=rounds)
+        for d_min, rounds, hold in ((0.0, 0, 0.0), (0.0, 3, 0.0), (1.3, 3, 20.0), (9.0, 3, 0.0)):
+            ours = fit_sites(lines, every, own, start, d_min=d_min, rounds=rounds, hold=hold)
             with monkeypatch.context() as patch:
                 patch.setattr(op, "native", lambda: SimpleNamespace(fit_sites=module.fit_sites_as_block))
-                blocks = fit_sites(lines, every, own, start, d_min=d_min, rounds=rounds, threads=team)
+                blocks = fit_sites(lines, every, own, start, d_min=d_min, rounds=rounds, hold=hold, threads=team)
             close(blocks, ours)
 
 
@@ -146,6 +146,29 @@ def test_displaced_atoms_come_back(crystal: FreeSites) -> None:
     if crystal.free:
         before = fit_sites(targets(crystal), [crystal], [numbers(crystal)], start, rounds=0)
         assert before.residual[0] > 5 * found.residual[0]
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_what_the_lines_hardly_show_is_held(compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Noise moves oxygen beside lead, unless it is held; lead goes where the lines want it either way."""
+    entries = library().entries
+    crystal = library().sites(next(i for i, e in enumerate(entries) if e.name == "Anglesite"))
+    light, heavy = (np.array([s in symbols for s in crystal.species]) for symbols in ("O", ("Pb",)))
+    own, lines = numbers(crystal), targets(crystal)
+    noisy = lines.amplitude * np.exp(np.random.default_rng(4).normal(0, 0.15, len(lines.amplitude)))
+    lines = replace(lines, amplitude=noisy)
+    if not compiled:
+        monkeypatch.setattr(op, "native", lambda: None)
+    start = Fitted([0.1 / 7 * np.ones(crystal.free)], np.array([0.5]), np.ones(1))
+
+    def moved(hold: float) -> tuple[float, float, float]:
+        found = fit_sites(lines, [crystal], [own], start, rounds=20, hold=hold)
+        shift = np.linalg.norm((crystal.moved(found.u[0]) - crystal.frac_coords) @ crystal.lattice, axis=1)
+        return shift[light].max(), shift[heavy].max(), found.residual[0]
+
+    (free, lead, least), (held, lead_too, residual) = moved(0.0), moved(3.0)
+    assert free > 2 * held and max(lead, lead_too) < 0.05
+    assert least < residual < 1.5 * least  # of the lines alone
 
 
 def test_the_residual_is_that_of_the_screen() -> None:

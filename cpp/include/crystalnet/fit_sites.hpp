@@ -2,8 +2,8 @@
 //
 // Minimised is R² = [Σ_j (√I_o − s √I_c)² + Σ_m max(0, s √I_m − limit_m)²] / Σ_j I_o over groups j of lines that the
 // pattern does not resolve and lines m that it does not show; free are the scale s, an overall B and the coordinates u
-// of x = x₀ + D u. Levenberg–Marquardt with analytic derivatives (Marquardt, J. Soc. Indust. Appl. Math. 11, 431,
-// 1963).
+// of x = x₀ + D u. What holds u near 0 adds Σ hold·u² times the sum at the start. Levenberg–Marquardt with analytic
+// derivatives (Marquardt, J. Soc. Indust. Appl. Math. 11, 431, 1963).
 #pragma once
 
 #include <cstdint>
@@ -44,6 +44,7 @@ struct SitesBatch {
   const double* directions;  // (atoms, 3, 3): column k moves with the free coordinate columns[k]
   const std::int32_t* columns;  // (atoms, 3), −1: none
   const double* form_factors;  // as in powder_pattern.hpp
+  const double* hold;  // (free coordinates), not negative; 0: free
   double* u;  // in and out
   double* b_iso;  // (count) in and out, Å²
   double* residual;  // (count) R

@@ -38,7 +38,7 @@ struct FitMemory {
   const std::int64_t* first;
   const std::uint8_t* seen;
   const std::int64_t *atom_offsets, *free_offsets;
-  const double *frac_coords, *directions;
+  const double *frac_coords, *directions, *hold;
   const std::int32_t *columns, *kind;
   const std::int64_t* move_offsets;  // (free coordinates + 1)
   const FitMove* moves;
@@ -91,6 +91,7 @@ struct FitMemory {
     put(free_offsets, crystals.free_offsets, count + 1);
     put(frac_coords, crystals.frac_coords, 3 * atoms);
     put(directions, crystals.directions, 9 * atoms);
+    put(hold, crystals.hold, free);
     put(columns, crystals.columns, 3 * atoms);
     put(kind, of.kind.data(), atoms);
     std::vector<std::int64_t> offsets(free + 1);
@@ -175,7 +176,9 @@ class FitRounds {
     const double scale = best_scale();
     if (team_.rank == 0) state_[free_ + 1] = scale;
     team_.sync();
-    double cost = differences(scale);
+    double misfit = differences(scale);
+    held_ = misfit + m_.constant;
+    double cost = misfit + held(state_);
     double damping = kFirstDamping;
     for (int round = 0; round < rounds; ++round) {
       derivatives();
@@ -190,11 +193,12 @@ class FitRounds {
         shorten();
         take_step();
         amplitudes(tried_);
-        const double tried = differences(tried_[free_ + 1]);
-        if (tried < cost) {
+        const double tried = differences(tried_[free_ + 1]), tried_cost = tried + held(tried_);
+        if (tried_cost < cost) {
           for (int p = team_.rank; p < parameters_; p += team_.size) state_[p] = tried_[p];
           team_.sync();
-          cost = tried;
+          misfit = tried;
+          cost = tried_cost;
           damping = fmax(damping / 10, kLeastDamping);
           better = true;
           break;
@@ -206,7 +210,7 @@ class FitRounds {
     for (int p = team_.rank; p < free_; p += team_.size) m_.u[first_free_ + p] = state_[p];
     if (team_.rank == 0) {
       *b_iso_ = state_[free_];
-      *residual_ = m_.total > 0 ? sqrt((cost + m_.constant) / m_.total) : 1.0;
+      *residual_ = m_.total > 0 ? sqrt((misfit + m_.constant) / m_.total) : 1.0;
     }
   }
 
@@ -231,6 +235,14 @@ class FitRounds {
   CRYSTALNET_HD double largest(double value) const {
     return together(value, [](double a, double b) { return fmax(a, b); });
   }
+
+  // What being away from u = 0 costs.
+  CRYSTALNET_HD double held(const double* parameters) const {
+    double sum = 0;
+    for (int p = team_.rank; p < free_; p += team_.size) sum += hold(p) * parameters[p] * parameters[p];
+    return total(sum);
+  }
+  CRYSTALNET_HD double hold(int p) const { return held_ * m_.hold[first_free_ + p]; }
 
   // By how much `parameters` move an atom along axis i.
   CRYSTALNET_HD double moved(const double* parameters, int atom, int i) const {
@@ -361,6 +373,8 @@ class FitRounds {
       if (q > p) continue;
       double sum = 0;
       for (int t = 0; t < targets_; ++t) sum += row(t)[p] * row(t)[q];
+      if (q < free_ && p == q) sum += hold(q);
+      if (q < free_ && p == parameters_) sum += hold(q) * state_[q];
       normal_[triangle(p, q)] = sum;
     }
     team_.sync();
@@ -440,6 +454,7 @@ class FitRounds {
   double *normal_, *factor_;           // lower triangles of parameters + 1 rows
   double *state_, *tried_, *step_;     // parameters
   double* sums_;                       // a number for each of the team
+  double held_ = 0;                    // the sum of squares at the start
 };
 
 }  // namespace crystalnet

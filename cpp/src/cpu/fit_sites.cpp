@@ -62,6 +62,7 @@ class Fit {
         free_(batch.free_offsets[i + 1] - batch.free_offsets[i]),
         parameters_(free_ + 2),
         u_(batch.u + batch.free_offsets[i]),
+        hold_(batch.hold + batch.free_offsets[i]),
         real_(lines.count),
         imag_(lines.count),
         cosine_(lines.count * atoms_),
@@ -77,10 +78,12 @@ class Fit {
   double run(int rounds, double& b_iso) {
     b_ = b_iso;
     std::vector<double> u(u_, u_ + free_);
-    double cost = evaluate(u, true);
+    double misfit = evaluate(u, true);
+    held_ = misfit + lines_.constant;
+    double cost = misfit + held(u);
     double damping = kFirstDamping;
     for (int round = 0; round < rounds; ++round) {
-      normal_equations();
+      normal_equations(u);
       bool better = false;
       double before = cost;
       while (damping < kMostDamping) {
@@ -95,9 +98,10 @@ class Fit {
         for (std::int64_t p = 0; p < free_; ++p) u[p] += step[p];
         b_ = std::clamp(b_ + step[free_], lines_.least_b, kMostB);
         scale_ = std::max(scale_ + step[free_ + 1], kLeastOfScale * scale_);
-        const double tried = evaluate(u, false);
-        if (tried < cost) {
-          cost = tried;
+        const double tried = evaluate(u, false), tried_cost = tried + held(u);
+        if (tried_cost < cost) {
+          misfit = tried;
+          cost = tried_cost;
           damping = std::max(damping / 10, kLeastDamping);
           better = true;
           break;
@@ -112,10 +116,17 @@ class Fit {
     }
     std::copy(u.begin(), u.end(), u_);
     b_iso = b_;
-    return lines_.total > 0 ? std::sqrt((cost + lines_.constant) / lines_.total) : 1.0;
+    return lines_.total > 0 ? std::sqrt((misfit + lines_.constant) / lines_.total) : 1.0;
   }
 
  private:
+  // What being away from u = 0 costs.
+  double held(const std::vector<double>& u) const {
+    double sum = 0;
+    for (std::int64_t p = 0; p < free_; ++p) sum += hold_[p] * u[p] * u[p];
+    return held_ * sum;
+  }
+
   // Σ of squares; `fresh`: the scale that fits best, and the derivatives.
   double evaluate(const std::vector<double>& u, bool fresh) {
     std::fill(real_.begin(), real_.end(), 0.0f);
@@ -219,7 +230,7 @@ class Fit {
 
   double& at(std::int64_t target, std::int64_t parameter) { return jacobian_[target * parameters_ + parameter]; }
 
-  void normal_equations() {
+  void normal_equations(const std::vector<double>& u) {
     const std::int64_t n = parameters_;
     normal_.assign(n * n, 0.0);
     gradient_.assign(n, 0.0);
@@ -230,6 +241,10 @@ class Fit {
         gradient_[p] += row[p] * residuals_[t];
         for (std::int64_t q = 0; q <= p; ++q) normal_[p * n + q] += row[p] * row[q];
       }
+    }
+    for (std::int64_t p = 0; p < free_; ++p) {
+      gradient_[p] += held_ * hold_[p] * u[p];
+      normal_[p * n + p] += held_ * hold_[p];
     }
   }
 
@@ -287,9 +302,10 @@ class Fit {
   const SitesBatch& batch_;
   const std::int64_t first_, atoms_, free_, parameters_;
   double* u_;
+  const double* hold_;
   std::vector<float> real_, imag_, cosine_, sine_, single_, slope_real_, slope_imag_;
   std::vector<double> jacobian_, residuals_, calculated_, normal_, gradient_;
-  double b_ = 0, scale_ = 0;
+  double b_ = 0, scale_ = 0, held_ = 0;
 };
 
 }  // namespace

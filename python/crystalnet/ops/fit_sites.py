@@ -81,12 +81,15 @@ def fit_sites(
     *,
     d_min: float = 0.0,
     rounds: int = 10,
+    hold: float = 0.0,
     threads: int = 1,
     device: torch.device | None = None,
 ) -> Fitted:
     """Crystals fitted by at most `rounds` rounds of Levenberg–Marquardt to the lines of spacings ≥ d_min (Å).
 
     atomic_numbers: (N,) of each crystal. start: where they begin; else at u = 0 and B = 0.5 Å².
+    hold: 1/Å²; a free coordinate that has moved its atoms by δ from u = 0 adds hold·δ² of the R² at the start. So what
+    the lines hardly show stays, and what they show well moves.
     device: a GPU that shall do it, if the build has kernels for it; else so many `threads` do.
     """
     module = native()
@@ -94,7 +97,7 @@ def fit_sites(
     used = targets.down_to(d_min) if d_min > 0 else len(targets.hkl)
     if module is None:
         each = [
-            reference_fit(targets, c, z, u, b, used, rounds)
+            reference_fit(targets, c, z, u, b, used, rounds, hold)
             for c, z, u, b in zip(crystals, atomic_numbers, start.u, start.b_iso.tolist(), strict=True)
         ]
         return Fitted([e[0] for e in each], np.array([e[1] for e in each]), np.array([e[2] for e in each]))
@@ -110,6 +113,7 @@ def fit_sites(
             (_joined([c.directions for c in crystals], (3, 3)), np.float64),
             (_joined([c.columns for c in crystals], (3,)), np.int32),
             (form_factor_table(), np.float64),
+            (hold * _joined([_lengths(c, targets.lattice) ** 2 for c in crystals], ()), np.float64),
         )
     ]
     lines = [
@@ -144,6 +148,15 @@ def _joined(parts: Sequence[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
     return np.concatenate([np.asarray(p).reshape(-1, *shape) for p in parts]) if parts else np.zeros((0, *shape))
 
 
+def _lengths(crystal: FreeSites, lattice: np.ndarray) -> np.ndarray:
+    """(K,) Å by which a unit of each free coordinate moves an atom that it moves."""
+    lengths = np.zeros(crystal.free)
+    each = np.linalg.norm(np.einsum("nik,ij->nkj", crystal.directions, lattice), axis=2)
+    free = crystal.columns >= 0
+    np.maximum.at(lengths, crystal.columns[free], each[free])
+    return lengths
+
+
 # --- the reference ---------------------------------------------------------------------------------------------------
 
 
@@ -155,6 +168,7 @@ def reference_fit(
     b_iso: float,
     used: int,
     rounds: int,
+    hold: float = 0.0,
 ) -> tuple[np.ndarray, float, float]:
     """(u, B, R) of one crystal: the same rounds in plain numpy, in double precision."""
     model = _Model(targets, crystal, atomic_numbers, used)
@@ -162,10 +176,13 @@ def reference_fit(
     calculated, slopes = model.amplitudes(u, b)
     scale = model.best_scale(calculated)
     difference = model.difference(calculated, scale)
-    cost, damping = float(difference @ difference), FIRST_DAMPING
+    misfit = float(difference @ difference)
+    held = (misfit + model.constant) * hold * _lengths(crystal, targets.lattice) ** 2
+    cost, damping = misfit + float(held @ u**2), FIRST_DAMPING
     for _ in range(rounds):
         jacobian = model.jacobian(calculated, slopes, scale)
-        normal, gradient = jacobian.T @ jacobian, jacobian.T @ difference
+        normal = jacobian.T @ jacobian + np.diag([*held, 0.0, 0.0])
+        gradient = jacobian.T @ difference + np.array([*(held * u), 0.0, 0.0])
         before = cost
         while damping < MOST_DAMPING:
             diagonal = damping * np.diag(normal) + 1e-12 * np.diag(normal).max(initial=0.0)
@@ -179,15 +196,17 @@ def reference_fit(
             new_scale = max(scale + step[-1], 1e-3 * scale)
             new_calculated, new_slopes = model.amplitudes(new_u, new_b)
             new_difference = model.difference(new_calculated, new_scale)
-            if new_difference @ new_difference < cost:
+            new_misfit = float(new_difference @ new_difference)
+            new_cost = new_misfit + float(held @ new_u**2)
+            if new_cost < cost:
                 u, b, scale, calculated, slopes = new_u, new_b, new_scale, new_calculated, new_slopes
-                difference, cost = new_difference, float(new_difference @ new_difference)
+                difference, misfit, cost = new_difference, new_misfit, new_cost
                 damping = max(damping / 10, LEAST_DAMPING)
                 break
             damping *= 10
         if before - cost < CONVERGED * before:
             break
-    return u, b, float(np.sqrt((cost + model.constant) / model.total)) if model.total > 0 else 1.0
+    return u, b, float(np.sqrt((misfit + model.constant) / model.total)) if model.total > 0 else 1.0
 
 
 class _Model:

@@ -115,6 +115,36 @@ def test_a_hexagonal_metric_is_answered_from_both_families() -> None:
     assert trigonal[0].sites.structure().get_space_group_info(0.05)[1] in (152, 154)
 
 
+BARITE = Structure.from_spacegroup(  # Hawthorne & Ferguson (1975)
+    "Pnma",
+    Lattice.orthorhombic(8.884, 5.457, 7.157),
+    ["Ba", "S", "O", "O", "O"],
+    [
+        [0.1845, 0.25, 0.1587],
+        [0.4373, 0.75, 0.1910],
+        [0.5866, 0.75, 0.1054],
+        [0.3173, 0.75, 0.0493],
+        [0.4200, 0.9706, 0.3117],
+    ],
+)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_light_atoms_of_a_type_stay_where_errors_of_intensities_would_move_them(seed: int) -> None:
+    """A textured barite, found from celestine and its like: oxygen beside barium must not run into sulphur."""
+    peaks = observed(BARITE)
+    peaks = replace(peaks, area=peaks.area * np.exp(np.random.default_rng(seed).normal(0, 0.5, len(peaks.area))))
+    cell = Cell("orthorhombic", "P", a=8.884, b=5.457, c=7.157)
+    known = Catalogue(own=False, without_formula={"Ba": 1, "S": 1, "O": 4})
+    best = known.proposals(cell, peaks, ("Ba", "O", "S"), {"Ba": 1.0, "S": 1.0, "O": 4.0})[0]
+    assert best.residual < 0.3 and best.sites.structure().get_space_group_info(0.01)[1] == 62
+    bonds = [
+        n.nn_distance
+        for n in best.sites.structure().get_neighbors(best.sites.structure()[best.sites.species.index("S")], 1.9)
+    ]
+    assert len(bonds) == 4 and min(bonds) > 1.2
+
+
 def borate(a: float, metal: str, boron: str, oxygen: str) -> Structure:
     """Zn4B6O13."""
     positions = [[0.142] * 3, [0.25, 0.5, 0], [0, 0, 0], [0.136, 0.136, 0.41]]
