@@ -32,7 +32,7 @@ from crystalnet.solving.verdict import is_confident, warnings_of
 from crystalnet.xrd.excerpt import parse_range, within
 from crystalnet.xrd.indexing.equal_scatterers import hidden_lattices, roomier_lattices
 from crystalnet.xrd.indexing.given import cell_from_option, centrings
-from crystalnet.xrd.indexing.index import index_peaks
+from crystalnet.xrd.indexing.index import index_peaks, nearest_cell
 from crystalnet.xrd.indexing.related import reduced, same_lattice
 from crystalnet.xrd.kalpha2 import kalpha2_remark
 from crystalnet.xrd.monochromator import monochromated
@@ -204,7 +204,15 @@ def solve_pattern(
         spread=guesses.spread,
         lattice=guesses.cell.primitive_lattice if guesses.cell else None,
         seconds=stages.clock.seconds,
-        warnings=warnings_of(lines.pattern, lines.peaks, proposals.cells, answers, lines.tube, given.symbols),
+        warnings=warnings_of(
+            lines.pattern,
+            lines.peaks,
+            proposals.cells,
+            answers,
+            lines.tube,
+            given.symbols,
+            None if proposals.cells else stages.nearest(lines.peaks),
+        ),
     )
 
 
@@ -272,6 +280,11 @@ class _Stages:
             if cells and self.given.models is not None and not isinstance(self.given.models, Mapping):
                 model_for(cells[0].system, self.given.models)  # who gives a model wants it used
             return tuple(cells)
+
+    def nearest(self, peaks: Peaks) -> Cell | None:
+        """The cell that comes nearest to explaining the lines, where none convinces."""
+        with self.clock("indexing"):
+            return nearest_cell(peaks, self.given.systems, self.given.symbols, own_threads())
 
     def proposals(self, peaks: Peaks, cells: tuple[Cell, ...]) -> Proposals:
         """Known crystals, and those of the catalogue and the network in each cell until one explains the lines."""

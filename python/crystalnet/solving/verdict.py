@@ -10,6 +10,7 @@ from crystalnet.records import Candidate, Pattern, Peaks
 from crystalnet.solving.confidence import THRESHOLD, VOLUME_RANGE
 from crystalnet.solving.tube import Tube
 from crystalnet.xrd.foreign_lines import ForeignLine, foreign_lines
+from crystalnet.xrd.indexing.lattices import line_positions
 
 LISTED = 5  # lines named in a warning
 
@@ -21,8 +22,12 @@ def warnings_of(
     found: tuple[Candidate, ...],
     tube: Tube | None,
     elements: Sequence[str] = (),
+    nearest: Cell | None = None,
 ) -> tuple[str, ...]:
-    """What the user must know before believing the answer, in plain words; elements: those given."""
+    """What the user must know before believing the answer, in plain words.
+
+    elements: those given. nearest: where no cell convinces, the one that comes nearest to it.
+    """
     said = list(pattern.remarks)
     if tube:
         said.append(tube.remark)
@@ -33,8 +38,9 @@ def warnings_of(
     if not cells:
         said.append(
             f"No cell explains the {len(peaks)} lines: the sample may have more than one phase, or too few lines to"
-            " tell. If you know the cell, give --cell; `crystalnet index` shows what was tried."
+            " tell. If you know the cell, give --cell."
         )
+        said += _of_nearest(nearest, peaks) if nearest else []
     elif not found:
         said.append("A cell was found, but no arrangement of the atoms that fits it.")
     else:
@@ -73,6 +79,20 @@ def warnings_of(
             f" is right with a probability of {found[0].confidence or 0:.0%}."
         )
     return tuple(said)
+
+
+def _of_nearest(cell: Cell, peaks: Peaks) -> list[str]:
+    """Which lines stand in the way of a cell that does not convince."""
+    lines = foreign_lines(peaks, line_positions(cell, peaks))
+    if not 0 < len(lines) < len(peaks) / 2:  # too many for a second phase: the cell is none
+        return []
+    edges = (f"{edge:.4f}" for edge in (cell.a, cell.b, cell.c))
+    option = ",".join([*edges, *(f"{angle:.2f}" for angle in (cell.alpha, cell.beta, cell.gamma))])
+    others = _listed([f"{line.two_theta:.2f}° ({line.share:.0%})" for line in lines])
+    return [
+        f"The cell that comes nearest ({cell.system}) leaves the lines at {others} unexplained: a second phase? To go on"
+        f" with it, give --cell {option}."
+    ]
 
 
 def _of_foreign_lines(lines: Sequence[ForeignLine]) -> list[str]:

@@ -291,6 +291,20 @@ def test_a_given_element_without_a_place_is_said() -> None:
     assert "Br and K of the given elements has no place in NaCl" in of("Na", "Br", "K")
 
 
+def test_where_no_cell_convinces_the_lines_in_the_way_are_said() -> None:
+    def of(nearest: Cell | None, peaks: Peaks = PEAKS) -> str:
+        return "\n".join(warnings_of(PATTERN, peaks, [], (), None, (), nearest))
+
+    foreign = replace(PEAKS, two_theta=np.sort(np.append(PEAKS.two_theta[1:], 51.33)))
+    assert "51.33° (" in of(CELL, foreign) and f"--cell {CELL.a:.4f},{CELL.a:.4f},{CELL.a:.4f},90.00,90.00,90.00" in of(
+        CELL, foreign
+    )
+    assert "51.33" not in of(None, foreign) and "--cell" in of(None, foreign)
+    assert "nearest" not in of(CELL) and "nearest" not in of(
+        replace(CELL, a=0.83 * CELL.a), foreign
+    )  # no cell of these
+
+
 def test_what_the_user_must_know_is_said() -> None:
     assumed = replace(PATTERN, radiation=assumed_cu(), remarks=("Two scans.",))
     assert said(answer(0.9), pattern=assumed).startswith("Two scans.\nThe wavelength is not in the file")

@@ -101,14 +101,25 @@ def index_peaks(
     return [cell_of(each.state, n) for one in lattices for each in (one, *one.others)][:limit]
 
 
+def nearest_cell(
+    peaks: Peaks, systems: Sequence[str] = SYSTEMS, elements: Sequence[str] | None = None, threads: int = 1
+) -> Cell | None:
+    """The cell that comes nearest to explaining the lines, whether its score convinces or not; None where de Wolff's M
+    convinces for none. Arguments as those of `index_peaks`.
+    """
+    found = indexed(peaks, systems, 1, elements, threads, convincing=False)
+    return cell_of(found[0].state, len(Lines.of(peaks))) if found else None
+
+
 def indexed(
     peaks: Peaks,
     systems: Sequence[str],
     limit: int = 10,
     elements: Sequence[str] | None = None,
     threads: int = 1,
+    convincing: bool = True,
 ) -> list[Indexed]:
-    """The walk of `index_peaks`, a lattice once."""
+    """The walk of `index_peaks`, a lattice once; those too that do not convince where they are asked for."""
     if len(peaks) < 2:
         return []
     lines = Lines.of(peaks)
@@ -120,8 +131,11 @@ def indexed(
         states = np.concatenate([states, rated(lines.kernel, np.concatenate(further), threads=threads)])
     every = _distinct(_rooms(states, elements), limit)
     every = _cubic_first(every)
-    kept = [one for one in every if one.score >= MIN_SCORE and one.state["merit"] >= MIN_MERIT]
-    kept = _superlattice_first(Lines.of(peaks, MANY_LINES, faint=True), kept, threads)
+    least = MIN_SCORE if convincing else -math.inf
+    every = [one for one in every if one.score >= least and one.state["merit"] >= MIN_MERIT]
+    if not every:
+        return []
+    kept = _superlattice_first(Lines.of(peaks, MANY_LINES, faint=True), every, threads)
     return [_in_standard_setting(one) for one in behind_simple_cubic(lines, kept)]
 
 
