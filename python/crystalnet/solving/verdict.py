@@ -90,8 +90,8 @@ def _of_nearest(cell: Cell, peaks: Peaks) -> list[str]:
     option = ",".join([*edges, *(f"{angle:.2f}" for angle in (cell.alpha, cell.beta, cell.gamma))])
     others = _listed([f"{line.two_theta:.2f}° ({line.share:.0%})" for line in lines])
     return [
-        f"The cell that comes nearest ({cell.system}) leaves the lines at {others} unexplained: a second phase? To go on"
-        f" with it, give --cell {option}."
+        f"The cell that comes nearest ({cell.system}) leaves the lines at {others} unexplained: a second phase?"
+        f" To go on with it, give --cell {option}."
     ]
 
 
