@@ -18,6 +18,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.forkserver import ensure_running
 from typing import Any
@@ -239,6 +240,7 @@ def helped(modules: Sequence[str] = ()) -> Iterator[Map]:
         return
     if FORKS:
         multiprocessing.get_context("forkserver").set_forkserver_preload(list(modules))
+        resource_tracker.ensure_running()  # which lets Ctrl-C through again when it has begun
         with _inherited(threads=1):
             ensure_running()
     with closing(_Processes(jobs, threads=1, method="forkserver" if FORKS else "spawn")) as elsewhere:

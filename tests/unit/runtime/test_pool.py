@@ -136,6 +136,31 @@ def test_workers_end_with_their_parent(number: signal.Signals) -> None:
     assert pids and not any(_alive(pid) for pid in pids)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="helpers are not forked there")
+def test_an_interrupt_while_the_helpers_import_is_said_once() -> None:
+    script = """
+import time
+from crystalnet.runtime.pool import helped
+
+with helped(["torch", "rietx"]):
+    print("begun", flush=True)
+    time.sleep(60)
+"""
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert parent.stdout is not None and parent.stdout.readline() == "begun\n"
+    time.sleep(0.5)
+    os.killpg(parent.pid, signal.SIGINT)
+    _, said = parent.communicate(timeout=30)
+    assert said.count("Traceback") == 1, said
+
+
 def _alive(pid: int) -> bool:
     try:
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().split()[2]
