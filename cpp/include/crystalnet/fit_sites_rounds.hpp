@@ -177,8 +177,8 @@ class FitRounds {
     if (team_.rank == 0) state_[free_ + 1] = scale;
     team_.sync();
     double misfit = differences(scale);
-    held_ = misfit + m_.constant;
-    double cost = misfit + held(state_);
+    at_start_ = misfit + m_.constant;
+    double cost = misfit + penalty(state_);
     double damping = kFirstDamping;
     for (int round = 0; round < rounds; ++round) {
       derivatives();
@@ -193,7 +193,7 @@ class FitRounds {
         shorten();
         take_step();
         amplitudes(tried_);
-        const double tried = differences(tried_[free_ + 1]), tried_cost = tried + held(tried_);
+        const double tried = differences(tried_[free_ + 1]), tried_cost = tried + penalty(tried_);
         if (tried_cost < cost) {
           for (int p = team_.rank; p < parameters_; p += team_.size) state_[p] = tried_[p];
           team_.sync();
@@ -237,12 +237,12 @@ class FitRounds {
   }
 
   // What being away from u = 0 costs.
-  CRYSTALNET_HD double held(const double* parameters) const {
+  CRYSTALNET_HD double penalty(const double* parameters) const {
     double sum = 0;
-    for (int p = team_.rank; p < free_; p += team_.size) sum += hold(p) * parameters[p] * parameters[p];
+    for (int p = team_.rank; p < free_; p += team_.size) sum += stiffness(p) * parameters[p] * parameters[p];
     return total(sum);
   }
-  CRYSTALNET_HD double hold(int p) const { return held_ * m_.hold[first_free_ + p]; }
+  CRYSTALNET_HD double stiffness(int p) const { return at_start_ * m_.hold[first_free_ + p]; }
 
   // By how much `parameters` move an atom along axis i.
   CRYSTALNET_HD double moved(const double* parameters, int atom, int i) const {
@@ -373,8 +373,8 @@ class FitRounds {
       if (q > p) continue;
       double sum = 0;
       for (int t = 0; t < targets_; ++t) sum += row(t)[p] * row(t)[q];
-      if (q < free_ && p == q) sum += hold(q);
-      if (q < free_ && p == parameters_) sum += hold(q) * state_[q];
+      if (q < free_ && p == q) sum += stiffness(q);
+      if (q < free_ && p == parameters_) sum += stiffness(q) * state_[q];
       normal_[triangle(p, q)] = sum;
     }
     team_.sync();
@@ -454,7 +454,7 @@ class FitRounds {
   double *normal_, *factor_;           // lower triangles of parameters + 1 rows
   double *state_, *tried_, *step_;     // parameters
   double* sums_;                       // a number for each of the team
-  double held_ = 0;                    // the sum of squares at the start
+  double at_start_ = 0;                    // the sum of squares at the start
 };
 
 }  // namespace crystalnet

@@ -79,8 +79,8 @@ class Fit {
     b_ = b_iso;
     std::vector<double> u(u_, u_ + free_);
     double misfit = evaluate(u, true);
-    held_ = misfit + lines_.constant;
-    double cost = misfit + held(u);
+    at_start_ = misfit + lines_.constant;
+    double cost = misfit + penalty(u);
     double damping = kFirstDamping;
     for (int round = 0; round < rounds; ++round) {
       normal_equations(u);
@@ -98,7 +98,7 @@ class Fit {
         for (std::int64_t p = 0; p < free_; ++p) u[p] += step[p];
         b_ = std::clamp(b_ + step[free_], lines_.least_b, kMostB);
         scale_ = std::max(scale_ + step[free_ + 1], kLeastOfScale * scale_);
-        const double tried = evaluate(u, false), tried_cost = tried + held(u);
+        const double tried = evaluate(u, false), tried_cost = tried + penalty(u);
         if (tried_cost < cost) {
           misfit = tried;
           cost = tried_cost;
@@ -121,10 +121,10 @@ class Fit {
 
  private:
   // What being away from u = 0 costs.
-  double held(const std::vector<double>& u) const {
+  double penalty(const std::vector<double>& u) const {
     double sum = 0;
     for (std::int64_t p = 0; p < free_; ++p) sum += hold_[p] * u[p] * u[p];
-    return held_ * sum;
+    return at_start_ * sum;
   }
 
   // Σ of squares; `fresh`: the scale that fits best, and the derivatives.
@@ -243,8 +243,8 @@ class Fit {
       }
     }
     for (std::int64_t p = 0; p < free_; ++p) {
-      gradient_[p] += held_ * hold_[p] * u[p];
-      normal_[p * n + p] += held_ * hold_[p];
+      gradient_[p] += at_start_ * hold_[p] * u[p];
+      normal_[p * n + p] += at_start_ * hold_[p];
     }
   }
 
@@ -305,7 +305,7 @@ class Fit {
   const double* hold_;
   std::vector<float> real_, imag_, cosine_, sine_, single_, slope_real_, slope_imag_;
   std::vector<double> jacobian_, residuals_, calculated_, normal_, gradient_;
-  double b_ = 0, scale_ = 0, held_ = 0;
+  double b_ = 0, scale_ = 0, at_start_ = 0;
 };
 
 }  // namespace

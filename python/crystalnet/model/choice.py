@@ -62,7 +62,7 @@ def shipped_model(system: str) -> Path:
 
 
 def _loaded_file(path: Path) -> Model:
-    return _loaded(path, path.stat().st_mtime_ns if path.is_file() else 0)
+    return _loaded(path, _changed(path))
 
 
 @lru_cache(maxsize=4)  # reading one takes as long as indexing a pattern; a batch meets two
@@ -74,4 +74,15 @@ def _loaded(path: Path, changed: int) -> Model:
 
 def model_entry(file: Path | None) -> dict[str, Any]:
     """What solution.json says of the network."""
-    return {"file": None, "sha256": None} if file is None else {"file": file.name, "sha256": file_sha256(file)}
+    return (
+        {"file": None, "sha256": None} if file is None else {"file": file.name, "sha256": _hash(file, _changed(file))}
+    )
+
+
+@lru_cache(maxsize=4)
+def _hash(path: Path, changed: int) -> str:
+    return file_sha256(path)
+
+
+def _changed(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.is_file() else 0

@@ -15,12 +15,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from itertools import islice
-from multiprocessing import resource_tracker
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
-from multiprocessing.forkserver import ensure_running
 from typing import Any
 
 # As the built-in map: results in the order of the arguments, each as soon as it and those before it are there.
@@ -37,7 +36,7 @@ def cpus() -> int:
 
 
 def own_threads() -> int:
-    """How many threads kernels may use that torch does not run: its own rule, without importing it."""
+    """How many threads kernels may use that torch does not run: OMP_NUM_THREADS, else one for each processor."""
     said = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
     return int(said) if said.isdigit() and int(said) else cpus()
 
@@ -191,22 +190,27 @@ def _is_broken(result: Future[Any]) -> bool:
 
 
 class _Processes:
-    """New processes that end when told to, and with this process."""
+    """New processes that end when told to, and with this process.
 
-    def __init__(self, jobs: int, threads: int, method: str = "spawn") -> None:
-        context = multiprocessing.get_context(method)  # a fork of this process has torch's locks without their threads
+    modules: what each imports when it begins. forked: they come from the fork server, which was begun with the threads
+    and modules of its children; else each begins anew.
+    """
+
+    def __init__(self, jobs: int, threads: int, modules: Sequence[str] = (), forked: bool = False) -> None:
+        # A fork of this process has torch's locks without the threads that hold them.
+        context = multiprocessing.get_context("forkserver" if forked else "spawn")
         self.reader, self.writer = context.Pipe(duplex=False)
-        self.threads = threads
-        self.executor = ProcessPoolExecutor(jobs, context, _end_with, (self.reader,))
+        self.threads, self.forked = threads, forked
+        self.executor = ProcessPoolExecutor(jobs, context, _begin, (self.reader, modules))
 
     def submit(self, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
         """Begin work; after the death of a process BrokenProcessPool is its result."""
         try:
-            with _inherited(self.threads):
+            with nullcontext() if self.forked else _inherited(self.threads):
                 return self.executor.submit(work, *arguments)
-        except BrokenProcessPool as error:
+        except (BrokenProcessPool, EOFError, OSError) as error:  # the last two where the fork server died
             nothing: Future[Any] = Future()
-            nothing.set_exception(error)
+            nothing.set_exception(BrokenProcessPool(str(error)))
             return nothing
 
     def close(self) -> None:
@@ -227,7 +231,7 @@ def helped(modules: Sequence[str] = ()) -> Iterator[Map]:
     ----------
     modules : sequence of str
         What the work needs. It is imported at once, beside what this process does: by one process that imports it and
-        forks the others where the system has such (Linux), else by each.
+        forks the others where the system has such (Linux), else by each. All of them end with the block.
 
     Yields
     ------
@@ -240,34 +244,44 @@ def helped(modules: Sequence[str] = ()) -> Iterator[Map]:
         return
     if FORKS:
         multiprocessing.get_context("forkserver").set_forkserver_preload(list(modules))
-        resource_tracker.ensure_running()  # which lets Ctrl-C through again when it has begun
+        resource_tracker.ensure_running()  # its start unblocks Ctrl-C, and the fork server must start with it blocked
         with _inherited(threads=1):
-            ensure_running()
-    with closing(_Processes(jobs, threads=1, method="forkserver" if FORKS else "spawn")) as elsewhere:
-        hands = ThreadPoolExecutor(1)  # which wait for the first processes in place of this one
-        if not FORKS:
-            for module in [*modules] * jobs:
-                elsewhere.submit(importlib.import_module, module)
+            forkserver.ensure_running()
+    elsewhere = _Processes(jobs, 1, () if FORKS else modules, forked=FORKS)
+    hands = ThreadPoolExecutor(1)  # which wait for the first processes in place of this one
+    for _ in range(jobs):
+        hands.submit(elsewhere.submit, int)
 
-        def mapped(work: Callable[..., Any], *arguments: Iterable[Any]) -> Iterator[Any]:
-            tasks = list(zip(*arguments, strict=True))
-            begun = hands.submit(lambda: [elsewhere.submit(work, *task) for task in tasks])
+    def mapped(work: Callable[..., Any], *arguments: Iterable[Any]) -> Iterator[Any]:
+        tasks = list(zip(*arguments, strict=True))
+        begun = hands.submit(lambda: [elsewhere.submit(work, *task) for task in tasks])
 
-            def results() -> Iterator[Any]:
-                futures = begun.result()
-                done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-                for future in done:  # an error does not wait for the others' work
-                    if not _is_broken(future):
-                        future.result()
-                for future, task in zip(futures, tasks, strict=True):
-                    yield work(*task) if _is_broken(future) else future.result()
+        def results() -> Iterator[Any]:
+            futures = begun.result()
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            for future in done:  # an error does not wait for the others' work
+                if not _is_broken(future):
+                    future.result()
+            for future, task in zip(futures, tasks, strict=True):
+                yield work(*task) if _is_broken(future) else future.result()
 
-            return results()
+        return results()
 
-        try:
-            yield mapped
-        finally:
-            hands.shutdown(wait=False, cancel_futures=True)
+    try:
+        yield mapped
+    finally:
+        if FORKS:
+            _end_fork_server()  # first: whoever waits for its imports need not any more
+        elsewhere.close()
+        hands.shutdown(wait=False, cancel_futures=True)
+
+
+def _end_fork_server() -> None:
+    """The standard library lets it live as long as this process; it is begun anew when it is needed."""
+    pid = getattr(forkserver._forkserver, "_forkserver_pid", None)
+    if pid is not None:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
 
 
 @contextmanager
@@ -290,8 +304,8 @@ def _inherited(threads: int) -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
-def _end_with(parent: Connection) -> None:
-    """End this worker when its parent ends: the parent never sends, so the pipe only ever reports that it closed."""
+def _begin(parent: Connection, modules: Sequence[str]) -> None:
+    """Import modules, ready to end when the parent ends: it never sends, so the pipe only reports that it closed."""
 
     def watch() -> None:
         with suppress(EOFError, OSError):
@@ -299,3 +313,5 @@ def _end_with(parent: Connection) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+    for module in modules:
+        importlib.import_module(module)

@@ -42,7 +42,7 @@ ROUNDS = 12
 #: 1/Å², as `fit_sites` takes it: light atoms beside heavy ones, which the lines hardly show, stay where the type has
 #: them. Of 156 measured patterns 106 had the right crystal first with it, 97 without, and alike with 3 and 9.
 HOLD = 1.0
-FREED = 0.5  # of the residual: where that much is left without, the crystal has moved farther from its type
+FREED = 0.5  # of the residual: where fitting without HOLD leaves less, what it gives is proposed too
 
 
 @dataclass(frozen=True)

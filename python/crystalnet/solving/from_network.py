@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -47,23 +47,22 @@ def drawing(
     *,
     mean: bool = True,
     mapped: Map = map,
-) -> Iterator[np.ndarray]:
-    """What the network makes of a pattern in a cell: densities (guesses, 50, 50, 50) e/Å³, the one thing that comes.
-
-    With processes in `mapped` it is under way at once, while this process does something else.
+) -> Callable[[], np.ndarray]:
+    """Begin to draw what the network makes of a pattern in a cell; what is returned waits for it and gives the
+    densities (guesses, 50, 50, 50) e/Å³, once. With processes in `mapped` they draw, and this one does something else.
 
     seed: other than that given. mean: guess 1 is the latent mean.
     """
     draw = partial(_drawn, given, peaks, cell, guesses, given.seed if seed is None else seed, mean)
     drawn = mapped(draw, np.array_split(np.arange(guesses), min(guesses, HELPERS)))
-    return (np.concatenate(list(parts)) for parts in [drawn])
+    return lambda: np.concatenate(list(drawn))
 
 
 def _drawn(
     given: Given, peaks: Peaks, cell: Cell, guesses: int, seed: int, mean: bool, wanted: np.ndarray
 ) -> np.ndarray:
     """Those of the guesses that are wanted, by their numbers."""
-    # Here, since a process that draws nothing needs no torch, which takes a second to import.
+    # Here, since the process that only hands this on needs no torch, which takes a second to import.
     from crystalnet.model.choice import model_for
     from crystalnet.model.guesses import guess_densities
 
@@ -77,7 +76,7 @@ def ask_network(
     given: Given,
     peaks: Peaks,
     cell: Cell,
-    drawn: Iterator[np.ndarray],
+    drawn: Callable[[], np.ndarray],
     *,
     explained: bool = False,
     clock: Stage = unclocked,
@@ -89,7 +88,7 @@ def ask_network(
     density whose atoms explain the lines well is put into the canonical setting of these atoms.
     """
     with clock("network"):
-        maps = next(drawn)
+        maps = drawn()
     with clock("atoms"):
         proposals = network_proposals(maps, cell, peaks, given.symbols, given.amounts, mapped, explained)
         for number in range(len(maps)):

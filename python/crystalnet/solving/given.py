@@ -89,6 +89,8 @@ class Given:
             raise InputError(f"--system {system!r}: choose one of auto, {', '.join(SYSTEMS)}")
         check_models(models, system)
         sources = sources_named(candidates)
+        if guesses < 1:
+            raise InputError(f"--guesses {guesses}: at least 1")
         if not 0 <= effort <= MOST_EFFORT:
             raise InputError(f"--effort {effort:g}: seconds between 0 and {MOST_EFFORT}")
         return cls(

@@ -1,7 +1,4 @@
-"""Which proposal is the crystal? The most promising are fitted to the profile and put in order, best first.
-
-Imports no torch: a second process that shares this work must not spend its first seconds on loading it.
-"""
+"""Which proposal is the crystal? The most promising are fitted to the profile and put in order, best first."""
 
 from __future__ import annotations
 

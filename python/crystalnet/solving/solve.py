@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -403,7 +403,8 @@ class _Stages:
         if drawn:
             maps = proposals.densities[cell]
         else:
-            maps = self._asked(cell, lines.peaks, self._drawing(cell, lines.peaks, self.given.guesses), True)[0]
+            begun = self._drawing(cell, lines.peaks, self.given.guesses)
+            maps = self._asked(cell, lines.peaks, begun, explained=True)[0]
         rank = guess_rank(proposals.found, len(maps), cell)
         return Guesses(cell, maps, rank, spread(maps, maps[rank.argmin()], cell))
 
@@ -411,11 +412,16 @@ class _Stages:
         """The file of the network that drew the densities."""
         return model_file(guesses.cell.system, self.given.models) if len(guesses.maps) and guesses.cell else None
 
-    def _drawing(self, cell: Cell, peaks: Peaks, guesses: int) -> Iterator[np.ndarray]:
+    def _drawing(self, cell: Cell, peaks: Peaks, guesses: int) -> Callable[[], np.ndarray]:
         return drawing(self.given, peaks, cell, guesses, mapped=self.mapped)
 
     def _asked(
-        self, cell: Cell, peaks: Peaks, drawn: Iterator[np.ndarray], explained: bool = False, clock: Stage | None = None
+        self,
+        cell: Cell,
+        peaks: Peaks,
+        drawn: Callable[[], np.ndarray],
+        explained: bool = False,
+        clock: Stage | None = None,
     ) -> tuple[np.ndarray, list[Proposal]]:
         clock = clock or self.clock
         return ask_network(self.given, peaks, cell, drawn, explained=explained, clock=clock, mapped=self.mapped)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from crystalnet.runtime.pool import AHEAD, Lost, cpus, helped, workers
+from crystalnet.runtime.pool import AHEAD, Lost, cpus, helped, own_threads, workers
 
 PIDS = """
 import time
@@ -134,6 +134,39 @@ def test_workers_end_with_their_parent(number: signal.Signals) -> None:
     while any(_alive(pid) for pid in pids) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert pids and not any(_alive(pid) for pid in pids)
+
+
+def slow_module(folder: Path, monkeypatch: pytest.MonkeyPatch, content: str) -> str:
+    """The name of a module that helpers can import, new for each test."""
+    name = f"slow_{folder.name}"
+    (folder / f"{name}.py").write_text(content)
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    return name
+
+
+def test_this_process_keeps_its_threads_while_helpers_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    with helped([slow_module(tmp_path, monkeypatch, "import time; time.sleep(2)")]) as mapped:
+        begun = mapped(os.getenv, ["OMP_NUM_THREADS"] * 2)
+        time.sleep(0.5)
+        assert own_threads() == 7
+        assert list(begun) == (["1", "1"] if cpus() > 1 else ["7", "7"])
+
+
+@pytest.mark.parametrize("fault", ["raise RuntimeError", "import os; os._exit(1)"])
+def test_helpers_that_cannot_begin_cost_no_result(fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with helped([slow_module(tmp_path, monkeypatch, fault)]) as mapped:
+        assert list(mapped(eval, ["1", "2", "3"])) == [1, 2, 3]
+
+
+def test_an_error_does_not_wait_for_helpers_to_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = time.monotonic()
+    with pytest.raises(KeyError), helped([slow_module(tmp_path, monkeypatch, "import time; time.sleep(30)")]) as mapped:
+        mapped(eval, ["1", "2"])
+        time.sleep(0.5)
+        raise KeyError
+    assert time.monotonic() - started < 15
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="helpers are not forked there")

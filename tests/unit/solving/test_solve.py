@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -376,15 +376,15 @@ class Stages:
         self.system = given.system
         return list(self.cells)
 
-    def do_drawing(self, given: Given, peaks: Peaks, cell: Cell, count: int, **rest: Any) -> Iterator[np.ndarray]:
+    def do_drawing(self, given: Given, peaks: Peaks, cell: Cell, count: int, **rest: Any) -> Callable[[], np.ndarray]:
         self.asked.append((cell, count))
         self.told = (given.symbols, given.amounts, given.seed)
-        return iter([np.stack([DENSITY] * count)])
+        return lambda: np.stack([DENSITY] * count)
 
     def do_ask_network(
-        self, given: Given, peaks: Peaks, cell: Cell, drawn: Iterator[np.ndarray], **rest: Any
+        self, given: Given, peaks: Peaks, cell: Cell, drawn: Callable[[], np.ndarray], **rest: Any
     ) -> tuple[np.ndarray, list[Proposal]]:
-        return next(drawn), [found_at(self.residuals.get(cell, 0.25), cell=cell)]
+        return drawn(), [found_at(self.residuals.get(cell, 0.25), cell=cell)]
 
     def do_types(self, known: Catalogue, cell: Cell, peaks: Peaks, symbols: Any, *rest: Any) -> list[Proposal]:
         self.types.append((cell, tuple(symbols), *rest))

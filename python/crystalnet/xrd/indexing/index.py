@@ -107,7 +107,7 @@ def nearest_cell(
     """The cell that comes nearest to explaining the lines, whether its score convinces or not; None where de Wolff's M
     convinces for none. Arguments as those of `index_peaks`.
     """
-    found = indexed(peaks, systems, 1, elements, threads, convincing=False)
+    found = indexed(peaks, systems, elements=elements, threads=threads, convincing=False)
     return cell_of(found[0].state, len(Lines.of(peaks))) if found else None
 
 
