@@ -200,12 +200,14 @@ class _Processes:
         # A fork of this process has torch's locks without the threads that hold them.
         context = multiprocessing.get_context("forkserver" if forked else "spawn")
         self.reader, self.writer = context.Pipe(duplex=False)
-        self.threads, self.forked = threads, forked
+        self.threads, self.forked, self.closed = threads, forked, False
         self.executor = ProcessPoolExecutor(jobs, context, _begin, (self.reader, modules))
 
     def submit(self, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
         """Begin work; after the death of a process BrokenProcessPool is its result."""
         try:
+            if self.closed:  # or the executor would begin the fork server anew
+                raise BrokenProcessPool
             with nullcontext() if self.forked else _inherited(self.threads):
                 return self.executor.submit(work, *arguments)
         except (BrokenProcessPool, EOFError, OSError) as error:  # the last two where the fork server died
@@ -215,6 +217,9 @@ class _Processes:
 
     def close(self) -> None:
         """End the processes at once."""
+        self.closed = True
+        if self.forked:
+            _end_fork_server()  # first: whoever waits for its imports need not any more
         self.writer.close()
         self.executor.shutdown(cancel_futures=True)
         self.reader.close()
@@ -270,18 +275,18 @@ def helped(modules: Sequence[str] = ()) -> Iterator[Map]:
     try:
         yield mapped
     finally:
-        if FORKS:
-            _end_fork_server()  # first: whoever waits for its imports need not any more
-        elsewhere.close()
         hands.shutdown(wait=False, cancel_futures=True)
+        elsewhere.close()
 
 
 def _end_fork_server() -> None:
     """The standard library lets it live as long as this process; it is begun anew when it is needed."""
-    pid = getattr(forkserver._forkserver, "_forkserver_pid", None)
+    server: Any = forkserver._forkserver
+    pid = server._forkserver_pid
     if pid is not None:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
+        with suppress(ProcessLookupError, ChildProcessError):
+            os.kill(pid, signal.SIGTERM)  # it may be importing, and would not hear otherwise
+            server._stop()  # waits for its end: one about to die would be taken for one at work
 
 
 @contextmanager

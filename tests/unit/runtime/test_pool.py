@@ -111,16 +111,21 @@ def test_the_death_of_a_helper_costs_no_result() -> None:
         assert list(mapped(eval, ["1", "2", "3"])) == [1, 2, 3]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["interrupt", "kill"])
-def test_workers_end_with_their_parent(number: signal.Signals) -> None:
-    parent = subprocess.Popen(
-        [sys.executable, "-c", PIDS],
+def interruptible(script: str) -> subprocess.Popen[str]:
+    """A script at work in a process group of its own, which Ctrl-C reaches as in a terminal."""
+    return subprocess.Popen(
+        [sys.executable, "-c", script],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job would ignore it
     )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["interrupt", "kill"])
+def test_workers_end_with_their_parent(number: signal.Signals) -> None:
+    parent = interruptible(PIDS)
     assert parent.stdout is not None
     pids = set(map(int, parent.stdout.readline().split()))
     if number == signal.SIGINT:  # as Ctrl-C: to all of them
@@ -179,14 +184,7 @@ with helped(["torch", "rietx"]):
     print("begun", flush=True)
     time.sleep(60)
 """
-    parent = subprocess.Popen(
-        [sys.executable, "-c", script],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    parent = interruptible(script)
     assert parent.stdout is not None and parent.stdout.readline() == "begun\n"
     time.sleep(0.5)
     os.killpg(parent.pid, signal.SIGINT)
