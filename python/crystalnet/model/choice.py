@@ -74,9 +74,9 @@ def _loaded(path: Path, changed: int) -> Model:
 
 def model_entry(file: Path | None) -> dict[str, Any]:
     """What solution.json says of the network."""
-    return (
-        {"file": None, "sha256": None} if file is None else {"file": file.name, "sha256": _hash(file, _changed(file))}
-    )
+    if file is None:
+        return {"file": None, "sha256": None}
+    return {"file": file.name, "sha256": _hash(file, _changed(file))}
 
 
 @lru_cache(maxsize=4)

@@ -40,7 +40,8 @@ REFINED = 60
 STAGES = ((1.6, 20), (1.1, 12), (0.0, 12))
 ROUNDS = 12
 #: 1/Å², as `fit_sites` takes it: light atoms beside heavy ones, which the lines hardly show, stay where the type has
-#: them. Of 156 measured patterns 106 had the right crystal first with it, 97 without, and alike with 3 and 9.
+#: them. Of 156 measured patterns (development; formula given) the catalogue's first crystal, before the profile is
+#: refined, was right for 106 with it, 97 without, and 106 and 107 with 3 and 9.
 HOLD = 1.0
 FREED = 0.5  # of the residual: where fitting without HOLD leaves less, what it gives is proposed too
 
