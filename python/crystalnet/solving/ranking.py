@@ -40,7 +40,7 @@ SAME_RWP = 0.01  # refinements that ended in one crystal differ less in Rwp
 LEAST_EXCESS = 0.04  # below, line shapes and texture are left to fit, which a lower symmetry does a little better
 COMPLEXITY = 0.03  # of Rwp for each e-fold of atoms in the primitive cell: more atoms have more freedom to fit
 # Of Rwp for each parameter that symmetry leaves free: a subgroup always fits a little better, the more so the fewer
-# lines there are (Hamilton, Acta Cryst. 18, 502, 1965: by about F/2n, here with F = 2), but never less than this.
+# lines there are (`_worth_of_parameter`), but never less than this.
 LEAST_FREEDOM = 0.02
 # Rwp is ruled by the strongest lines, and with them by texture and line shape; the residual of the intensities' square
 # roots is a second opinion: of 30 simulated patterns with a right candidate 27 ranked it first with it and a gentler
@@ -264,7 +264,7 @@ def _score(fit: Fit, left: float, volume_ratio: float | None, sites: AtomSites, 
     """Rwp beyond noise, tempered by the residual `left` of the line intensities, with penalties for complexity, charges
     that cannot balance, an unlikely volume and an unlikely shortest bond; lower is better.
     """
-    penalty = COMPLEXITY * math.log(len(sites.visible)) + max(1 / max(lines, 1), LEAST_FREEDOM) * freedom(fit)
+    penalty = COMPLEXITY * math.log(len(sites.visible)) + _worth_of_parameter(lines) * freedom(fit)
     if not charge_balances(Counter(sites.species)):
         penalty += UNBALANCED
     if "X" in sites.species:
@@ -277,6 +277,13 @@ def _score(fit: Fit, left: float, volume_ratio: float | None, sites: AtomSites, 
         * math.exp(VOLUME * unlikely**2 + CONTACT * contact_misfit(fit.sites))
     )
     return score
+
+
+def _worth_of_parameter(lines: int) -> float:
+    """Share of Rwp that a free parameter must save: Schwarz's criterion (Ann. Statist. 6, 461, 1978), χ² times n^(k/n)
+    for k parameters and n lines, so Rwp times 1 + k ln(n)/2n.
+    """
+    return max(math.log(max(lines, 2)) / (2 * max(lines, 2)), LEAST_FREEDOM)
 
 
 def _same_crystal(one: Fit, other: Fit) -> bool:

@@ -248,31 +248,31 @@ def test_a_refined_proposal_is_scored_by_its_fit(monkeypatch: pytest.MonkeyPatch
 def test_the_score_is_as_its_constants_say() -> None:
     room = math.exp(CONTACT * contact_misfit(salt()))
     plain = 0.1 * (1 + COMPLEXITY * math.log(8) + LEAST_FREEDOM) * 0.1**SECOND_OPINION * room
-    assert _score(fit(salt()), 0.1, 1.0, salt(), 100) == pytest.approx(plain)
-    assert _score(fit(salt()), 0.1, None, salt(), 100) == pytest.approx(plain * math.exp(VOLUME * UNKNOWN_VOLUME**2))
+    assert _score(fit(salt()), 0.1, 1.0, salt(), 1000) == pytest.approx(plain)
+    assert _score(fit(salt()), 0.1, None, salt(), 1000) == pytest.approx(plain * math.exp(VOLUME * UNKNOWN_VOLUME**2))
     for factor in (1.5, 1 / 1.5):  # too large and too small are equally unlikely
-        assert _score(fit(salt()), 0.1, factor, salt(), 100) == pytest.approx(
+        assert _score(fit(salt()), 0.1, factor, salt(), 1000) == pytest.approx(
             plain * math.exp(VOLUME * math.log(1.5) ** 2)
         )
-    assert _score(fit(salt()), 0.001, 1.0, salt(), 100) == _score(
-        fit(salt()), 0.01, 1.0, salt(), 100
+    assert _score(fit(salt()), 0.001, 1.0, salt(), 1000) == _score(
+        fit(salt()), 0.01, 1.0, salt(), 1000
     )  # noise, not crystals
 
     free = 0.1 * (1 + COMPLEXITY * math.log(12) + 2 * LEAST_FREEDOM) * 0.1**SECOND_OPINION
     free *= math.exp(CONTACT * contact_misfit(PYRITE))
-    assert _score(fit(PYRITE), 0.1, 1.0, PYRITE, 100) == pytest.approx(free)
+    assert _score(fit(PYRITE), 0.1, 1.0, PYRITE, 1000) == pytest.approx(free)
     unbalanced = replace(salt(), species=("Na",) * 6 + ("Cl",) * 2)
     odd = 0.1 * (1 + COMPLEXITY * math.log(8) + LEAST_FREEDOM + UNBALANCED) * 0.1**SECOND_OPINION * room
-    assert _score(fit(salt()), 0.1, 1.0, unbalanced, 100) == pytest.approx(odd)
+    assert _score(fit(salt()), 0.1, 1.0, unbalanced, 1000) == pytest.approx(odd)
     unknown = replace(salt(), species=("X",) * 4 + ("Pd",) * 4)  # a metal: no charges to balance
     missing = 0.1 * (1 + COMPLEXITY * math.log(8) + LEAST_FREEDOM + MISSING_ELEMENT) * 0.1**SECOND_OPINION * room
-    assert _score(fit(salt()), 0.1, 1.0, unknown, 100) == pytest.approx(missing)
+    assert _score(fit(salt()), 0.1, 1.0, unknown, 1000) == pytest.approx(missing)
 
 
 def test_a_parameter_costs_more_the_fewer_lines_there_are() -> None:
     few, many = (_score(fit(PYRITE), 0.1, 1.0, PYRITE, lines) for lines in (10, 1000))
     base = COMPLEXITY * math.log(12)
-    assert few / many == pytest.approx((1 + base + 2 / 10) / (1 + base + 2 * LEAST_FREEDOM))
+    assert few / many == pytest.approx((1 + base + 2 * math.log(10) / 20) / (1 + base + 2 * LEAST_FREEDOM))
 
 
 def test_hydrogen_costs_nothing_and_explains_nothing() -> None:

@@ -235,6 +235,36 @@ def test_a_superlattice_takes_its_place_once():
     assert len(set(cells)) == len(cells)
 
 
+def foreign_lines_near(h_k_l, inverse_square_d, seed: int, off: float) -> tuple[tuple[float, float], ...]:
+    """(2θ, strength) of lines that lie so many degrees beside reflections."""
+    rng = np.random.default_rng(seed)
+    sine = [CU * np.sqrt(inverse_square_d(*each)) / 2 for each in h_k_l]
+    return tuple((2 * np.degrees(np.arcsin(one)) + rng.choice([-off, off]), 0.1) for one in sine)
+
+
+@pytest.mark.parametrize("seed", [1, 3])
+def test_a_cell_that_lines_meet_closely_goes_before_a_larger_one_that_meets_a_few_more(seed):
+    """Ramsdellite's cell with two foreign lines, 0.02° beside lines of three times c."""
+
+    def three_times(h, k, m):
+        return (h / 2.86) ** 2 + (k / 4.51) ** 2 + (m / 27.78) ** 2
+
+    foreign = foreign_lines_near([(0, 1, 7), (1, 0, 10)], three_times, seed, 0.02)
+    peaks = lines_of(lambda h, k, m: three_times(h, k, 3 * m), "P", extra=foreign, seed=seed)
+    assert index_peaks(peaks)[0].primitive_volume == pytest.approx(2.86 * 4.51 * 9.26, rel=0.01)
+
+
+def test_lattices_most_of_whose_first_lines_are_absent_are_found():
+    """Er3Si3Ni (Materials Project mp-569818, C2/m): the first lines that a laboratory's pattern shows of it."""
+    # fmt: off
+    two_theta = [23.28, 25.27, 27.0, 27.9, 28.35, 28.97, 29.32, 32.88, 33.86, 34.03, 34.25, 34.97, 35.33, 35.48, 35.65,
+                 35.87, 37.41, 38.87, 40.41, 40.6, 41.88, 43.09, 43.44, 50.75, 51.89, 52.43, 53.16, 53.49, 53.58, 55.38]
+    # fmt: on
+    cell = index_peaks(peaks_at(two_theta, np.ones(len(two_theta)), top=56), ("monoclinic",))[0]
+    assert (cell.system, cell.centring) == ("monoclinic", "C")
+    assert cell.primitive_volume == pytest.approx(268.7, rel=0.02)
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_random_lines_give_no_cell(seed):
     rng = np.random.default_rng(seed)
