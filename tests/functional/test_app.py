@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import math
-import os
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -15,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -275,31 +273,6 @@ def test_what_cannot_be_solved_says_so_and_the_next_is_solved(tmp_path: Path) ->
 
 
 # --- the server itself
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The port of a real server."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
-    command = [sys.executable, "-c", "from crystalnet.cli import main; main()", "app", "--port", str(port)]
-    alone = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}  # NiceGUI heeds it
-    folder, temporary = tmp_path_factory.mktemp("app"), tmp_path_factory.mktemp("temporary")
-    alone["TMPDIR"] = str(temporary)
-    with subprocess.Popen([*command, "--no-browser"], cwd=folder, env=alone) as process:
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
-            assert process.poll() is None, "the server has ended"
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                time.sleep(0.1)
-        yield port
-        process.send_signal(signal.SIGINT)  # Ctrl-C
-        assert process.wait(20) == 130
-        assert not list(temporary.iterdir()), "copies of the files are left behind"
 
 
 def asked(port: int, path: str = "/", **headers: str) -> tuple[int, str]:

@@ -66,7 +66,7 @@ def figure(entry: Entry, drag: str, root: bool) -> dict[str, Any]:
             "plot_bgcolor": "white",
             "dragmode": drag,
             "selectdirection": "h",
-            "legend": {"orientation": "h", "x": 1, "xanchor": "right", "y": 1.0, "yanchor": "bottom"},
+            "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.0, "yanchor": "bottom"},
             "showlegend": len(traces) > 1,
             "shapes": _outside(entry, float(x[0]), float(x[-1])),
             "uirevision": f"{entry.number} {root}",  # a zoom survives all else that changes

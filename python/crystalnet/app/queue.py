@@ -27,7 +27,7 @@ class Queue:
     Parameters
     ----------
     scratch : Path
-        A folder for the page's copies of the files, removed in the end.
+        A folder for the page's copies of the files and what its processes leave behind, removed in the end.
     out : Path
         Where results are written, a folder a pattern; the user may choose another.
     """
@@ -37,7 +37,7 @@ class Queue:
         self.out = out
         self._scratch = scratch
         self._numbers = 0
-        self._looks, self._solves = Worker(), Worker()
+        self._looks, self._solves = Worker(scratch), Worker(scratch)
         self._solving = False
         self._tasks: set[asyncio.Task[Any]] = set()
 

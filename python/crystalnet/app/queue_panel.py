@@ -26,7 +26,11 @@ class QueuePanel:
         pick = f"(e) => getElement({self.upload.id}).$refs.qRef.pickFiles(e)"
         with self.upload.add_slot("header"), ui.element("div").classes("drop"):
             ui.label("Drop pattern files here, or")
-            with ui.button("choose files").props("no-caps outline dense").on("click", js_handler=pick):
+            with (
+                ui.button("choose files")
+                .props('no-caps outline dense aria-label="choose files"')
+                .on("click", js_handler=pick)
+            ):
                 ui.element("q-uploader-add-trigger")
         self.list = _List(desk)
         with ui.row().classes("buttons"):

@@ -7,12 +7,14 @@ import atexit
 import multiprocessing
 import os
 import signal
+import tempfile
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
@@ -31,9 +33,15 @@ class Worker:
     """One process, started when it is first needed; a task at a time, in the order in which they come.
 
     The pools of `runtime.pool` hand back results alone; here stages come back too, and a task can be cancelled.
+
+    Parameters
+    ----------
+    scratch : Path
+        A folder for its temporary files: a process that is stopped in the middle of its work removes none.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, scratch: Path) -> None:
+        self._scratch = scratch
         self._turn = asyncio.Lock()
         self._process: SpawnProcess | None = None
         self._connection: Connection | None = None
@@ -80,7 +88,7 @@ class Worker:
             self._forget()
             context = multiprocessing.get_context("spawn")  # torch's threads survive no fork
             self._connection, theirs = context.Pipe()
-            self._process = context.Process(target=_serve, args=(theirs,))
+            self._process = context.Process(target=_serve, args=(theirs, self._scratch))
             self._process.start()
             atexit.register(self._process.kill)  # Python would wait for it at its own end
             theirs.close()
@@ -108,8 +116,9 @@ def _listen(connection: Connection, answers: Answers, loop: asyncio.AbstractEven
                 break
 
 
-def _serve(connection: Connection) -> None:
+def _serve(connection: Connection, scratch: Path) -> None:
     """Do tasks until the page ends, also where that happens in the middle of one."""
+    tempfile.tempdir = str(scratch)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's to answer
     tasks: SimpleQueue[tuple[Callable[..., Any], tuple[Any, ...]]] = SimpleQueue()
 
