@@ -31,6 +31,7 @@ def browser() -> Iterator[Chrome]:
         pytest.skip("no Chromium with its driver on this machine")
     options = ChromeOptions()
     options.binary_location = chromium
+    # No sandbox: CI works as root, and the only page is our own. The window holds the whole page, for the screenshot.
     for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1400,2600"):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})

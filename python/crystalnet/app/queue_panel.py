@@ -26,11 +26,8 @@ class QueuePanel:
         pick = f"(e) => getElement({self.upload.id}).$refs.qRef.pickFiles(e)"
         with self.upload.add_slot("header"), ui.element("div").classes("drop"):
             ui.label("Drop pattern files here, or")
-            with (
-                ui.button("choose files")
-                .props('no-caps outline dense aria-label="choose files"')
-                .on("click", js_handler=pick)
-            ):
+            choose = ui.button("choose files").props('no-caps outline dense aria-label="choose files"')
+            with choose.on("click", js_handler=pick):  # a screen reader would name the input in it too
                 ui.element("q-uploader-add-trigger")
         self.list = _List(desk)
         with ui.row().classes("buttons"):

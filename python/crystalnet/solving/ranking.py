@@ -39,8 +39,8 @@ ALIKE = 1.05  # fits that differ by less say nothing of two crystals whose cells
 SAME_RWP = 0.01  # refinements that ended in one crystal differ less in Rwp
 LEAST_EXCESS = 0.04  # below, line shapes and texture are left to fit, which a lower symmetry does a little better
 COMPLEXITY = 0.03  # of Rwp for each e-fold of atoms in the primitive cell: more atoms have more freedom to fit
-# Of Rwp for each parameter that symmetry leaves free: a subgroup always fits a little better, the more so the fewer
-# lines there are (`_worth_of_parameter`), but never less than this.
+# Of Rwp, the least that a parameter which symmetry leaves free costs (`_cost_of_freedom`): texture and line shapes are
+# not noise, which more lines would average out.
 LEAST_FREEDOM = 0.02
 # Rwp is ruled by the strongest lines, and with them by texture and line shape; the residual of the intensities' square
 # roots is a second opinion: of 30 simulated patterns with a right candidate 27 ranked it first with it and a gentler
@@ -224,7 +224,9 @@ def _promising(proposals: Sequence[Proposal], bonds: ExpectedBonds = NOTHING_SAI
 
 
 def _expected(proposal: Proposal, bonds: ExpectedBonds) -> float:
-    """The residual, raised as the score will be: what symmetry leaves free explains a little more by chance."""
+    """The residual, raised as the score of a pattern with many lines will be: what symmetry leaves free explains a
+    little more by chance.
+    """
     atoms = proposal.sites.visible
     free = COMPLEXITY * math.log(len(atoms)) + LEAST_FREEDOM * _freedom(atoms)
     return proposal.residual * (1 + free) * (1 + UNEXPECTED * bonds.misfit(proposal.sites))
@@ -264,7 +266,7 @@ def _score(fit: Fit, left: float, volume_ratio: float | None, sites: AtomSites, 
     """Rwp beyond noise, tempered by the residual `left` of the line intensities, with penalties for complexity, charges
     that cannot balance, an unlikely volume and an unlikely shortest bond; lower is better.
     """
-    penalty = COMPLEXITY * math.log(len(sites.visible)) + _worth_of_parameter(lines) * freedom(fit)
+    penalty = COMPLEXITY * math.log(len(sites.visible)) + _cost_of_freedom(lines) * freedom(fit)
     if not charge_balances(Counter(sites.species)):
         penalty += UNBALANCED
     if "X" in sites.species:
@@ -279,11 +281,13 @@ def _score(fit: Fit, left: float, volume_ratio: float | None, sites: AtomSites, 
     return score
 
 
-def _worth_of_parameter(lines: int) -> float:
-    """Share of Rwp that a free parameter must save: Schwarz's criterion (Ann. Statist. 6, 461, 1978), χ² times n^(k/n)
-    for k parameters and n lines, so Rwp times 1 + k ln(n)/2n.
+def _cost_of_freedom(lines: int) -> float:
+    """Share of Rwp that a free parameter must save: a subgroup always fits a little better, the more so the fewer lines
+    there are. By Schwarz's criterion (Ann. Statist. 6, 461, 1978) χ² of n lines counts n^(1/n) times, so Rwp
+    1 + ln(n)/2n times.
     """
-    return max(math.log(max(lines, 2)) / (2 * max(lines, 2)), LEAST_FREEDOM)
+    n = max(lines, 2)
+    return max(math.log(n) / (2 * n), LEAST_FREEDOM)
 
 
 def _same_crystal(one: Fit, other: Fit) -> bool:

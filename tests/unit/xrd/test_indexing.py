@@ -235,13 +235,6 @@ def test_a_superlattice_takes_its_place_once():
     assert len(set(cells)) == len(cells)
 
 
-def foreign_lines_near(h_k_l, inverse_square_d, seed: int, off: float) -> tuple[tuple[float, float], ...]:
-    """(2θ, strength) of lines that lie so many degrees beside reflections."""
-    rng = np.random.default_rng(seed)
-    sine = [CU * np.sqrt(inverse_square_d(*each)) / 2 for each in h_k_l]
-    return tuple((2 * np.degrees(np.arcsin(one)) + rng.choice([-off, off]), 0.1) for one in sine)
-
-
 @pytest.mark.parametrize("seed", [1, 3])
 def test_a_cell_that_lines_meet_closely_goes_before_a_larger_one_that_meets_a_few_more(seed):
     """Ramsdellite's cell with two foreign lines, 0.02° beside lines of three times c."""
@@ -249,7 +242,9 @@ def test_a_cell_that_lines_meet_closely_goes_before_a_larger_one_that_meets_a_fe
     def three_times(h, k, m):
         return (h / 2.86) ** 2 + (k / 4.51) ** 2 + (m / 27.78) ** 2
 
-    foreign = foreign_lines_near([(0, 1, 7), (1, 0, 10)], three_times, seed, 0.02)
+    q = np.array([three_times(0, 1, 7), three_times(1, 0, 10)])
+    places = 2 * np.degrees(np.arcsin(CU * np.sqrt(q) / 2)) + np.random.default_rng(seed).choice([-0.02, 0.02], 2)
+    foreign = tuple((place, 0.1) for place in places)
     peaks = lines_of(lambda h, k, m: three_times(h, k, 3 * m), "P", extra=foreign, seed=seed)
     assert index_peaks(peaks)[0].primitive_volume == pytest.approx(2.86 * 4.51 * 9.26, rel=0.01)
 
