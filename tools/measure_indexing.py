@@ -2,17 +2,18 @@
 
     python tools/measure_indexing.py DATA_DIR random OUT.jsonl --count 1000
     python tools/measure_indexing.py DATA_DIR perfect|lab|measured OUT.jsonl [--count 100] [--share 0/2] [--elements]
-                                     [--foreign 2] [--zero 0.2] [--without-low 3] [--program rietx]
+                                     [--foreign 2] [--zero 0.2] [--without-low 3] [--program rietx|COMMAND]
 
 perfect: all lines at Cu Kα1 up to 120°; lab: those that peak search finds in a profile as `simulate --measured-like`
 gives it; both of the development split, up to 20 atoms, --count a crystal system. measured: the patterns of
 DATA_DIR/index.json. random: --count lists of 20 lines at random angles, which have no cell. A cell is right where its
 reduced edges are within 1% of the true ones and its volume within 2%. --foreign adds so many lines of 5 to 15% at
 random places, --zero shifts all, --without-low takes away the weakest of the ten lines of lowest angle. --program
-rietx asks rietx.index_pattern (all its engines, its preset) about the same lines. A line a crystal is noted in OUT with
-the rank of the right cell among 20 and the processor time on one thread (rietx: of all its threads); called again, it
-goes on. Ends with a table. "Determined" leaves out crystals whose lines all lie on a smaller lattice, which positions
-cannot tell from the crystal's own, and those of fewer than 10 lines.
+rietx asks rietx.index_pattern (all its engines, its preset) about the same lines; any other name is a command that
+reads them, "d sigma intensity" in Å, and prints cells, "score a b c alpha beta gamma centring", best first. A line a
+crystal is noted in OUT with the rank of the right cell among 20 and the processor time on one thread (of another
+program: of all its threads); called again, it goes on. Ends with a table. "Determined" leaves out crystals whose lines
+all lie on a smaller lattice, which positions cannot tell from the crystal's own, and those of fewer than 10 lines.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
-import time
+import resource
+import shlex
+import subprocess
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator
@@ -47,6 +50,7 @@ MOST_ATOMS, FEWEST_LINES, LISTED = 20, 10, 20
 EDGE, VOLUME = 0.01, 0.02  # relative: what counts as the right cell
 LOOSE_EDGE, LOOSE_ANGLE = 0.05, 3.0  # of the published comparison: primitive cell, edges and angles in degrees
 PERFECT_AXIS = np.arange(5, 120, 0.02)
+POSITION_ESD = 0.05  # of a line's position, as a share of its width, where another program asks for one
 RANDOM_LINES, RANDOM_RANGE = 20, (10.0, 70.0)  # degrees 2θ, Cu Kα1
 
 
@@ -117,7 +121,7 @@ def by_rietx(peaks: Peaks) -> list[np.ndarray]:
     from rietx.schemas.indexing import ObservedPeak, PeakList
 
     q = 1 / peaks.d_spacing**2
-    esd = 0.05 * peaks.fwhm  # of a position; of 1/d²: 2 cot θ dθ of it
+    esd = POSITION_ESD * peaks.fwhm  # of 1/d²: 2 cot θ dθ of it
     q_esd = q / np.tan(np.radians(peaks.two_theta / 2)) * np.radians(esd)
     columns = {
         "two_theta": peaks.two_theta,
@@ -138,9 +142,19 @@ def by_rietx(peaks: Peaks) -> list[np.ndarray]:
     return [niggli(gemmi.UnitCell(*c.cell), c.centring) for c in index_pattern(listed, validate=False).candidates]
 
 
-def outcome_of_rietx(found: list[np.ndarray], true: np.ndarray) -> dict[str, Any]:
+def by_command(command: str, peaks: Peaks) -> list[np.ndarray]:
+    """The reduced cells that another program prints for the same lines."""
+    sigma = peaks.d_spacing / np.tan(np.radians(peaks.two_theta / 2)) * np.radians(POSITION_ESD * peaks.fwhm) / 2
+    rows = zip(peaks.d_spacing, sigma, peaks.area, strict=True)
+    asked = "".join(f"{d:.6f} {esd:.6f} {area:.4g}\n" for d, esd, area in rows)
+    answer = subprocess.run(shlex.split(command), input=asked, capture_output=True, text=True, check=True).stdout
+    printed = [line.split() for line in answer.splitlines() if not line.startswith("#")]
+    return [niggli(gemmi.UnitCell(*map(float, words[1:7])), words[7]) for words in printed]
+
+
+def outcome_of_another(found: list[np.ndarray], true: np.ndarray) -> dict[str, Any]:
     return {
-        "rank": next((k for k, cell in enumerate(found, 1) if same(cell, true)), None),
+        "rank": next((k for k, cell in enumerate(found[:LISTED], 1) if same(cell, true)), None),
         "published": bool(found and as_published(found[0], true)),
         "hidden": False,
     }
@@ -207,7 +221,7 @@ def main() -> None:
     parser.add_argument("--foreign", type=int, default=0)
     parser.add_argument("--zero", type=float, default=0.0)
     parser.add_argument("--without-low", type=int, default=0)
-    parser.add_argument("--program", choices=("own", "rietx"), default="own")
+    parser.add_argument("--program", default="own", help="own, rietx or a command")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     done = (
@@ -227,20 +241,20 @@ def main() -> None:
                 continue
             peaks = spoilt(peaks, options.foreign, options.zero, options.without_low, place)
             elements = None if random else record.get("elements") or sorted(set(record["species"]))
-            start = time.process_time()
+            start = processor_seconds()
             said = {"name": name, "system": system, "batch": record.get("batch", 1), "lines": len(peaks)}
-            if options.program == "rietx":
-                cells = by_rietx(peaks)
-            else:
+            if options.program == "own":
                 found = indexed(peaks, SYSTEMS, LISTED, elements if options.elements else None)
                 cells = [one.reduced for one in found]
-            seconds = time.process_time() - start
+            else:
+                cells = by_rietx(peaks) if options.program == "rietx" else by_command(options.program, peaks)
+            seconds = processor_seconds() - start
             if random:
                 said["cells"] = len(cells)
-            elif options.program == "rietx":
-                said |= outcome_of_rietx(cells, true_cell(record))
-            else:
+            elif options.program == "own":
                 said |= outcome(found, true_cell(record), min(len(peaks), 30))
+            else:
+                said |= outcome_of_another(cells, true_cell(record))
             said["seconds"] = round(seconds, 3)
             out.write(json.dumps(said) + "\n")
             out.flush()
@@ -252,6 +266,12 @@ def main() -> None:
         )
     else:
         print_table(said_of_all)
+
+
+def processor_seconds() -> float:
+    """Of this process and of those that it waited for."""
+    spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in spent)
 
 
 def print_table(said: list[dict[str, Any]]) -> None:

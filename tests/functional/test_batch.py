@@ -53,6 +53,22 @@ def test_a_sheet_is_solved_and_gone_on_with(
     assert len((out / "summary.csv").read_text().splitlines()) == 4
 
 
+def test_an_interrupted_batch_shows_all_that_is_solved(samples: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those too that an earlier run solved and this one did not come to."""
+    out = samples.parent / "out"
+    samples.write_text('pattern,name,elements\none.xy,right,"Zr,Sb,Pt"\none.xy,wrong,"Li,F"\n')
+    solve(monkeypatch, samples, "--out", out, *FAST)
+    samples.write_text('pattern,name,elements\none.xy,wrong,"Na,Cl"\none.xy,right,"Zr,Sb,Pt"\n')
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("crystalnet.solving.solve.solve", interrupted)
+    assert solve(monkeypatch, samples, "--out", out, "--resume", *FAST) == 130
+    rows = (out / "summary.csv").read_text().splitlines()
+    assert len(rows) == 2 and "Zr3Sb4Pt3" in rows[1]
+
+
 def test_a_sheet_on_a_cluster(
     samples: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

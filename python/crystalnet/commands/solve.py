@@ -82,26 +82,42 @@ def _solve_batch(
         if resume:
             log.warning(f"{sum(k is not None for k in kept)} of {len(samples)} patterns are solved already")
         left = [sample for sample, k in zip(samples, kept, strict=True) if k is None]
-        rows, codes, documents = [], [], []
+        rows: list[dict[str, Any]] = []
+        codes: list[int] = []
+        documents: list[dict[str, Any]] = []
+
+        def note(sample: Sample, result: Result) -> None:
+            code, document, problem = result
+            codes.append(code)
+            rows.append(summary_row(str(sample.pattern), str(sample.folder), document or None, problem))
+            if print_json:
+                documents.append(document)
+
         try:
             with closing(_solve_all(left, jobs, cluster)) as new:
                 for sample, answered in zip(samples, kept, strict=True):
-                    code, document, problem = next(new) if answered is None else (_exit_code(answered), answered, "")
-                    codes.append(code)
-                    rows.append(summary_row(str(sample.pattern), str(sample.folder), document or None, problem))
+                    result = next(new) if answered is None else _again(answered)
+                    note(sample, result)
+                    _, document, problem = result
                     if problem:
                         log.error(problem)
-                    if print_json:
-                        documents.append(document)
-                    elif not problem:
+                    elif not print_json:
                         print(summary_line(sample, document), flush=True)
-        finally:  # what is there of an interrupted batch is shown too
+        finally:  # an interrupted batch shows what is there, of earlier runs too
+            for sample, answered in list(zip(samples, kept, strict=True))[len(rows) :]:
+                if answered is not None:
+                    note(sample, _again(answered))
             if rows:
                 write_summary(rows, summary)
                 write_index(rows, [code == 0 for code in codes], index)
     if print_json:
         print(json.dumps(documents, indent=1))
     return max(codes)
+
+
+def _again(document: dict[str, Any]) -> Result:
+    """The result of a sample that an earlier run answered."""
+    return _exit_code(document), document, ""
 
 
 def _asked(sample: Sample) -> str:

@@ -15,8 +15,6 @@ from crystalnet.solving.ranking import (
     SECOND_OPINION,
     VOLUME,
     Ranked,
-    _cubic_first,
-    _later_first,
     _score,
     _would_end_in,
 )
@@ -68,33 +66,6 @@ def test_atoms_within_reach_of_a_good_refinement_are_not_refined_again():
     assert not _would_end_in(pyrite(0.40), replace(good, residual=0.3))  # no good refinement
     broken = replace(pyrite(0.40), frac_coords=pyrite(0.40).frac_coords + 0.002 * np.eye(12, 3))
     assert not _would_end_in(broken, good)  # lower symmetry may fit better
-
-
-def test_of_two_crystals_with_a_cubic_metric_the_cubic_one_goes_first():
-    """TiS2 as defect spinel, and as layers in the rhombohedral cell with c/a = √24 that has its lines."""
-    layers = refined(pyrite(0.385), Cell("trigonal", "R", 3.47, 3.47 * 24**0.5))
-    spinel = refined(pyrite(0.385), Cell("cubic", "F", 3.47 * 8**0.5, 3.47 * 8**0.5))
-    other = refined(pyrite(0.385), Cell("cubic", "P", 5.0, 5.0))
-    assert [r.proposal.cell for r in _cubic_first([layers, other, spinel])] == [
-        r.proposal.cell for r in (spinel, layers, other)
-    ]
-    worse = replace(spinel, fit=replace(spinel.fit, rwp=0.2))
-    assert _cubic_first([layers, worse])[0] is layers
-
-
-def test_of_two_published_crystals_that_fit_alike_the_later_goes_first():
-    early, late = (
-        replace(refined(pyrite(0.385), Cell("cubic", "P", 5.42, 5.42)), reference=f"Journal 1 ({year}) 1-2")
-        for year in (1923, 1973)
-    )
-    assert [r.reference for r in _later_first([early, late])] == [late.reference, early.reference]
-    assert [r.reference for r in _later_first([late, early])] == [late.reference, early.reference]
-    worse = replace(late, fit=replace(late.fit, rwp=0.2))
-    assert _later_first([early, worse])[0] is early
-    undated = replace(late, reference="WPEM/XRED CIFs")
-    assert _later_first([early, undated])[0] is early
-    of_another = replace(late, fit=replace(late.fit, sites=pyrite(0.385, ("Fe", "Se"))))
-    assert _later_first([early, of_another])[0] is early
 
 
 def test_a_cell_of_the_same_metric_is_tried_beside_one_that_explains():

@@ -36,6 +36,7 @@ from crystalnet.solving.ranking import (
     WORTH_REFINING_ROUGH,
     Ranked,
     _cubic_first,
+    _later_first,
     _promising,
     _same_crystal,
     _score,
@@ -130,6 +131,15 @@ def test_a_missing_element_is_tried_last_and_seldom() -> None:
     chosen = list(_promising(unknown + known))
     assert [p.residual for p in chosen] == pytest.approx([0.1, 0.11, 0.12, 0.01, 0.02])
     assert len(chosen) == 3 + REFINED // 4
+
+
+def test_what_is_free_explains_a_little_by_chance() -> None:
+    """More atoms and parameters must fit better to be refined first: by the bounds of their constants."""
+    tight = 1 + COMPLEXITY * math.log(8) + LEAST_FREEDOM
+    loose = 1 + COMPLEXITY * math.log(12) + 2 * LEAST_FREEDOM
+    for share, first in ((0.999, "salt"), (1.001, "pyrite")):
+        pair = {"salt": proposal(0.1 * loose / tight * share), "pyrite": proposal(0.1, sites=PYRITE)}
+        assert next(_promising(list(pair.values()))) is pair[first]
 
 
 def test_twins_wait_and_two_are_refined_at_once() -> None:
@@ -376,6 +386,18 @@ def test_the_cubic_crystal_goes_first_where_it_fits_no_worse(rwp: float, residua
     assert _cubic_first([other, one]) == [other, one]
     noise = of(layers, 0.1, 0.001), of(cubic, 0.1, 0.0104)  # residuals below 0.01 are all as good
     assert _cubic_first(list(noise))[0] is noise[1]
+
+
+def test_of_two_published_crystals_that_fit_alike_the_later_goes_first() -> None:
+    early, late = (
+        Ranked(proposal(0.1), fit(SALT), 0.1, 1.0, 0.1, frozenset(), f"Journal 1 ({year}) 1-2") for year in (1923, 1973)
+    )
+    assert _later_first([early, late]) == _later_first([late, early]) == [late, early]
+    worse, undated = replace(late, fit=fit(SALT, 0.2)), replace(late, reference="WPEM/XRED CIFs")
+    of_another = replace(late, fit=fit(salt("K")))
+    for other in (worse, undated, of_another):
+        assert _later_first([early, other]) == [early, other]
+    assert _later_first([undated, late]) == [undated, late]
 
 
 def test_of_one_crystal_in_two_groups_the_higher_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
