@@ -15,7 +15,7 @@ from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.symmetry import conventional_sites, free_coordinates
 from crystalnet.records import AtomSites, Fit, Pattern, Peaks, Radiation
 from crystalnet.solving import ranking
-from crystalnet.solving.proposals import SOURCES, Proposal
+from crystalnet.solving.proposals import SOURCES, Proposal, sources_named
 from crystalnet.solving.ranking import (
     AT_ONCE,
     COMPLEXITY,
@@ -82,6 +82,13 @@ def proposal(residual: float, source: str = "network", sites: AtomSites | None =
 
 def fit(sites: AtomSites, rwp: float = 0.1) -> Fit:
     return Fit(sites, rwp, NOTHING, NOTHING, NOTHING)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"), [("all", SOURCES), ("network", ("network",)), ("search, known", ("search", "known"))]
+)
+def test_sources_by_name(text: str, named: tuple[str, ...]) -> None:
+    assert sources_named(text) == named
 
 
 # --- which are refined --------------------------------------------------------------------------------------------

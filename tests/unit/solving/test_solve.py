@@ -16,6 +16,7 @@ from crystalnet.crystal.symmetry import wyckoff_rows
 from crystalnet.crystal.systems import SYSTEMS
 from crystalnet.density.promolecule import GRID, promolecule_density
 from crystalnet.model.checkpoint import Model
+from crystalnet.model.choice import shipped_model
 from crystalnet.model.config import SMALL
 from crystalnet.model.guesses import guess_densities
 from crystalnet.model.inputs import LEVELS
@@ -523,6 +524,7 @@ def test_one_more_element_must_do_better_where_those_given_explain_the_lines(sta
     stages.residuals, stages.unknown = {}, [found_at(0.7, "catalogue", origin="X")]
     solved()
     assert stages.unknown[0] in stages.ranked  # nothing explains them
+    assert stages.types[-1][0] == CELL  # then it is in the likeliest cell
 
 
 def test_who_gives_the_formula_misses_no_element(stages: Stages) -> None:
@@ -537,6 +539,17 @@ def test_who_gives_the_formula_misses_no_element(stages: Stages) -> None:
 def test_no_catalogue(options: dict[str, Any], stages: Stages) -> None:
     solved(**options)
     assert stages.types == []
+
+
+def test_no_network(stages: Stages) -> None:
+    """It proposes nothing where it is not asked to, and draws nothing in a system that it was not trained on."""
+    stages.known = [found_at(0.1, "known")]
+    solved(candidates="known,catalogue")
+    assert {p.source for p in stages.ranked} == {"known"} and stages.asked == [(CELL, 5)]  # one density is drawn yet
+    stages.asked, stages.cells = [], [Cell("tetragonal", "P", 4.0, 5.0)]
+    stages.known = [found_at(0.1, "known", stages.cells[0])]
+    solved()
+    assert stages.asked == []
 
 
 def test_the_catalogue_is_as_asked(stages: Stages) -> None:
@@ -602,6 +615,15 @@ def test_only_a_sure_crystal_moves_the_guesses_to_its_cell(confidence: float, ce
     solution = solved(guesses=2)
     assert solution.cell == cell and len(solution.guesses) == 2
     assert stages.asked == [(CELL, 2), (OTHER, 1), (TRIGONAL, 1)] + ([(OTHER, 2)] if cell == OTHER else [])
+
+
+def test_a_model_that_is_given_must_be_of_the_likeliest_cell(stages: Stages) -> None:
+    own = shipped_model("cubic")
+    stages.cells = [TRIGONAL, CELL]
+    with pytest.raises(InputError, match="is of the cubic system, but the cell is trigonal"):
+        solved(models=own)
+    stages.cells = [CELL]
+    assert solved(models=own).cell == CELL
 
 
 def test_so_many_are_reported(stages: Stages) -> None:
