@@ -13,6 +13,7 @@
 #include "crystalnet/fit_sites.hpp"
 #include "crystalnet/index_cells.hpp"
 #include "crystalnet/powder_pattern.hpp"
+#include "crystalnet/relax_sites.hpp"
 #include "crystalnet/ssim3d_rotations.hpp"
 #include "crystalnet/stratified_sample.hpp"
 
@@ -434,6 +435,37 @@ void bind_fit_sites(py::module_& m) {
       "b_iso"_a, "residual"_a, "stream"_a, no_gil);
 }
 
+void bind_relax_sites(py::module_& m) {
+  using namespace py::literals;
+  m.def(
+      "relax_sites",
+      [](Address lattice, std::int64_t atoms, Address frac_coords, Address directions, Address columns,
+         std::int64_t free, std::int64_t images, Address shifts, std::int64_t orbits, Address one, Address share,
+         Address shortest, Address sums, Address longest, Address anion, std::int64_t count, std::int64_t steps,
+         Address lengths, int n_threads, Address u, Address strain) {
+        require(count >= 0 && steps >= 0 && n_threads > 0, "count or steps is negative, or no thread");
+        const UsualDistances usual{at<const double>(lattice),
+                                   atoms,
+                                   at<const double>(frac_coords),
+                                   at<const double>(directions),
+                                   at<const std::int32_t>(columns),
+                                   free,
+                                   images,
+                                   at<const double>(shifts),
+                                   orbits,
+                                   at<const std::int64_t>(one),
+                                   at<const double>(share),
+                                   at<const double>(shortest),
+                                   at<const double>(sums),
+                                   at<const double>(longest),
+                                   at<const std::uint8_t>(anion)};
+        relax_sites(usual, count, steps, at<const double>(lengths), n_threads, at<double>(u), at<double>(strain));
+      },
+      "lattice"_a, "atoms"_a, "frac_coords"_a, "directions"_a, "columns"_a, "free"_a, "images"_a, "shifts"_a,
+      "orbits"_a, "one"_a, "share"_a, "shortest"_a, "sums"_a, "longest"_a, "anion"_a, "count"_a, "steps"_a, "lengths"_a,
+      "n_threads"_a, "u"_a, "strain"_a, py::call_guard<py::gil_scoped_release>());
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_native, m) {
@@ -443,6 +475,7 @@ PYBIND11_MODULE(_native, m) {
   bind_fit_sites(m);
   bind_index_cells(m);
   bind_powder_pattern(m);
+  bind_relax_sites(m);
   bind_ssim3d_rotations(m);
   bind_stratified_sample(m);
 }

@@ -15,6 +15,7 @@
 #include "crystalnet/fit_sites.hpp"
 #include "crystalnet/index_cells.hpp"
 #include "crystalnet/powder_pattern.hpp"
+#include "crystalnet/relax_sites.hpp"
 #include "crystalnet/ssim3d_rotations.hpp"
 #include "crystalnet/stratified_sample.hpp"
 
@@ -303,11 +304,37 @@ void fits() {
       }
 }
 
+void relaxations() {
+  const std::vector<double> lattice{5, 0, 0, 0, 6, 0, 1, 0, 7}, share{0.25, 0.5, 0.25}, lengths{0.3, 0.2, 0.1};
+  const auto x = uniform<double>(12), directions = uniform<double>(36, -1, 1), shortest = uniform<double>(12, 1, 2),
+             sums = uniform<double>(12, 2, 3);
+  const std::vector<std::int32_t> columns{0, -1, -1, 1, 2, 3, 1, 2, 3, -1, -1, -1};
+  const std::vector<double> shifts{0, 0, 0, 1, 0, 0, -1, 0, 0};
+  const std::vector<std::int64_t> one{0, 1, 3};
+  const std::vector<double> longest{0.7, 0.8, 0.9, 1, 0, 0, 0, 0, 0.5, 0.5, 0.5, 0.5};
+  const std::vector<std::uint8_t> anion{0, 1, 1, 0};
+  std::vector<double> first;
+  for (const int n_threads : {1, 2, 3})
+    for (const std::int64_t images : {3, 1}) {
+      const UsualDistances usual{
+          lattice.data(), 4, x.data(),   directions.data(), columns.data(),  4,           images,
+          shifts.data(),  3, one.data(), share.data(),      shortest.data(), sums.data(), longest.data(),
+          anion.data()};
+      std::vector<double> u(5 * 4, 0.1), strain(5);
+      relax_sites(usual, 5, 3, lengths.data(), n_threads, u.data(), strain.data());
+      require(std::isfinite(strain[0]) && std::isfinite(strain[4]), "a strain is no number");
+      if (images == 1) continue;
+      if (first.empty()) first = u;
+      require(first == u, "relaxed sites depend on the threads");
+    }
+}
+
 }  // namespace
 
 int main() {
   cells();
   fits();
+  relaxations();
   decodings();
   powder_patterns();
   samples();

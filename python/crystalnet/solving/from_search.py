@@ -2,7 +2,7 @@
 
 Space groups come by the lines that are absent, contents of the cell by its volume, and combinations of Wyckoff
 positions by how often known crystals have them; all stand in one queue, the likeliest for their cost first. Each is
-tried with random free coordinates, refined on the lines of long spacings first.
+tried with random free coordinates, relaxed to usual distances, then refined on the lines of long spacings first.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from crystalnet.ops.fit_sites import Fitted, LatticeTargets, fit_sites
 from crystalnet.records import AtomSites, Peaks
 from crystalnet.solving.arrangements import arrangements, likely_groups
 from crystalnet.solving.contents import compositions_of, contents_of
-from crystalnet.solving.proposals import Proposal, distinct
+from crystalnet.solving.proposals import Proposal, distinct, strained
 from crystalnet.solving.screen import MIN_CONTACT, Screen
+from crystalnet.solving.usual_bonds import UsualBonds
 
 SEARCH_SECONDS = 30.0  # by default
 SOLVED = 0.008  # residual at which a search ends: of 110 such on perfect lines 108 were right, two lacked hydrogen
@@ -78,8 +79,8 @@ def search_proposals(
             following = next(queue, None)
         else:
             cost, _, trial = heapq.heappop(trials)
-        for sites, value in trial.advance(rng, screen):
-            found.append(Proposal(sites, "search", value, cell, f"{group.number}"))
+        for sites, value, strain in trial.advance(rng, screen):
+            found.append(Proposal(sites, "search", value, cell, f"{group.number}", strain=strain))
         if found and found[-1].residual < SOLVED:
             break
         if trial.crystal.free:
@@ -114,18 +115,19 @@ class _Trial:
         wanted = REFLECTIONS_A_PARAMETER * (crystal.free + 2)
         spacings = 1 / (2 * np.sqrt(targets.s_squared))
         self.d_min = float(np.clip(spacings[min(wanted, len(spacings)) - 1], *COARSE))
-        self.parents: list[tuple[float, np.ndarray]] = []  # residual on the coarse lines, free coordinates
+        self.usual = UsualBonds(crystal, threads)
+        self.parents: list[tuple[float, np.ndarray]] = []  # residual on the coarse lines, strained; free coordinates
         own = crystal.columns.max(axis=1, initial=-1, where=crystal.columns >= 0)
         self.orbits = [np.unique(row[row >= 0]) for row in np.unique(crystal.columns[own >= 0], axis=0)]
 
-    def advance(self, rng: np.random.Generator, screen: Screen) -> Iterator[tuple[AtomSites, float]]:
-        """One more round of starts; what the best of them are on all lines, the best last."""
+    def advance(self, rng: np.random.Generator, screen: Screen) -> Iterator[tuple[AtomSites, float, float]]:
+        """One more round of starts; what the best of them are on all lines, with residual and strain, the best last."""
         free = self.crystal.free
         count = min(STARTS[0] + STARTS[1] * free, STARTS[2]) if free else 1
         starts = [self._changed(rng) if self.parents and k % 2 else rng.random(free) for k in range(count)]
-        fitted = self._fit(starts, self.d_min, ROUNDS)
+        fitted = self._fit(list(self.usual.relaxed(np.array(starts))), self.d_min, ROUNDS)
         new: list[tuple[float, np.ndarray]] = []
-        values = fitted.residual * (1 + self._unexpected(fitted.u))
+        values = strained(fitted.residual, self.usual.strain(np.array(fitted.u))) * (1 + self._unexpected(fitted.u))
         for i in np.argsort(values, kind="stable").tolist():
             value = float(values[i])
             if all(abs(value - other) > SAME_MINIMUM for other, _ in (*self.parents, *new)):
@@ -137,8 +139,10 @@ class _Trial:
         if not hopeful:
             return
         finished = self._fit(self._fit(hopeful, COARSE[0], ROUNDS).u, 0.0, FINISHING_ROUNDS)
-        for i in np.argsort(-finished.residual, kind="stable").tolist():
-            yield from screen.crystal(self.crystal.species, self.crystal.moved(finished.u[i]), MIN_CONTACT)
+        strains = self.usual.strain(np.array(finished.u))
+        for i in np.argsort(-strained(finished.residual, strains), kind="stable").tolist():
+            for sites, value in screen.crystal(self.crystal.species, self.crystal.moved(finished.u[i]), MIN_CONTACT):
+                yield sites, value, float(strains[i])
 
     def _fit(self, starts: Sequence[np.ndarray], d_min: float, rounds: int) -> Fitted:
         n = len(starts)

@@ -218,9 +218,9 @@ def _promising(proposals: Sequence[Proposal], bonds: ExpectedBonds = NOTHING_SAI
     firsts = [own[0] for own in by_source if own]
     others = [p for p in chosen if all(p is not first for first in firsts)]
     chosen = [*sorted(firsts, key=order), *sorted(others, key=order), *unknown[: REFINED // 4]]
-    least = min((p.residual for p in chosen), default=0.0)
+    least = min((p.worth for p in chosen), default=0.0)
     limits = dict.fromkeys(("network", "known"), WORTH_REFINING_ROUGH)
-    return (p for p in chosen if p.residual <= least + limits.get(p.source, WORTH_REFINING))
+    return (p for p in chosen if p.worth <= least + limits.get(p.source, WORTH_REFINING))
 
 
 def _expected(proposal: Proposal, bonds: ExpectedBonds) -> float:
@@ -229,7 +229,7 @@ def _expected(proposal: Proposal, bonds: ExpectedBonds) -> float:
     """
     atoms = proposal.sites.visible
     free = COMPLEXITY * math.log(len(atoms)) + LEAST_FREEDOM * _freedom(atoms)
-    return proposal.residual * (1 + free) * (1 + UNEXPECTED * bonds.misfit(proposal.sites))
+    return proposal.worth * (1 + free) * (1 + UNEXPECTED * bonds.misfit(proposal.sites))
 
 
 _Waiting = list[tuple[Proposal, AtomSites]]  # with its conventional cell

@@ -1,0 +1,111 @@
+"""How far atoms are from the distances of known crystals, and free coordinates relaxed towards these.
+
+Line intensities are explained as well by many arrangements that no chemist would draw, so a search needs both.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from crystalnet.crystal.chemistry import covalent_radius
+from crystalnet.crystal.free_sites import FreeSites
+from crystalnet.ops.relax_sites import NEIGHBOURS, UsualDistances, relax_sites
+
+HARD, SOFT = {"O", "F"}, {"N", "S", "Se", "Te"}
+HALOGENS = {"Cl", "Br", "I"}
+UNKNOWN_SHORTEST = 0.85  # of the sum of covalent radii, for elements that the table lacks
+REACH = 6.0  # Å; along an axis that is shorter an atom may have two images of another beside it
+STEPS = np.linspace(0.3, 0.04, 25)  # Å of a relaxation: from half a bond's length to what least squares corrects
+
+
+def kind_of(species: Sequence[str]) -> str:
+    """Which table holds for a crystal: "hard" with oxygen or fluorine, "soft" with other anions, else "none"."""
+    if HARD & set(species):
+        return "hard"
+    return "soft" if (SOFT | HALOGENS) & set(species) else "none"
+
+
+def anions_of(species: Sequence[str]) -> np.ndarray:
+    """(N,) bool: which atoms are anions. Beside oxygen or fluorine, sulphur and nitrogen are none."""
+    anions = HALOGENS | (HARD if kind_of(species) == "hard" else SOFT)
+    return np.array([symbol in anions for symbol in species])
+
+
+class UsualBonds:
+    """What known crystals say of the distances in one arrangement of atoms.
+
+    A cation has its nearest four anions no farther than four in five cations of its element have them, and no two atoms
+    are nearer than they hardly ever are (`usual_bonds.json`, by tools/fit_usual_bonds.py). Hydrogen has no say.
+    """
+
+    def __init__(self, crystal: FreeSites, threads: int = 1) -> None:
+        self.usual, self.threads = usual_distances(crystal), threads
+
+    def strain(self, u: np.ndarray) -> np.ndarray:
+        """How far distances are from usual ones, for free coordinates u (S, K).
+
+        Returns
+        -------
+        (S,) array
+            The mean over atoms of the squared relative errors of their distances: below 0.006 for nine in ten measured
+            crystals, 0.1 to 0.5 for atoms put at random.
+        """
+        return relax_sites(self.usual, u, np.zeros(0), self.threads)[1]
+
+    def relaxed(self, u: np.ndarray) -> np.ndarray:
+        """(S, K) free coordinates, from u (S, K) after STEPS down the gradient of the strain."""
+        return relax_sites(self.usual, u, STEPS, self.threads)[0]
+
+
+def usual_distances(crystal: FreeSites) -> UsualDistances:
+    """Of the elements of an arrangement."""
+    species = crystal.species
+    kind, anion = kind_of(species), anions_of(species)
+    table = _table()["neighbours"].get(kind, {})
+    heights = 1 / np.linalg.norm(np.linalg.inv(crystal.lattice), axis=0)
+    shifts = np.array(list(product(*((-1, 0, 1) if height < REACH else (0,) for height in heights))))
+    one, share = _one_of_each(crystal)
+    radii = np.array([covalent_radius(symbol) for symbol in species])
+    sums = radii[one, None] + radii
+    longest = np.zeros((len(one), NEIGHBOURS))
+    for row, i in enumerate(one):
+        if not anion[i] and species[i] in table:
+            longest[row] = table[species[i]]["longest"]
+    shortest = np.array([[_shortest(species, anion, kind, i, j) for j in range(len(species))] for i in one])
+    return UsualDistances(crystal, one, share, shifts, shortest * sums, sums, longest, anion)
+
+
+def _one_of_each(crystal: FreeSites) -> tuple[np.ndarray, np.ndarray]:
+    """An atom of each orbit, and the orbit's share of all atoms; each atom that is fixed is an orbit of its own."""
+    first: dict[tuple[object, ...], int] = {}
+    orbit = []
+    for i, (symbol, columns) in enumerate(zip(crystal.species, crystal.columns.tolist(), strict=True)):
+        key = (symbol, *columns) if max(columns) >= 0 else (i,)
+        orbit.append(first.setdefault(key, i))
+    one, count = np.unique(orbit, return_counts=True)
+    return one, count / len(crystal)
+
+
+def _shortest(species: Sequence[str], anion: np.ndarray, kind: str, i: int, j: int) -> float:
+    """The least usual distance of two atoms, in the sum of their radii."""
+    if "H" in (species[i], species[j]):
+        return 0.0
+    if anion[i] != anion[j]:
+        table, cation = _table()["neighbours"].get(kind, {}), species[j] if anion[i] else species[i]
+        return float(table[cation]["shortest"]) if cation in table else UNKNOWN_SHORTEST
+    known = _table()["apart"].get(f"{kind} {'anions' if anion[i] else 'cations'}", {})
+    pair = "-".join(sorted((species[i], species[j])))
+    return float(known.get(pair, known.get("any", UNKNOWN_SHORTEST)))
+
+
+@cache
+def _table() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(files("crystalnet.solving").joinpath("usual_bonds.json").read_text())
+    return found
