@@ -25,6 +25,7 @@ from crystalnet.solving.proposals import (
     distinct,
     same_composition,
     same_crystal,
+    strained,
 )
 from crystalnet.solving.screen import residual
 from crystalnet.xrd.rietveld import MAX_SHIFT, refine
@@ -78,10 +79,14 @@ class Ranked:
 
     @property
     def order(self) -> float:
-        """The score, lower for what nature is known to build: a little for a known type, more for a known crystal."""
+        """The score, lower for what nature is known to build: a little for a known type, more for a known crystal; higher
+        for unusual distances that no type vouches for.
+        """
         if self.reference:
             return self.score * PUBLISHED
-        return self.score * (TYPE_KNOWN if "catalogue" in self.sources else 1.0)
+        if "catalogue" in self.sources:
+            return self.score * TYPE_KNOWN
+        return float(strained(self.score, self.proposal.strain))
 
 
 def ranked(

@@ -230,6 +230,14 @@ def test_a_published_crystal_comes_before_one_that_fits_somewhat_better(refineme
         assert order[0].proposal.source == first
 
 
+def test_unusual_distances_go_behind_where_no_type_vouches_for_them(refinements: list[Proposal]) -> None:
+    odd = replace(proposal(0.10, "search", salt("K")), strain=0.05)
+    sound = proposal(0.14, "search")
+    assert [r.proposal for r in ranked([odd, sound], PATTERN, PEAKS)] == [sound, odd]
+    of_a_type = replace(odd, source="catalogue")
+    assert [r.proposal for r in ranked([of_a_type, sound], PATTERN, PEAKS)] == [of_a_type, sound]
+
+
 def test_a_proposal_without_a_symmetry_is_left_out(refinements: list[Proposal]) -> None:
     twice = AtomSites(CELL.primitive_lattice, ("Na", "Na"), np.zeros((2, 3)))
     assert conventional_sites(twice) is None
