@@ -79,8 +79,8 @@ class Ranked:
 
     @property
     def order(self) -> float:
-        """The score, lower for what nature is known to build: a little for a known type, more for a known crystal; higher
-        for unusual distances that no type vouches for.
+        """The score, lower for what nature is known to build: a little for a known type, more for a known crystal;
+        higher for unusual distances that no type vouches for.
         """
         if self.reference:
             return self.score * PUBLISHED

@@ -66,20 +66,50 @@ class UsualBonds:
 
 def usual_distances(crystal: FreeSites) -> UsualDistances:
     """Of the elements of an arrangement."""
-    species = crystal.species
-    kind, anion = kind_of(species), anions_of(species)
-    table = _table()["neighbours"].get(kind, {})
+    names, element = np.unique(crystal.species, return_inverse=True)
+    anion, radii, longest, shortest = _of_elements(tuple(names.tolist()))
     heights = 1 / np.linalg.norm(np.linalg.inv(crystal.lattice), axis=0)
     shifts = np.array(list(product(*((-1, 0, 1) if height < REACH else (0,) for height in heights))))
     one, share = _one_of_each(crystal)
-    radii = np.array([covalent_radius(symbol) for symbol in species])
-    sums = radii[one, None] + radii
-    longest = np.zeros((len(one), NEIGHBOURS))
-    for row, i in enumerate(one):
-        if not anion[i] and species[i] in table:
-            longest[row] = table[species[i]]["longest"]
-    shortest = np.array([[_shortest(species, anion, kind, i, j) for j in range(len(species))] for i in one])
-    return UsualDistances(crystal, one, share, shifts, shortest * sums, sums, longest, anion)
+    sums = radii[element[one], None] + radii[element]
+    return UsualDistances(
+        crystal,
+        one,
+        share,
+        shifts,
+        shortest[element[one]][:, element] * sums,
+        sums,
+        longest[element[one]],
+        anion[element],
+    )
+
+
+@cache
+def _of_elements(names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Of G elements in one crystal: which are anions (G,), radii (G,) in Å, where they have their nearest anions at the
+    most (G, NEIGHBOURS), and how near pairs of them hardly ever are (G, G), both in the sum of the radii.
+    """
+    kind, anion = kind_of(names), anions_of(names)
+    table = _table()["neighbours"].get(kind, {})
+    longest = np.zeros((len(names), NEIGHBOURS))
+    for place, name in enumerate(names):
+        if not anion[place] and name in table:
+            longest[place] = table[name]["longest"]
+    elements = list(zip(names, anion.tolist(), strict=True))
+    shortest = [[_shortest(one, other, kind) for other in elements] for one in elements]
+    return anion, np.array([covalent_radius(name) for name in names]), longest, np.array(shortest)
+
+
+def _shortest(one: tuple[str, bool], other: tuple[str, bool], kind: str) -> float:
+    """The least usual distance of two elements, each with whether it is an anion, in the sum of their radii."""
+    pair = sorted((one[0], other[0]))
+    if "H" in pair:
+        return 0.0
+    if one[1] != other[1]:
+        cation = other[0] if one[1] else one[0]
+        return float(_table()["neighbours"].get(kind, {}).get(cation, {}).get("shortest", UNKNOWN_SHORTEST))
+    known = _table()["apart"].get(f"{kind} {'anions' if one[1] else 'cations'}", {})
+    return float(known.get("-".join(pair), known.get("any", UNKNOWN_SHORTEST)))
 
 
 def _one_of_each(crystal: FreeSites) -> tuple[np.ndarray, np.ndarray]:
@@ -91,18 +121,6 @@ def _one_of_each(crystal: FreeSites) -> tuple[np.ndarray, np.ndarray]:
         orbit.append(first.setdefault(key, i))
     one, count = np.unique(orbit, return_counts=True)
     return one, count / len(crystal)
-
-
-def _shortest(species: Sequence[str], anion: np.ndarray, kind: str, i: int, j: int) -> float:
-    """The least usual distance of two atoms, in the sum of their radii."""
-    if "H" in (species[i], species[j]):
-        return 0.0
-    if anion[i] != anion[j]:
-        table, cation = _table()["neighbours"].get(kind, {}), species[j] if anion[i] else species[i]
-        return float(table[cation]["shortest"]) if cation in table else UNKNOWN_SHORTEST
-    known = _table()["apart"].get(f"{kind} {'anions' if anion[i] else 'cations'}", {})
-    pair = "-".join(sorted((species[i], species[j])))
-    return float(known.get(pair, known.get("any", UNKNOWN_SHORTEST)))
 
 
 @cache
