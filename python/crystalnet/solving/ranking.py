@@ -28,6 +28,7 @@ from crystalnet.solving.proposals import (
     strained,
 )
 from crystalnet.solving.screen import residual
+from crystalnet.solving.usual_bonds import strain_of
 from crystalnet.xrd.rietveld import MAX_SHIFT, refine
 
 LOOKED_AT = 20  # proposals of each source whose symmetry is asked for, the best by their residual
@@ -66,7 +67,7 @@ class Ranked:
     """A proposal fitted to the profile.
 
     residual: of the line intensities, refined; volume_ratio: over the expected one; score: lower is better; sources:
-    which proposed this crystal; reference: where it was published, if it is a known one.
+    which proposed this crystal; reference: where it was published, if it is a known one; strain: of the distances.
     """
 
     proposal: Proposal
@@ -76,17 +77,16 @@ class Ranked:
     score: float
     sources: frozenset[str]
     reference: str | None = None
+    strain: float = 0.0
 
     @property
     def order(self) -> float:
         """The score, lower for what nature is known to build: a little for a known type, more for a known crystal;
-        higher for unusual distances that no type vouches for.
+        higher for unusual distances that nobody has published.
         """
         if self.reference:
             return self.score * PUBLISHED
-        if "catalogue" in self.sources:
-            return self.score * TYPE_KNOWN
-        return float(strained(self.score, self.proposal.strain))
+        return float(strained(self.score, self.strain)) * (TYPE_KNOWN if "catalogue" in self.sources else 1.0)
 
 
 def ranked(
@@ -264,7 +264,8 @@ def _fitted(
     left = residual(fit.sites, peaks, replace(proposal.cell, zero_shift=fit.zero_shift))
     ratio = volume_ratio(fit.sites)
     score = _score(fit, left, ratio, proposal.sites, len(peaks)) * (1 + UNEXPECTED * bonds.misfit(fit.sites))
-    return Ranked(proposal, fit, left, ratio, score, frozenset(), proposal.reference), time.thread_time() - started
+    found = Ranked(proposal, fit, left, ratio, score, frozenset(), proposal.reference, strain_of(fit.sites.visible))
+    return found, time.thread_time() - started
 
 
 def _score(fit: Fit, left: float, volume_ratio: float | None, sites: AtomSites, lines: int) -> float:

@@ -17,6 +17,7 @@ import numpy as np
 from crystalnet.crystal.chemistry import covalent_radius
 from crystalnet.crystal.free_sites import FreeSites
 from crystalnet.ops.relax_sites import NEIGHBOURS, UsualDistances, relax_sites
+from crystalnet.records import AtomSites
 
 HARD, SOFT = {"O", "F"}, {"N", "S", "Se", "Te"}
 HALOGENS = {"Cl", "Br", "I"}
@@ -42,7 +43,8 @@ class UsualBonds:
     """What known crystals say of the distances in one arrangement of atoms.
 
     A cation has its nearest four anions no farther than four in five cations of its element have them, and no two atoms
-    are nearer than they hardly ever are (`usual_bonds.json`, by tools/fit_usual_bonds.py). Hydrogen has no say.
+    are nearer than they hardly ever are (`usual_bonds.json`, by tools/fit_usual_bonds.py). Hydrogen and elements that
+    nobody has named have no say.
     """
 
     def __init__(self, crystal: FreeSites, threads: int = 1) -> None:
@@ -62,6 +64,16 @@ class UsualBonds:
     def relaxed(self, u: np.ndarray) -> np.ndarray:
         """(S, K) free coordinates, from u (S, K) after STEPS down the gradient of the strain."""
         return relax_sites(self.usual, u, STEPS, self.threads)[0]
+
+
+def strain_of(sites: AtomSites) -> float:
+    """The strain of atoms where they are."""
+    n = len(sites)
+    fixed, nothing = np.full((n, 3), -1, np.int32), np.zeros((n, 3, 3))
+    crystal = FreeSites(
+        sites.lattice, sites.species, sites.frac_coords, nothing, fixed, np.eye(3, dtype=np.int64)[None]
+    )
+    return float(UsualBonds(crystal).strain(np.zeros((1, 0)))[0])
 
 
 def usual_distances(crystal: FreeSites) -> UsualDistances:
@@ -103,7 +115,7 @@ def _of_elements(names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.nda
 def _shortest(one: tuple[str, bool], other: tuple[str, bool], kind: str) -> float:
     """The least usual distance of two elements, each with whether it is an anion, in the sum of their radii."""
     pair = sorted((one[0], other[0]))
-    if "H" in pair:
+    if "H" in pair or "X" in pair:
         return 0.0
     if one[1] != other[1]:
         cation = other[0] if one[1] else one[0]

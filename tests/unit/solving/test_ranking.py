@@ -230,12 +230,12 @@ def test_a_published_crystal_comes_before_one_that_fits_somewhat_better(refineme
         assert order[0].proposal.source == first
 
 
-def test_unusual_distances_go_behind_where_no_type_vouches_for_them(refinements: list[Proposal]) -> None:
-    odd = replace(proposal(0.10, "search", salt("K")), strain=0.05)
-    sound = proposal(0.14, "search")
-    assert [r.proposal for r in ranked([odd, sound], PATTERN, PEAKS)] == [sound, odd]
-    of_a_type = replace(odd, source="catalogue")
-    assert [r.proposal for r in ranked([of_a_type, sound], PATTERN, PEAKS)] == [of_a_type, sound]
+def test_unusual_distances_go_behind_where_nobody_has_published_them() -> None:
+    odd = Ranked(proposal(0.1), fit(SALT), 0.1, 1.0, 0.1, frozenset(), strain=0.05)
+    sound = replace(odd, score=0.14, strain=0.0)
+    assert odd.order == pytest.approx(0.15) and sound.order == pytest.approx(0.14)
+    assert replace(odd, sources=frozenset({"catalogue"})).order == pytest.approx(0.15 * TYPE_KNOWN)
+    assert replace(odd, reference="somewhere").order == pytest.approx(0.1 * PUBLISHED)
 
 
 def test_a_proposal_without_a_symmetry_is_left_out(refinements: list[Proposal]) -> None:
