@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import sys
 import warnings
-from collections import defaultdict
+from collections import Counter, defaultdict
 from itertools import combinations_with_replacement, product
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from crystalnet.crystal.chemistry import covalent_radius
+from crystalnet.crystal.lattice import nearest_image
 from crystalnet.crystal.record_file import read_records
 from crystalnet.data.splits import may_train
 from crystalnet.ops.relax_sites import NEIGHBOURS
@@ -71,11 +72,12 @@ def note(record: dict[str, Any], sites: Any, pairs: Any) -> None:
         return
     lattice, x = np.array(record["lattice"]), np.array(record["frac_coords"])[seen]
     radii = np.array([covalent_radius(symbol) for symbol in species])
-    vectors = ((x[None] - x[:, None])[:, :, None] + IMAGES) @ lattice
+    vectors = (nearest_image(x[None] - x[:, None])[:, :, None] + IMAGES) @ lattice
     distances = np.linalg.norm(vectors, axis=-1)
     distances[distances < 1e-3] = np.inf
     scaled = distances / (radii[:, None] + radii)[..., None]
-    kind, anion = kind_of(species.tolist()), anions_of(species.tolist())
+    anions = anions_of(Counter(species.tolist()))
+    kind, anion = kind_of(species.tolist()), np.isin(species, list(anions))
     if anion.any():
         told = set()
         for i in np.flatnonzero(~anion):

@@ -148,7 +148,7 @@ def by_command(command: str, peaks: Peaks) -> list[np.ndarray]:
     rows = zip(peaks.d_spacing, sigma, peaks.area, strict=True)
     asked = "".join(f"{d:.6f} {esd:.6f} {area:.4g}\n" for d, esd, area in rows)
     answer = subprocess.run(shlex.split(command), input=asked, capture_output=True, text=True, check=True).stdout
-    printed = [line.split() for line in answer.splitlines() if not line.startswith("#")]
+    printed = [line.split() for line in answer.splitlines() if line.strip() and not line.startswith("#")]
     return [niggli(gemmi.UnitCell(*map(float, words[1:7])), words[7]) for words in printed]
 
 

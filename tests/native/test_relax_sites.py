@@ -52,6 +52,7 @@ def test_the_compiled_op_is_its_reference(axes: tuple[float, float, float], thre
         u, strain = relax_sites(usual, starts, lengths, threads)
         expected = reference_relax(usual, starts, lengths)
         assert u == pytest.approx(expected[0], abs=1e-8) and strain == pytest.approx(expected[1], abs=1e-9)
+    assert relax_sites(usual, np.asfortranarray(starts), STEPS)[0] == pytest.approx(u, abs=1e-12)
     assert np.array_equal(starts, before) and (strain < 0.5 * relax_sites(usual, starts, np.zeros(0))[1]).all()
 
 

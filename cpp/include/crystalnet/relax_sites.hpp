@@ -11,7 +11,7 @@ namespace crystalnet {
 
 inline constexpr int kNeighbours = 4;  // nearest anions of a cation that have a usual distance
 inline constexpr double kNoBond = 1.0;  // of far_k: a neighbour farther off is none, and pulled no more than at that
-inline constexpr double kStiff = 10.0;  // most of the gradient that one step goes
+inline constexpr double kStiff = 10.0;  // largest factor of the gradient in one step
 
 // One arrangement of atoms, borrowed. Of each orbit one atom counts, with the orbit's share of all atoms.
 struct UsualDistances {

@@ -150,7 +150,7 @@ def nearest_image(difference: np.ndarray) -> np.ndarray:
     """Fractional differences (..., 3) moved into the cell around the origin, each coordinate by a whole number.
 
     The shortest image wherever that is shorter than half of the shortest lattice vector, however skewed the cell; of
-    longer ones in a skewed cell another image may be shorter, which no use here asks for.
+    longer ones in a skewed cell another image may be shorter; who asks for these adds the images beside.
     """
     image: np.ndarray = difference - np.round(difference)
     return image

@@ -15,7 +15,7 @@ from crystalnet.ops._native import native
 
 NEIGHBOURS = 4  # nearest anions of a cation that have a usual distance
 NO_BOND = 1.0  # a neighbour that is twice as far as it should be is none, and is pulled no more than at that
-STIFF = 10.0  # most of the gradient that one step goes: where it is small, the atoms are where they should be
+STIFF = 10.0  # largest factor of the gradient in one step: near a minimum the step shrinks with the gradient
 NO_DISTANCE = 1e-3  # Å: nearer atoms have no direction
 
 
@@ -26,6 +26,7 @@ class UsualDistances:
     Attributes
     ----------
     crystal : FreeSites
+        The atoms.
     one, share : (n,) array
         Atoms, and the shares of all atoms that their orbits have.
     shifts : (m, 3) array
@@ -35,6 +36,7 @@ class UsualDistances:
     longest : (n, NEIGHBOURS) array
         In the sum of the radii: where a cation has its nearest anions at the most; 0 where nothing is known.
     anion : (N,) array of bool
+        Which atoms are anions.
     """
 
     crystal: FreeSites
@@ -50,9 +52,25 @@ class UsualDistances:
 def relax_sites(
     usual: UsualDistances, u: np.ndarray, lengths: np.ndarray, threads: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Free coordinates (S, K) after a step of each length (Å, of the atom that moves most), and their strain (S,)."""
+    """Steepest descent from several starts.
+
+    Parameters
+    ----------
+    usual : UsualDistances
+    u : (S, K) array
+        Free coordinates, which are not changed.
+    lengths : (n,) array
+        Å by which each step moves the atom that it moves most; none asks for the strain alone.
+    threads : int
+        They share the starts.
+
+    Returns
+    -------
+    (S, K) array, (S,) array
+        Free coordinates after the steps, and their strain.
+    """
     module = native()
-    u = np.array(u, np.float64).reshape(len(u), usual.crystal.free)
+    u = np.array(u, np.float64, order="C").reshape(len(u), usual.crystal.free)
     lengths = np.ascontiguousarray(lengths, np.float64)
     if module is None:
         return reference_relax(usual, u, lengths)

@@ -81,7 +81,7 @@ def search_proposals(
             cost, _, trial = heapq.heappop(trials)
         for sites, value, strain in trial.advance(rng, screen):
             found.append(Proposal(sites, "search", value, cell, f"{group.number}", strain=strain))
-        if found and found[-1].residual < SOLVED:
+        if found and found[-1].worth < SOLVED:
             break
         if trial.crystal.free:
             number += 1

@@ -14,7 +14,7 @@ from crystalnet.records import AtomSites, InputError
 
 SOURCES = ("known", "catalogue", "search", "network")  # of two equal crystals the first says where it came from
 SAME_PROPORTION = 1e-4  # relative; amounts are whole numbers or decimals of the user's
-# A share of the residual for each unit of strain, and the most: nine in ten measured crystals have less than 0.006,
+# A share of the residual for each unit of strain, and the most: 19 of 20 measured crystals have less than 0.002,
 # minima of random starts 0.03 to 0.3 with residuals as low as those of the right atoms.
 STRAINED, MOST_STRAINED = 10.0, 1.5
 WELL_EXPLAINED = 0.15  # intensity residual up to which nobody asks for another way of reading atoms, or another cell
@@ -30,7 +30,7 @@ class Proposal:
 
     source: one of SOURCES. origin: the number of the guess it was decoded from, the catalogue's type, the name of the
     crystal that is known, or the space group searched. reference: where a known crystal was published. strain: how far
-    distances are from usual ones (`UsualBonds`), of a crystal that no type vouches for.
+    distances are from usual ones (`UsualBonds`) in what a search found; that of others counts when they are refined.
     """
 
     sites: AtomSites

@@ -139,7 +139,7 @@ def ranked(
             first, other = best[same], entry
             # Of one crystal in two space groups the higher one, which has by symmetry what the lower has by chance.
             if _alike(other, first) and freedom(other.fit) < freedom(first.fit):
-                first, other = replace(entry, score=first.score), first
+                first, other = replace(entry, score=first.score, strain=first.strain), first
             reference = first.reference or other.reference
             best[same] = replace(first, sources=first.sources | other.sources, reference=reference)
     return _later_first(_cubic_first(sorted(best, key=lambda entry: entry.order)))

@@ -363,7 +363,7 @@ class _Stages:
                 )
                 found += own
                 left -= time.monotonic() - started  # in a cell without room no time is spent
-                if own and own[0].residual < SOLVED:
+                if own and own[0].worth < SOLVED:
                     break
         return replace(proposals, found=tuple(found))
 

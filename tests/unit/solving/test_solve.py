@@ -545,7 +545,9 @@ def test_no_network(stages: Stages) -> None:
     """It proposes nothing where it is not asked to, and draws nothing in a system that it was not trained on."""
     stages.known = [found_at(0.1, "known")]
     solved(candidates="known,catalogue")
-    assert {p.source for p in stages.ranked} == {"known"} and stages.asked == [(CELL, 5)]  # one density is drawn yet
+    assert {p.source for p in stages.ranked} == {"known"} and stages.asked == [
+        (CELL, 5)
+    ]  # densities are drawn all the same
     stages.asked, stages.cells = [], [Cell("tetragonal", "P", 4.0, 5.0)]
     stages.known = [found_at(0.1, "known", stages.cells[0])]
     solved()
