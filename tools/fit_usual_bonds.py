@@ -61,7 +61,7 @@ def main(data: Path) -> None:
         for (one, other), values in own.items():
             if len(values) >= FEWEST_CRYSTALS:
                 apart[role][f"{one}-{other}"] = round(float(np.quantile(values, TOO_NEAR)), 3)
-    OUT.write_text(json.dumps({"neighbours": neighbours, "apart": apart}, indent=0) + "\n")
+    OUT.write_text(json.dumps({"neighbours": neighbours, "apart": apart}) + "\n")
 
 
 def note(record: dict[str, Any], sites: Any, pairs: Any) -> None:

@@ -22,9 +22,9 @@ from crystalnet.ops.fit_sites import Fitted, LatticeTargets, fit_sites
 from crystalnet.records import AtomSites, Peaks
 from crystalnet.solving.arrangements import arrangements, likely_groups
 from crystalnet.solving.contents import compositions_of, contents_of
-from crystalnet.solving.proposals import Proposal, distinct, strained
+from crystalnet.solving.proposals import Proposal, distinct
 from crystalnet.solving.screen import MIN_CONTACT, Screen
-from crystalnet.solving.usual_bonds import UsualBonds
+from crystalnet.solving.usual_bonds import UsualBonds, strained
 
 SEARCH_SECONDS = 30.0  # by default
 SOLVED = 0.008  # residual at which a search ends: of 110 such on perfect lines 108 were right, two lacked hydrogen

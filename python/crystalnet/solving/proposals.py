@@ -7,16 +7,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from crystalnet.crystal.lattice import Cell
 from crystalnet.records import AtomSites, InputError
+from crystalnet.solving.usual_bonds import strained
 
 SOURCES = ("known", "catalogue", "search", "network")  # of two equal crystals the first says where it came from
 SAME_PROPORTION = 1e-4  # relative; amounts are whole numbers or decimals of the user's
-# A share of the residual for each unit of strain, and the most: 19 of 20 measured crystals have less than 0.002,
-# minima of random starts 0.03 to 0.3 with residuals as low as those of the right atoms.
-STRAINED, MOST_STRAINED = 10.0, 1.5
 WELL_EXPLAINED = 0.15  # intensity residual up to which nobody asks for another way of reading atoms, or another cell
 
 
@@ -45,11 +41,6 @@ class Proposal:
     def worth(self) -> float:
         """The residual, raised for unusual distances: lower promises more."""
         return float(strained(self.residual, self.strain))
-
-
-def strained(residual: float | np.ndarray, strain: float | np.ndarray) -> float | np.ndarray:
-    """Residuals raised for the strain of each arrangement."""
-    return residual * (1 + np.minimum(STRAINED * strain, MOST_STRAINED))
 
 
 def sources_named(text: str) -> tuple[str, ...]:

@@ -25,13 +25,12 @@ from crystalnet.solving.proposals import (
     distinct,
     same_composition,
     same_crystal,
-    strained,
 )
 from crystalnet.solving.screen import residual
-from crystalnet.solving.usual_bonds import strain_of
+from crystalnet.solving.usual_bonds import strain_of, strained
 from crystalnet.xrd.rietveld import MAX_SHIFT, refine
 
-LOOKED_AT = 20  # proposals of each source whose symmetry is asked for, the best by their residual
+LOOKED_AT = 20  # proposals of each source whose symmetry is asked for, those that promise most
 REFINED = 8  # proposals that go on to profile refinement, some of each source; a quarter as many more with X
 AT_ONCE = 2  # of them refined together: a laptop has two cores; the same with one, so that answers are the same
 # Above the best residual: intensities this much worse do not win by refinement. Atoms read off a density are rough, and
@@ -204,7 +203,7 @@ def _freedom(sites: AtomSites) -> int:
 
 
 def _promising(proposals: Sequence[Proposal], bonds: ExpectedBonds = NOTHING_SAID) -> Iterator[Proposal]:
-    """Those worth refining, by the residual of their intensities: of every source, and some with an unknown element.
+    """Those worth refining, by what they promise (`Proposal.worth`): of every source, and some with an unknown element.
 
     The first of each source comes before the second of any: residuals of broad and overlapping lines say little.
     """
@@ -229,8 +228,8 @@ def _promising(proposals: Sequence[Proposal], bonds: ExpectedBonds = NOTHING_SAI
 
 
 def _expected(proposal: Proposal, bonds: ExpectedBonds) -> float:
-    """The residual, raised as the score of a pattern with many lines will be: what symmetry leaves free explains a
-    little more by chance.
+    """What a proposal is worth, raised as the score of a pattern with many lines will be: what symmetry leaves free
+    explains a little more by chance.
     """
     atoms = proposal.sites.visible
     free = COMPLEXITY * math.log(len(atoms)) + LEAST_FREEDOM * _freedom(atoms)

@@ -25,6 +25,9 @@ HALOGENS = ANIONS.keys() - HARD
 OXIDISED = 3  # atoms of oxygen for each of a soft anion's element: with as many, that is the centre of NO₃ or SO₄
 UNKNOWN_SHORTEST = 0.85  # of the sum of covalent radii, for elements that the table lacks
 NEAR = 1.3  # of the longest usual distance: who is nearer may count among the nearest, so all his images are looked at
+# A share of the residual for each unit of strain, and the most: 19 of 20 measured crystals have less than 0.002,
+# minima of random starts 0.03 to 0.3 with residuals as low as those of the right atoms.
+STRAINED, MOST_STRAINED = 10.0, 1.5
 STEPS = np.linspace(0.3, 0.04, 25)  # Å of a relaxation: from half a bond's length to what least squares corrects
 
 
@@ -66,6 +69,11 @@ class UsualBonds:
     def relaxed(self, u: np.ndarray) -> np.ndarray:
         """(S, K) free coordinates, from u (S, K) after STEPS down the gradient of the strain."""
         return relax_sites(self.usual, u, STEPS, self.threads)[0]
+
+
+def strained(residual: float | np.ndarray, strain: float | np.ndarray) -> float | np.ndarray:
+    """Residuals raised for the strain of each arrangement."""
+    return residual * (1 + np.minimum(STRAINED * strain, MOST_STRAINED))
 
 
 def strain_of(sites: AtomSites) -> float:

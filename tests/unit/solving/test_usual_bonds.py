@@ -12,9 +12,18 @@ from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.library import library
 from crystalnet.crystal.symmetry import conventional_sites
 from crystalnet.records import AtomSites
-from crystalnet.solving.proposals import MOST_STRAINED, STRAINED, Proposal, distinct
+from crystalnet.solving.proposals import Proposal, distinct
 from crystalnet.solving.ranking import WORTH_REFINING, _promising
-from crystalnet.solving.usual_bonds import UNKNOWN_SHORTEST, UsualBonds, anions_of, kind_of, strain_of, usual_distances
+from crystalnet.solving.usual_bonds import (
+    MOST_STRAINED,
+    STRAINED,
+    UNKNOWN_SHORTEST,
+    UsualBonds,
+    anions_of,
+    kind_of,
+    strain_of,
+    usual_distances,
+)
 
 FORMULAS = ("SiO2", "TiO2", "CaCO3", "MgAl2O4", "KNO3", "FeS2", "NaCl", "CaSO4")  # short axes among them
 
