@@ -77,6 +77,8 @@ def test_indices_are_those_of_the_lines(
     code, out, _ = run(capsys, monkeypatch, path, "--json", "--elements", "Ti,O")
     lines = json.loads(out)["lines"]
     assert code == 0
+    likeliest = json.loads(out)["space_groups"][0]
+    assert "P4_2/mnm" in likeliest["symbols"] and 136 in likeliest["numbers"] and likeliest["probability"] > 0.5
     assert [line["hkl"] for line in lines[:4]] == [[1, 1, 0], [1, 0, 1], [2, 0, 0], [1, 1, 1]]
 
 
@@ -94,6 +96,8 @@ def test_a_pattern_is_told_as_a_table_and_a_picture(
     code, out, _ = run(capsys, monkeypatch, EXAMPLES / "Zr3Sb4Pt3.xy", "--cells", 3, "--figure", picture)
     first = out.splitlines()[2].split()
     assert code == 0 and first[:3] == ["1", "cubic", "I"] and float(first[3]) == pytest.approx(9.63, abs=0.01)
+    (groups,) = [line.split() for line in out.splitlines() if line.startswith("cell 1, by the absent lines:")]
+    assert groups[-2:] == ["100%", "I-43d"]
     with Image.open(picture) as image:
         assert image.size[0] > 1000
     code, _, _ = run(capsys, monkeypatch, EXAMPLES / "Zr3Sb4Pt3.xy", "--figure", picture)

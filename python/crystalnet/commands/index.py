@@ -13,11 +13,13 @@ import numpy as np
 
 from crystalnet.bragg import d_of_two_theta
 from crystalnet.crystal.formula import parse_elements
+from crystalnet.crystal.setting_symbol import setting_symbol
 from crystalnet.crystal.systems import SYSTEMS
 from crystalnet.records import InputError, Pattern, Peaks
 from crystalnet.runtime.log import log
 from crystalnet.runtime.settings import settings
 from crystalnet.runtime.whole_file import is_our_picture, refuse_foreign, replacing
+from crystalnet.solving.extinction import ExtinctionClass, extinction_classes
 from crystalnet.xrd.excerpt import parse_range, within
 from crystalnet.xrd.indexing.assignment import Assignment, assigned
 from crystalnet.xrd.indexing.index import Indexed, indexed
@@ -28,6 +30,7 @@ from crystalnet.xrd.peaks import find_peaks
 from crystalnet.xrd.radiation import parse_wavelength
 from crystalnet.xrd.reader import read_pattern
 
+CLASSES, UNLIKELY = 4, 0.01  # extinction classes listed, and the probability of those that are not
 NO_CELL = 1  # the exit code where none explains the lines
 PARAMETERS = ("a", "b", "c", "alpha", "beta", "gamma")
 
@@ -35,7 +38,7 @@ PARAMETERS = ("a", "b", "c", "alpha", "beta", "gamma")
 @dataclass(frozen=True)
 class Answer:
     """The lines of a file (those that took part in indexing, and every one) and the lattices that explain them, best
-    first, each with the lines indexed.
+    first, each with the lines indexed; the space groups that the first one's absent lines speak for.
     """
 
     file: Path
@@ -45,6 +48,7 @@ class Answer:
     every: Lines
     lattices: list[Indexed]
     assignments: list[Assignment]
+    classes: list[ExtinctionClass]
 
 
 def index_file(
@@ -88,7 +92,9 @@ def index_lines(
     lattices = indexed(peaks, systems, limit, symbols, threads)
     lines = Lines.of(peaks)
     every = Lines.of(peaks, len(peaks), faint=True)
-    return Answer(path, pattern, peaks, lines, every, lattices, [assigned(lines, one, every) for one in lattices])
+    assignments = [assigned(lines, one, every) for one in lattices]
+    classes = extinction_classes(assignments[0].cell, peaks) if assignments else []
+    return Answer(path, pattern, peaks, lines, every, lattices, assignments, classes)
 
 
 def printed(answer: Answer, as_json: bool, figure: Path | None) -> int:
@@ -123,6 +129,7 @@ def document(answer: Answer) -> dict[str, Any]:
             _cell_entry(rank, one, lines)
             for rank, (one, lines) in enumerate(zip(answer.lattices, answer.assignments, strict=True), 1)
         ],
+        "space_groups": _space_groups(answer),
         "lines": [
             {"two_theta": float(x), "d": float(d), "area": float(area), "hkl": hkl} for x, d, area, hkl in _rows(answer)
         ],
@@ -149,6 +156,19 @@ def _cell_entry(rank: int, one: Indexed, lines: Assignment) -> dict[str, Any]:
             for other in one.others
         ],
     }
+
+
+def _space_groups(answer: Answer) -> list[dict[str, Any]]:
+    """The extinction classes of the first cell worth a word, the likeliest first."""
+    return [
+        {
+            "symbols": [setting_symbol(group, answer.assignments[0].cell.centring) for group in one.groups],
+            "numbers": [group.number for group in one.groups],
+            "probability": one.probability,
+        }
+        for one in answer.classes[:CLASSES]
+        if one.probability >= UNLIKELY
+    ]
 
 
 def _rows(answer: Answer) -> list[tuple[float, float, float, list[int] | None]]:
@@ -185,6 +205,9 @@ def table(answer: Answer) -> list[str]:
             f"{cell.alpha:8.2f}{cell.beta:8.2f}{cell.gamma:8.2f}{entry['volume']:9.2f}{lines.m20:6.0f}{lines.f_n:6.0f}"
             f"{one.score:6.0f}{cell.n_indexed:4d}/{cell.n_lines:<3d}{cell.zero_shift:7.3f}"
         )
+    for number, listed in enumerate(_space_groups(answer)):
+        head = "cell 1, by the absent lines:" if number == 0 else ""
+        rows.append(f"{head:28s} {listed['probability']:4.0%}  {', '.join(listed['symbols'])}")
     rows.append("       2θ/°        d/Å       area     h   k   l   Δ2θ/°")
     strongest = answer.peaks.area.max()
     difference = {}

@@ -1,5 +1,5 @@
-"""Where the atoms of a cell may stand: space groups by the lines that are absent, and combinations of Wyckoff positions
-by how often known crystals have them, in one queue, the likeliest for their cost first.
+"""Where the atoms of a cell may stand: combinations of Wyckoff positions of the likely space groups (`extinction`), by
+how often known crystals have them, in one queue, the likeliest for their cost first.
 """
 
 from __future__ import annotations
@@ -17,43 +17,12 @@ import numpy as np
 
 from crystalnet.crystal.library import library
 from crystalnet.crystal.wyckoff import Group
-from crystalnet.ops.fit_sites import LatticeTargets
-from crystalnet.records import Peaks
 
 MOST_FREE = 30  # coordinates; more are not found by random starts
 MOST_COMBINATIONS, MOST_ORBITS = 60, 10  # of one element's positions in one group; of one element
 MOST_LOOKED_AT = 5000  # combinations of all elements; in some groups hardly any is possible
 PRIOR_WORTH = 3.0  # observations of positions in a group that what is usual elsewhere counts for
 FREEDOM = 0.35  # nats of a free coordinate: it takes so many more starts
-CONTRADICTION = 8.0  # nats that a line seen where a group forbids it costs at most
-
-
-def likely_groups(groups: Sequence[Group], targets: LatticeTargets, peaks: Peaks) -> list[tuple[float, Group]]:
-    """(nats, group): how unlikely the lines that are seen and not seen, and the group itself, make each."""
-    seen, count = len(targets.amplitude), len(targets.amplitude) + len(targets.limit)
-    used = targets.target >= 0
-    hkl, target = targets.hkl[used], targets.target[used]
-    allowed = np.zeros((len(groups), count), bool)
-    for row, group in zip(allowed, groups, strict=True):
-        row[target[~group.absent(hkl)]] = True
-    met = np.zeros(count, bool)
-    met[target] = True
-    always = met & allowed.all(axis=0)
-    missing = float(np.clip((always[seen:].sum() + 0.5) / (always.sum() + 1.0), 0.02, 0.8))
-    strength = (targets.amplitude / targets.amplitude.max()) ** 2 / max(peaks.noise, 1e-4)
-    costs = []
-    for row, group in zip(allowed, groups, strict=True):
-        silent = (met & ~row)[seen:].sum()
-        against = np.minimum(strength[(met & ~row)[:seen]], CONTRADICTION).sum()
-        prior = -math.log((_group_counts()[group.number] + 0.3) / len(library()))
-        costs.append(against + silent * math.log(missing) + prior)
-    least = min(costs)
-    return sorted(((c - least, g) for c, g in zip(costs, groups, strict=True)), key=lambda item: item[0])
-
-
-@cache
-def _group_counts() -> Counter[int]:
-    return Counter(entry.space_group for entry in library().entries)
 
 
 Letters = list[tuple[str, int]]  # elements with the numbers of their positions

@@ -20,8 +20,9 @@ from crystalnet.crystal.lattice import PRIMITIVE_AXES, Cell
 from crystalnet.crystal.wyckoff import groups_on
 from crystalnet.ops.fit_sites import Fitted, LatticeTargets, fit_sites
 from crystalnet.records import AtomSites, Peaks
-from crystalnet.solving.arrangements import arrangements, likely_groups
+from crystalnet.solving.arrangements import arrangements
 from crystalnet.solving.contents import compositions_of, contents_of
+from crystalnet.solving.extinction import likely_groups
 from crystalnet.solving.proposals import Proposal, distinct
 from crystalnet.solving.screen import MIN_CONTACT, Screen
 from crystalnet.solving.usual_bonds import UsualBonds, strained

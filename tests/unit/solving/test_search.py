@@ -22,6 +22,7 @@ from crystalnet.data.splits import Splits
 from crystalnet.records import AtomSites, Peaks
 from crystalnet.solving import arrangements, contents
 from crystalnet.solving import from_search as search
+from crystalnet.solving.extinction import likely_groups
 from crystalnet.solving.from_catalogue import Catalogue
 from crystalnet.solving.from_known import known_proposals
 from crystalnet.solving.from_search import search_proposals
@@ -96,7 +97,7 @@ def test_compositions_balance_charges() -> None:
 def test_the_group_of_the_absences_comes_first() -> None:
     targets = Screen(MONOCLINIC.primitive_lattice, 0.0, lines_of(BADDELEYITE)).targets()
     assert targets is not None
-    ordered = arrangements.likely_groups(groups_on(MONOCLINIC), targets, lines_of(BADDELEYITE))
+    ordered = likely_groups(groups_on(MONOCLINIC), targets, lines_of(BADDELEYITE))
     assert ordered[0][0] == 0.0 and ordered[0][1].number == 14
     allowed = targets.target[~ordered[0][1].absent(targets.hkl)]
     assert set(range(len(targets.amplitude))) <= set(allowed.tolist())  # every line that is seen
@@ -119,7 +120,7 @@ def test_combinations_hold_the_atoms_once_and_in_order() -> None:
 
 
 def test_what_is_likely_is_tried_before_what_is_not() -> None:
-    groups = arrangements.likely_groups(
+    groups = likely_groups(
         groups_on(MONOCLINIC),
         Screen(MONOCLINIC.primitive_lattice, 0.0, lines_of(BADDELEYITE)).targets(),  # type: ignore[arg-type]
         lines_of(BADDELEYITE),
