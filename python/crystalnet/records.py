@@ -7,7 +7,7 @@ Lengths are in Å, angles in degrees, densities in e/Å³; lattices are 3×3 wit
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,6 +68,11 @@ class Pattern:
     radiation: Radiation
     file: str | None = None
     remarks: tuple[str, ...] = ()
+
+    def part(self, points: np.ndarray) -> Pattern:
+        """The pattern of some of its points (n,), which are True."""
+        columns = {name: getattr(self, name)[points] for name in ("two_theta", "intensity", "sigma")}
+        return replace(self, **columns)
 
     @classmethod
     def from_arrays(

@@ -48,7 +48,7 @@ def within(pattern: Pattern, low: float | None, high: float | None) -> Pattern:
             f"{name}the range chosen holds {len(left)} of the points measured ({measured}); choose at least "
             f"{MIN_SPAN:g}° and {MIN_POINTS} points"
         )
-    return replace(pattern, two_theta=left, intensity=pattern.intensity[inside], sigma=pattern.sigma[inside])
+    return pattern.part(inside)
 
 
 def parse_range(text: str) -> tuple[float | None, float | None]:

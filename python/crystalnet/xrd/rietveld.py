@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 import warnings
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,7 +22,14 @@ from crystalnet.xrd.refined_lines import lines_of
 from crystalnet.xrd.residual import D_MIN, end_of_lines
 from crystalnet.xrd.rietx_model import dispersion, instrument, phase
 
+if TYPE_CHECKING:
+    from rietx import Instrument
+
 POINTS_PER_FWHM = 6  # five are enough to refine a line; more only cost time
+POINTS_DRAWN = 12  # in the width of a refined line; a cubic spline through them is off by 0.0001 of its height
+# Reflections of d < D_MIN that are still calculated. With a wavelength that is far too short there were 14,000, each
+# as wide as the pattern: 18 GB.
+MOST_LINES = 3000
 MAX_SHIFT = 0.3  # Å; an atom that wants to go farther belongs to another structure
 SHIFT_SIGMA, SHIFT_COST = 0.15, 0.01  # a coordinate this far (Å) from its start costs this share of χ²
 # Paths freed stage by stage, each stage keeping what the one before freed (McCusker et al., 1999). A zero
@@ -65,7 +73,8 @@ def refine(
     Returns
     -------
     Fit
-        Rwp = √(Σw(y_o−y_c)²/Σw(y_o−background)²), w = 1/σ², over all measured points. A candidate that cannot be
+        Rwp = √(Σw(y_o−y_c)²/Σw(y_o−background)²), w = 1/σ², over the measured points up to d = D_MIN, and beyond for
+        MOST_LINES reflections. A candidate that cannot be
         fitted comes back as given, with the background as its calculated profile, Rwp 1 and the reason in
         `Fit.failure`; nothing is raised. What was done otherwise than asked for (an element that scatters without
         dispersion, coordinates that could not be refined) stands in `Fit.remarks`.
@@ -247,7 +256,7 @@ class _Rietveld:
         self._run({"coordinates": (*SCALE, *self.displacement, *COORDINATES)}, deadline)
 
     def result(self) -> Fit:
-        """The fit as it stands, on all points of the pattern."""
+        """The fit as it stands, on all points of the pattern; without lines where there are more than MOST_LINES."""
         from rietx import PatternData
         from rietx.model.forward import compile_model
         from rietx.params.vector import ParameterTable
@@ -259,32 +268,45 @@ class _Rietveld:
         background = self.peaks.background + np.polynomial.chebyshev.chebval(np.clip(x, -1, 1), terms)
         bare = instrument.model_copy(update={"background": BackgroundChebyshev()})
         # As `Refinement.predict` does, which keeps the compiled model, and with it the reflections, to itself.
-        grid = PatternData(two_theta=self.pattern.two_theta.tolist(), intensity=[0.0] * len(self.pattern))
+        reached = self.pattern.two_theta <= self._end_of_lines()
+        at = _fine_enough(self.pattern.two_theta[reached], instrument)
+        grid = PatternData(two_theta=at.tolist(), intensity=[0.0] * len(at))
         table = ParameterTable(structure, bare)
         values = table.decode(table.x0())
         model = compile_model(structure, bare, grid, moving_paths=set(table.moving_paths))
-        lines = np.asarray(model.evaluate(values))
+        lines = np.zeros(len(self.pattern))
+        lines[reached] = _on(self.pattern.two_theta[reached], at, np.asarray(model.evaluate(values)))
         cell = structure.phases[0].cell
         parameters = (getattr(cell, name).value for name in ("a", "b", "c", "alpha", "beta", "gamma"))
         sites = self.crystal.moved(axes_of(*parameters), self._positions())
-        zero = float(instrument.zero_shift.value)
+        zero, net = float(instrument.zero_shift.value), self.pattern.intensity - background
         refined = {"scale": structure.phases[0].scale, "b_iso": structure.phases[0].atoms[0].biso}
         refined |= {name: getattr(instrument.profile, name) for name in "uvwxy"}
         return Fit(
             sites=sites,
-            rwp=weighted_profile_r(self.pattern, background + lines, background),
+            rwp=weighted_profile_r(self.pattern.part(reached), (background + lines)[reached], background[reached]),
             calculated=background + lines,
             background=background,
             hkl_two_theta=_line_positions(sites, self.peaks) + zero,
             zero_shift=zero,
             remarks=self.remarks,
-            r_expected=float(1 / np.sqrt(np.mean(((self.pattern.intensity - background) / self.pattern.sigma) ** 2))),
+            r_expected=float(1 / np.sqrt(np.mean((net / self.pattern.sigma)[reached] ** 2))),
             refined={name: float(parameter.value) for name, parameter in refined.items()},
             esd=self._esd(),
             coordinate_esd=self._coordinate_esd(),
             parameters=len(self.free),
             lines=lines_of(model, values, structure, self.crystal.rotations, self.pattern, background, lines),
         )
+
+    def _end_of_lines(self) -> float:
+        """2θ up to which lines are calculated: that of D_MIN, or of MOST_LINES where they reach farther."""
+        rotations = self.crystal.rotations
+        laue = {rotation.tobytes() for rotation in np.concatenate([rotations, -rotations])}
+        centring = (rotations == np.eye(3, dtype=int)).all(axis=(1, 2)).sum()
+        volume = abs(np.linalg.det(self.crystal.sites.lattice)) / centring
+        # The points of the reciprocal lattice in a sphere of radius 1/d, each for all that symmetry makes of it.
+        d_spacing = float(np.cbrt(4 / 3 * np.pi * volume / len(laue) / MOST_LINES))
+        return end_of_lines(min(d_spacing, D_MIN), self.peaks.radiation)
 
     def _esd(self) -> dict[str, float]:
         """Of the cell, the zero shift, and what `Fit.refined` has."""
@@ -342,6 +364,24 @@ def _thinned(pattern: Pattern, peaks: Peaks) -> tuple[np.ndarray, np.ndarray, np
     _, bins, count = np.unique(np.floor((x - x[0]) / width), return_inverse=True, return_counts=True)
     mean = [np.bincount(bins, a) / count for a in (x, y, background)]
     return mean[0], mean[1], np.sqrt(np.bincount(bins, sigma**2)) / count, mean[2]
+
+
+def _fine_enough(two_theta: np.ndarray, instrument: Instrument) -> np.ndarray:
+    """Where to calculate a profile on points (n,): on these, or on fewer where lines are far wider than the steps."""
+    profile = {name: float(getattr(instrument.profile, name).value) for name in "uvwxy"}
+    tangent, cosine = np.tan(np.radians(two_theta / 2)), np.cos(np.radians(two_theta / 2))
+    gaussian = np.sqrt(np.maximum(profile["u"] * tangent**2 + profile["v"] * tangent + profile["w"], 0.0))
+    lorentzian = profile["x"] * tangent + profile["y"] / cosine
+    narrowest = float(np.maximum(gaussian, lorentzian).min())
+    enough = int(np.ptp(two_theta) / max(narrowest / POINTS_DRAWN, 1e-9)) + 2
+    return two_theta if enough >= len(two_theta) else np.linspace(two_theta[0], two_theta[-1], enough)
+
+
+def _on(two_theta: np.ndarray, at: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """A profile calculated at some angles on all points (n,)."""
+    from scipy.interpolate import CubicSpline
+
+    return values if len(at) == len(two_theta) else np.asarray(CubicSpline(at, values)(two_theta))
 
 
 def _line_positions(sites: AtomSites, peaks: Peaks) -> np.ndarray:

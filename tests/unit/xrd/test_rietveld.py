@@ -13,10 +13,10 @@ from crystalnet.bragg import polarisation_ratio
 from crystalnet.crystal.elements import atomic_numbers
 from crystalnet.ops.reflections import Reflections, reflections
 from crystalnet.records import AtomSites, Lines, Pattern, Peaks, Radiation
-from crystalnet.xrd import refined_lines
+from crystalnet.xrd import refined_lines, rietveld
 from crystalnet.xrd.peaks import find_peaks
 from crystalnet.xrd.profile import simulate_profile
-from crystalnet.xrd.residual import intensity_residual
+from crystalnet.xrd.residual import end_of_lines, intensity_residual
 from crystalnet.xrd.rietveld import refine, weighted_profile_r
 from crystalnet.xrd.rietx_model import dispersion
 
@@ -267,3 +267,37 @@ def test_real_patterns(shared_data: Path, name: str, limit: float) -> None:
     assert fit.rwp < limit
     assert np.linalg.norm(fit.sites.lattice, axis=1) == pytest.approx(np.linalg.norm(truth.lattice, axis=1), rel=0.005)
     assert refine(pattern, peaks, swapped).rwp > 2 * fit.rwp
+
+
+def test_a_profile_of_many_points_is_calculated_on_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps of a fiftieth of the lines' width: with and without, Rwp and the profile are the same."""
+    fine = simulate_profile(fluorite(), CU, np.arange(15.0, 90.0, 0.002))
+    peaks = observed(fluorite(), fine)
+    calculated_at: list[int] = []
+    on = rietveld._on
+    monkeypatch.setattr(rietveld, "_on", lambda x, at, y: calculated_at.append(len(at)) or on(x, at, y))
+    fit = refine(fine, peaks, fluorite())
+    monkeypatch.setattr(rietveld, "POINTS_DRAWN", 10_000)
+    whole = refine(fine, peaks, fluorite())
+    assert calculated_at[0] < len(fine) / 2 and calculated_at[1] == len(fine)
+    assert fit.rwp == pytest.approx(whole.rwp, abs=1e-4)
+    assert np.abs(fit.calculated - whole.calculated).max() < 1e-3 * whole.calculated.max()
+
+
+def test_more_reflections_than_anybody_needs_are_not_calculated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a tenth of the wavelength 15 to 90° hold a thousand times as many. Those of d ≥ D_MIN always count."""
+    short = Radiation(((0.154, 1.0),))
+    pattern = simulate_profile(fluorite(), short, np.arange(3.0, 60.0, 0.02))
+    peaks = find_peaks(pattern)
+
+    def reached(most: int) -> float:
+        """2θ of the last point with lines."""
+        monkeypatch.setattr(rietveld, "MOST_LINES", most)
+        fit = refine(pattern, peaks, fluorite())
+        assert fit.failure is None
+        return float(pattern.two_theta[np.flatnonzero(fit.calculated - fit.background)[-1]])
+
+    twenty = np.cbrt(4 / 3 * np.pi * (5.462**3 / 4) / 48 / 20)
+    assert reached(20) == pytest.approx(end_of_lines(twenty, short), abs=0.1)
+    assert reached(1) == pytest.approx(end_of_lines(0.7, short), abs=0.1)
+    assert reached(100_000) > 59
