@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crystalnet.records import Lines, Pattern
+from crystalnet.records import Lines
 
 if TYPE_CHECKING:
     from rietx import Structure
@@ -21,21 +21,22 @@ def lines_of(
     values: dict[str, float],
     structure: Structure,
     rotations: np.ndarray,
-    pattern: Pattern,
-    background: np.ndarray,
-    net: np.ndarray,
+    two_theta: np.ndarray,
+    measured: np.ndarray,
+    calculated: np.ndarray,
 ) -> Lines:
     """The reflections in the measured range.
 
     Parameters
     ----------
     model, values, structure
-        As rietx has them: on the points of the pattern, its parameters, the refined crystal.
+        As rietx has them: on these points, its parameters, the refined crystal.
     rotations : ndarray, shape (k, 3, 3)
         Of the space group.
-    pattern : Pattern
-    background, net : ndarray, shape (n,)
-        The calculated background, and the calculated lines without it.
+    two_theta : ndarray, shape (n,)
+        Degrees, ascending.
+    measured, calculated : ndarray, shape (n,)
+        Both without background.
 
     Notes
     -----
@@ -48,16 +49,16 @@ def lines_of(
     table = [row for row in reflection_table(model, values, structure) if row.line == 0]
     peaks = np.array(model.phase_peaks(0, values), dtype=float)  # wavelengths; 2θ, FWHM, Lorentzian share, area
     peaks = peaks[:, :, np.isfinite(peaks[0, 0])]  # as the table has them
-    observed = peaks[:, 3].sum(axis=0) * _observed_over_calculated(pattern, background, net, peaks)
-    two_theta = peaks[0, 0]
-    order = np.argsort(two_theta, kind="stable")
-    order = order[(two_theta[order] >= pattern.two_theta[0]) & (two_theta[order] <= pattern.two_theta[-1])]
+    observed = peaks[:, 3].sum(axis=0) * _observed_over_calculated(two_theta, measured, calculated, peaks)
+    place = peaks[0, 0]
+    order = np.argsort(place, kind="stable")
+    order = order[(place[order] >= two_theta[0]) & (place[order] <= two_theta[-1])]
     hkl = np.array([(row.h, row.k, row.l) for row in table], dtype=np.int64).reshape(-1, 3)
     return Lines(
         hkl=_usual(hkl[order], rotations),
         multiplicity=np.array([row.multiplicity for row in table], dtype=np.int64)[order],
         d_spacing=np.array([row.d for row in table], dtype=float)[order],
-        two_theta=two_theta[order],
+        two_theta=place[order],
         f_squared=np.array([row.f_squared for row in table], dtype=float)[order],
         calculated=peaks[:, 3].sum(axis=0)[order],
         observed=observed[order],
@@ -74,7 +75,7 @@ def _usual(hkl: np.ndarray, rotations: np.ndarray) -> np.ndarray:
 
 
 def _observed_over_calculated(
-    pattern: Pattern, background: np.ndarray, net: np.ndarray, peaks: np.ndarray
+    two_theta: np.ndarray, measured: np.ndarray, calculated: np.ndarray, peaks: np.ndarray
 ) -> np.ndarray:
     """(m,) measured over calculated intensity of each reflection, over all wavelengths; nan where there is none.
 
@@ -87,16 +88,15 @@ def _observed_over_calculated(
     there = np.isfinite(position) & (area > 0)
     reflection = np.tile(np.arange(n), len(peaks))[there]
     position, width, lorentzian, area = position[there], width[there], lorentzian[there], area[there]
-    first = np.searchsorted(pattern.two_theta, position - REACH * width)
-    count = np.searchsorted(pattern.two_theta, position + REACH * width) - first
+    first = np.searchsorted(two_theta, position - REACH * width)
+    count = np.searchsorted(two_theta, position + REACH * width) - first
     line = np.repeat(np.arange(len(position)), count)
     point = np.arange(len(line)) - np.repeat(np.cumsum(count) - count, count) + first[line]
 
-    part = area[line] * pseudo_voigt(pattern.two_theta[point] - position[line], width[line], lorentzian[line])
-    measured = (pattern.intensity - background)[point]
-    whole = net[point]
-    shared = whole > LEAST_SHARED * net.max(initial=0.0)
-    part, ratio = part[shared], measured[shared] / whole[shared]
-    calculated = np.bincount(reflection[line[shared]], part, n)
-    observed = np.bincount(reflection[line[shared]], part * ratio, n)
-    return np.asarray(np.divide(observed, calculated, out=np.full(n, np.nan), where=calculated > 0))
+    part = area[line] * pseudo_voigt(two_theta[point] - position[line], width[line], lorentzian[line])
+    whole = calculated[point]
+    shared = whole > LEAST_SHARED * calculated.max(initial=0.0)
+    part, ratio = part[shared], measured[point][shared] / whole[shared]
+    own = np.bincount(reflection[line[shared]], part, n)
+    seen = np.bincount(reflection[line[shared]], part * ratio, n)
+    return np.asarray(np.divide(seen, own, out=np.full(n, np.nan), where=own > 0))

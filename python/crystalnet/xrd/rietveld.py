@@ -274,8 +274,9 @@ class _Rietveld:
         table = ParameterTable(structure, bare)
         values = table.decode(table.x0())
         model = compile_model(structure, bare, grid, moving_paths=set(table.moving_paths))
+        profile = np.asarray(model.evaluate(values))
         lines = np.zeros(len(self.pattern))
-        lines[reached] = _on(self.pattern.two_theta[reached], at, np.asarray(model.evaluate(values)))
+        lines[reached] = _on(self.pattern.two_theta[reached], at, profile)
         cell = structure.phases[0].cell
         parameters = (getattr(cell, name).value for name in ("a", "b", "c", "alpha", "beta", "gamma"))
         sites = self.crystal.moved(axes_of(*parameters), self._positions())
@@ -295,7 +296,15 @@ class _Rietveld:
             esd=self._esd(),
             coordinate_esd=self._coordinate_esd(),
             parameters=len(self.free),
-            lines=lines_of(model, values, structure, self.crystal.rotations, self.pattern, background, lines),
+            lines=lines_of(
+                model,
+                values,
+                structure,
+                self.crystal.rotations,
+                at,
+                _averaged(self.pattern.two_theta[reached], at, net[reached]),
+                profile,
+            ),
         )
 
     def _end_of_lines(self) -> float:
@@ -382,6 +391,16 @@ def _on(two_theta: np.ndarray, at: np.ndarray, values: np.ndarray) -> np.ndarray
     from scipy.interpolate import CubicSpline
 
     return values if len(at) == len(two_theta) else np.asarray(CubicSpline(at, values)(two_theta))
+
+
+def _averaged(two_theta: np.ndarray, at: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """What was measured on points (n,), as means around the angles of a coarser grid."""
+    if len(at) == len(two_theta):
+        return values
+    nearest = np.rint((two_theta - at[0]) / (at[1] - at[0])).astype(int)
+    count = np.bincount(nearest, minlength=len(at))
+    mean = np.bincount(nearest, values, len(at)) / np.maximum(count, 1)
+    return np.where(count > 0, mean, np.interp(at, two_theta, values))  # steps may vary: none may lie there
 
 
 def _line_positions(sites: AtomSites, peaks: Peaks) -> np.ndarray:
