@@ -110,12 +110,6 @@ WHY = {
         lambda v: v > np.log(1.15),
         "its shortest bond is of an unusual length",
     ),
-    "strain": Reason(
-        "Score raised for distances that known crystals hardly have by",
-        lambda v: percent(float(np.expm1(v)), 0),
-        lambda v: v > np.log(1.1),
-        "atoms are at distances that known crystals hardly have",
-    ),
     "volume": Reason(
         "Volume away from the usual of such atoms by",
         lambda v: percent(float(np.expm1(v)), 0),

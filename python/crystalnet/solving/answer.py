@@ -91,7 +91,6 @@ def candidate(
         peaks=peaks,
         sources=set(refined.sources),
         volume_ratio=refined.volume_ratio,
-        strain=refined.strain,
         formula_given=formula_given,
         wavelength_lead=wavelength_lead,
     )

@@ -18,7 +18,6 @@ import numpy as np
 from crystalnet.crystal.chemistry import charge_balances, contact_misfit
 from crystalnet.crystal.lattice import Cell
 from crystalnet.records import AtomSites, Peaks
-from crystalnet.solving.usual_bonds import strained
 from crystalnet.xrd.indexing.lattices import line_positions
 from crystalnet.xrd.nearest import nearest
 
@@ -44,12 +43,11 @@ FEATURES = {
     "complete": "no atom of an element that was not given",
     "volume": "|ln(volume / expected volume)|",
     "contact": "|ln(shortest bond / usual length)|, at most 0.5",
-    "strain": "ln of what the score is raised by for unusual distances (`usual_bonds.strained`)",
     "contradicted": "volume outside of VOLUME_RANGE",
     "wavelength": "ln(score with the next best tube / own score), at most 2; 2 where the wavelength was said",
     "formula_given": "the user gave the formula",
 }
-AGAINST = {"log_excess", "log_misfit", "exchange", "volume", "contact", "strain"}  # more speaks against a candidate
+AGAINST = {"log_excess", "log_misfit", "exchange", "volume", "contact"}  # of these more speaks against a candidate
 WEIGHED = tuple(name for name in FEATURES if name != "contradicted")  # by the regression
 
 
@@ -66,7 +64,6 @@ def evidence(
     peaks: Peaks,
     sources: set[str],
     volume_ratio: float | None,
-    strain: float,
     formula_given: bool,
     wavelength_lead: float,
 ) -> dict[str, float]:
@@ -74,7 +71,7 @@ def evidence(
 
     excess, residual: after refinement; exchanged: the residual with one element exchanged (`exchanged_residual`).
     score, rival: what the candidate and the best other one (None: there is none) are ranked by.
-    strain: of its distances (`usual_bonds.strain_of`). wavelength_lead: as in FEATURES.
+    wavelength_lead: as in FEATURES.
     parameters: of cell and atoms that symmetry leaves free. sources: those that propose the crystal.
     """
     most = math.log(MANY_TIMES)
@@ -94,7 +91,6 @@ def evidence(
         float("X" not in sites.species),
         abs(math.log(volume_ratio)) if volume_ratio else 0.5,
         contact_misfit(sites),
-        math.log(strained(1.0, strain)),
         float(volume_ratio is not None and not VOLUME_RANGE[0] < volume_ratio < VOLUME_RANGE[1]),
         wavelength_lead,
         float(formula_given),

@@ -51,7 +51,6 @@ SOUND = {
     "exchanged": 0.05,
     "parameters": 2,
     "volume_ratio": 1.1,
-    "strain": 0.02,
 }
 
 
@@ -78,7 +77,7 @@ def test_evidence_of_a_candidate():
     expected = {
         **{"log_excess": np.log(0.1), "log_misfit": np.log(0.05), "lead": np.log(2), "log_merit": np.log(100)},
         **{"explained": 1.0, "lines_per_parameter": np.log(4), "exchange": 0.0, "agreed": 0.0},
-        **{"type_known": 0.0, "balanced": 1.0, "contact": contact_misfit(SALT), "strain": np.log(1.2)},
+        **{"type_known": 0.0, "balanced": 1.0, "contact": contact_misfit(SALT)},
         **{"complete": 1.0, "volume": np.log(1.1), "contradicted": 0.0, "wavelength": 2.0, "formula_given": 0.0},
     }
     assert plain == pytest.approx(expected)
