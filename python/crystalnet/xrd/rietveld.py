@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from rietx import Instrument
 
 POINTS_PER_FWHM = 6  # five are enough to refine a line; more only cost time
-POINTS_DRAWN = 12  # in the width of a refined line; a cubic spline through them is off by 0.0001 of its height
+POINTS_DRAWN = 8  # in the width of a refined line; a cubic spline through them is off by 0.001 of its height
 # Reflections of d < D_MIN that are still calculated. With a wavelength that is far too short there were 14,000, each
 # as wide as the pattern: 18 GB.
-MOST_LINES = 3000
+MOST_LINES = 2000
 MAX_SHIFT = 0.3  # Å; an atom that wants to go farther belongs to another structure
 SHIFT_SIGMA, SHIFT_COST = 0.15, 0.01  # a coordinate this far (Å) from its start costs this share of χ²
 # Paths freed stage by stage, each stage keeping what the one before freed (McCusker et al., 1999). A zero
@@ -269,7 +269,7 @@ class _Rietveld:
         bare = instrument.model_copy(update={"background": BackgroundChebyshev()})
         # As `Refinement.predict` does, which keeps the compiled model, and with it the reflections, to itself.
         reached = self.pattern.two_theta <= self._end_of_lines()
-        at = _fine_enough(self.pattern.two_theta[reached], instrument)
+        at = _fine_enough(self.pattern.two_theta[reached], instrument, _narrow(self.peaks))
         grid = PatternData(two_theta=at.tolist(), intensity=[0.0] * len(at))
         table = ParameterTable(structure, bare)
         values = table.decode(table.x0())
@@ -369,20 +369,28 @@ def _thinned(pattern: Pattern, peaks: Peaks) -> tuple[np.ndarray, np.ndarray, np
     used = pattern.two_theta <= end_of_lines(D_MIN, peaks.radiation)
     columns = (pattern.two_theta, pattern.intensity, pattern.sigma, peaks.background)
     x, y, sigma, background = (column[used] for column in columns)
-    width = float(np.percentile(peaks.fwhm, 20)) / POINTS_PER_FWHM
+    width = _narrow(peaks) / POINTS_PER_FWHM
     _, bins, count = np.unique(np.floor((x - x[0]) / width), return_inverse=True, return_counts=True)
     mean = [np.bincount(bins, a) / count for a in (x, y, background)]
     return mean[0], mean[1], np.sqrt(np.bincount(bins, sigma**2)) / count, mean[2]
 
 
-def _fine_enough(two_theta: np.ndarray, instrument: Instrument) -> np.ndarray:
-    """Where to calculate a profile on points (n,): on these, or on fewer where lines are far wider than the steps."""
+def _narrow(peaks: Peaks) -> float:
+    """Width of a narrow line, degrees."""
+    return float(np.percentile(peaks.fwhm, 20))
+
+
+def _fine_enough(two_theta: np.ndarray, instrument: Instrument, least: float) -> np.ndarray:
+    """Where to calculate a profile on points (n,): on these, or on fewer where lines are far wider than the steps.
+
+    least: width of a narrow measured line, degrees; a fit that makes some narrower has not seen them at all.
+    """
     profile = {name: float(getattr(instrument.profile, name).value) for name in "uvwxy"}
     tangent, cosine = np.tan(np.radians(two_theta / 2)), np.cos(np.radians(two_theta / 2))
     gaussian = np.sqrt(np.maximum(profile["u"] * tangent**2 + profile["v"] * tangent + profile["w"], 0.0))
     lorentzian = profile["x"] * tangent + profile["y"] / cosine
-    narrowest = float(np.maximum(gaussian, lorentzian).min())
-    enough = int(np.ptp(two_theta) / max(narrowest / POINTS_DRAWN, 1e-9)) + 2
+    narrowest = max(float(np.maximum(gaussian, lorentzian).min()), least)
+    enough = int(POINTS_DRAWN * np.ptp(two_theta) / narrowest) + 2
     return two_theta if enough >= len(two_theta) else np.linspace(two_theta[0], two_theta[-1], enough)
 
 
