@@ -8,7 +8,7 @@ from itertools import product
 
 import numpy as np
 
-from crystalnet.crystal.lattice import PRIMITIVE_AXES
+from crystalnet.crystal.lattice import PRIMITIVE_AXES, nearest_image
 from crystalnet.crystal.lattice_maps import code_of
 from crystalnet.crystal.wyckoff import Group
 
@@ -35,7 +35,7 @@ def setting_symbol(group: Group, centring: str) -> str:
     """
     to_primitive = PRIMITIVE_AXES[centring]
     hkl = _TELLING @ to_primitive.T
-    whole = np.abs(hkl - np.rint(hkl)).max(axis=1) < 1e-6
+    whole = np.abs(nearest_image(hkl)).max(axis=1) < 1e-6
     absent = np.ones(len(hkl), bool)  # by the centring
     absent[whole] = group.absent(np.rint(hkl[whole]).astype(np.int64))
     turned = to_primitive.T @ group.rotations @ np.linalg.inv(to_primitive.T)
