@@ -12,12 +12,15 @@ from crystalnet.xrd.decay import least_b
 
 if TYPE_CHECKING:
     from rietx import Instrument, Phase
-    from rietx.schemas.instrument import Dispersion
+    from rietx.schemas.instrument import Dispersion, ProfileTCHZ
 
 BACKGROUND_TERMS = 6  # Chebyshev terms added to the background under the peaks: level and slope, no lines
 BACKGROUND_POINTS = 400  # of the smooth curve handed to the library, which copies it at every stage
 CELL_FREEDOM = 0.02  # relative; an indexed cell is better than this, farther off is another lattice
 ZERO_FREEDOM = 0.3  # degrees; specimens sit up to ~0.2° off, and more correlates with the cell
+# Times the width of a broad measured line: a wrong crystal gains by lines as wide as the pattern, and each point of
+# each costs time (LaB6 with eighteen atoms: 10 s and 2 GB a candidate, 1 s with this limit).
+WIDEST = 3.0
 B_START, B_MAX = 0.5, 6.0  # Å²
 STAND_IN = "Si"  # scatters for an unexplained site "X", with a free occupancy
 NEUTRAL = (0.0, 0.0)  # f′, f″ of an atom that scatters as f₀ alone
@@ -125,7 +128,6 @@ def instrument(peaks: Peaks, zero_shift: float, two_theta: np.ndarray, backgroun
         BackgroundFixedPlusChebyshev,
         EmissionLine,
         Geometry,
-        ProfileTCHZ,
         Source,
     )
 
@@ -140,16 +142,31 @@ def instrument(peaks: Peaks, zero_shift: float, two_theta: np.ndarray, backgroun
         ],
         polarization=Parameter(value=1 / (1 + radiation.polarisation), min=0.0, max=1.0),  # σ-polarised part
     )
-    fwhm = float(np.median(peaks.fwhm))
     knots = np.unique(np.linspace(0, len(two_theta) - 1, BACKGROUND_POINTS).astype(int))
     return Instrument(
         source=source,
         geometry=Geometry(kind="debye_scherrer"),
         zero_shift=Parameter(value=zero_shift, min=zero_shift - ZERO_FREEDOM, max=zero_shift + ZERO_FREEDOM),
-        profile=ProfileTCHZ.coarse(w=(0.7 * fwhm) ** 2, x=0.4 * fwhm),  # together about as wide as the lines
+        profile=_widths(peaks),
         background=BackgroundFixedPlusChebyshev(
             fixed_two_theta=two_theta[knots].tolist(),
             fixed_intensity=background[knots].tolist(),
             chebyshev=BackgroundChebyshev.with_terms(BACKGROUND_TERMS),
         ),
+    )
+
+
+def _widths(peaks: Peaks) -> ProfileTCHZ:
+    """Line widths: about those of the peaks, and never more than WIDEST of a broad one's."""
+    from rietx import Parameter
+    from rietx.schemas.instrument import ProfileTCHZ
+
+    fwhm, most = float(np.median(peaks.fwhm)), WIDEST * float(np.percentile(peaks.fwhm, 90))
+    start = {"u": 0.0, "v": 0.0, "w": (0.7 * fwhm) ** 2, "x": 0.4 * fwhm, "y": 0.0}  # w and x together as wide as them
+    bounds = {
+        **dict.fromkeys(("u", "v"), (-(most**2), most**2)),
+        **{"w": (1e-8, most**2), "x": (0.0, most), "y": (-most, most)},
+    }
+    return ProfileTCHZ(
+        **{name: Parameter(value=value, min=bounds[name][0], max=bounds[name][1]) for name, value in start.items()}
     )

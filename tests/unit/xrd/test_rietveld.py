@@ -302,3 +302,19 @@ def test_more_reflections_than_anybody_needs_are_not_calculated(monkeypatch: pyt
     assert reached(20) == pytest.approx(end_of_lines(twenty, short), abs=0.1)
     assert reached(1) == pytest.approx(end_of_lines(0.7, short), abs=0.1)
     assert reached(100_000) > 59
+
+
+def test_a_wrong_crystal_does_not_smear_its_lines(measured: tuple[Pattern, Peaks]) -> None:
+    """Lines as wide as the pattern would fit anything, and take a hundred times as long."""
+    pattern, peaks = measured
+    triclinic = AtomSites(
+        np.array([[5.5, 0, 0], [1.1, 6.2, 0], [0.7, 0.9, 7.3]]),
+        ("Ca", "F"),
+        np.array([[0.1, 0.2, 0.3], [0.6, 0.8, 0.1]]),
+    )
+    fit = refine(pattern, peaks, triclinic)
+    most = 3.0 * np.percentile(peaks.fwhm, 90)
+    assert fit.failure is None
+    assert all(abs(fit.refined[name]) <= most * (1 + 1e-6) for name in "xy")
+    assert all(abs(fit.refined[name]) <= most**2 * (1 + 1e-6) for name in "uvw")
+    assert max(fit.refined["x"], fit.refined["y"], fit.refined["w"] ** 0.5) > 0.5 * most  # it would
