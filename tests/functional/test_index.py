@@ -96,8 +96,8 @@ def test_a_pattern_is_told_as_a_table_and_a_picture(
     code, out, _ = run(capsys, monkeypatch, EXAMPLES / "Zr3Sb4Pt3.xy", "--cells", 3, "--figure", picture)
     first = out.splitlines()[2].split()
     assert code == 0 and first[:3] == ["1", "cubic", "I"] and float(first[3]) == pytest.approx(9.63, abs=0.01)
-    (groups,) = [line.split() for line in out.splitlines() if line.startswith("cell 1, by the absent lines:")]
-    assert groups[-2:] == ["100%", "I-43d"]
+    (groups,) = [line.split() for line in out.splitlines() if line.startswith("space groups of cell 1")]
+    assert groups[-2:] == [">99%", "I-43d"]
     with Image.open(picture) as image:
         assert image.size[0] > 1000
     code, _, _ = run(capsys, monkeypatch, EXAMPLES / "Zr3Sb4Pt3.xy", "--figure", picture)

@@ -31,6 +31,7 @@ from crystalnet.xrd.radiation import parse_wavelength
 from crystalnet.xrd.reader import read_pattern
 
 CLASSES, UNLIKELY = 4, 0.01  # extinction classes listed, and the probability of those that are not
+CERTAIN = 0.99  # no such probability is known better
 NO_CELL = 1  # the exit code where none explains the lines
 PARAMETERS = ("a", "b", "c", "alpha", "beta", "gamma")
 
@@ -206,8 +207,9 @@ def table(answer: Answer) -> list[str]:
             f"{one.score:6.0f}{cell.n_indexed:4d}/{cell.n_lines:<3d}{cell.zero_shift:7.3f}"
         )
     for number, listed in enumerate(_space_groups(answer)):
-        head = "cell 1, by the absent lines:" if number == 0 else ""
-        rows.append(f"{head:28s} {listed['probability']:4.0%}  {', '.join(listed['symbols'])}")
+        head = "space groups of cell 1 by systematic absences:" if number == 0 else ""
+        share = min(listed["probability"], CERTAIN)
+        rows.append(f"{head:46s} {'>' * (share == CERTAIN):1s}{share:3.0%}  {', '.join(listed['symbols'])}")
     rows.append("       2θ/°        d/Å       area     h   k   l   Δ2θ/°")
     strongest = answer.peaks.area.max()
     difference = {}

@@ -18,20 +18,20 @@ _MONOCLINIC = range(3, 16)
 
 
 def setting_symbol(group: Group, centring: str) -> str:
-    """The symbol on the conventional axes of a cell, as spglib writes them: an underscore before a screw's number.
+    """The symbol on the conventional axes of a cell; an underscore stands before a screw's number.
 
     Parameters
     ----------
     group : Group
         On primitive axes.
     centring : str
-        Of the cell: P, A, B, C, I, F or R (hexagonal axes).
+        Of the cell: P, A, C, I, F or R (hexagonal axes).
 
     Returns
     -------
     str
-        Of the setting that International Tables A (table 1.5.4.4) list, where the axes are one of theirs; else of the
-        group's standard setting.
+        Of the setting that International Tables A (table 1.5.4.4) list, where the axes are one of theirs, with the
+        planes of a and b that have been e since 1992; else of the group's standard setting.
     """
     to_primitive = PRIMITIVE_AXES[centring]
     hkl = _TELLING @ to_primitive.T
@@ -62,6 +62,6 @@ def _settings(number: int) -> dict[tuple[frozenset[int], bytes], str]:
 def _written(symbol: str, number: int) -> str:
     """gemmi's "P 1 21/n 1" as P2_1/n."""
     centring, *parts = symbol.split()
-    if number in _MONOCLINIC:
-        parts = [part for part in parts if part != "1"]
+    if number in _MONOCLINIC and parts[::2] == ["1", "1"]:  # b is the unique axis
+        parts = parts[1:2]
     return centring + "".join(re.sub(r"^([2346])([1-5])", r"\1_\2", part) for part in parts)

@@ -12,6 +12,7 @@ import numpy as np
 
 from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.library import library
+from crystalnet.crystal.symmetry import one_hand
 from crystalnet.crystal.wyckoff import Group, groups_on
 from crystalnet.ops.fit_sites import LatticeTargets
 from crystalnet.records import Peaks
@@ -22,7 +23,7 @@ CONTRADICTION = 8.0  # nats that a line seen where a group forbids it costs at m
 
 @dataclass(frozen=True)
 class ExtinctionClass:
-    """Space groups of a lattice that forbid the same reflections within the pattern's range.
+    """Space groups of a lattice that forbid the same reflections within the pattern's range, of d ≥ 0.7 Å.
 
     Attributes
     ----------
@@ -79,4 +80,4 @@ def likely_groups(groups: Sequence[Group], targets: LatticeTargets, peaks: Peaks
 
 @cache
 def _group_counts() -> Counter[int]:
-    return Counter(entry.space_group for entry in library().entries)
+    return Counter(one_hand(entry.space_group) for entry in library().entries)

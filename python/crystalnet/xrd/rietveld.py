@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 POINTS_PER_FWHM = 6  # five are enough to refine a line; more only cost time
 POINTS_DRAWN = 8  # in the width of a refined line; a cubic spline through them is off by 0.001 of its height
-# Reflections of d < D_MIN that are still calculated. With a wavelength that is far too short there were 14,000, each
-# as wide as the pattern: 18 GB.
+# Beyond D_MIN lines are calculated, to be drawn, only until there are so many in all. With a wavelength that is far too
+# short there were 14,000, each as wide as the pattern: 18 GB.
 MOST_LINES = 2000
 MAX_SHIFT = 0.3  # Å; an atom that wants to go farther belongs to another structure
 SHIFT_SIGMA, SHIFT_COST = 0.15, 0.01  # a coordinate this far (Å) from its start costs this share of χ²
@@ -73,9 +73,9 @@ def refine(
     Returns
     -------
     Fit
-        Rwp = √(Σw(y_o−y_c)²/Σw(y_o−background)²), w = 1/σ², over the measured points up to d = D_MIN, and beyond for
-        MOST_LINES reflections. A candidate that cannot be
-        fitted comes back as given, with the background as its calculated profile, Rwp 1 and the reason in
+        Rwp = √(Σw(y_o−y_c)²/Σw(y_o−background)²), w = 1/σ², over the measured points that are fitted, spacings from
+        D_MIN: the same for every candidate. One that cannot be fitted comes back as given, with the background as its
+        calculated profile, Rwp 1 and the reason in
         `Fit.failure`; nothing is raised. What was done otherwise than asked for (an element that scatters without
         dispersion, coordinates that could not be refined) stands in `Fit.remarks`.
 
@@ -256,7 +256,7 @@ class _Rietveld:
         self._run({"coordinates": (*SCALE, *self.displacement, *COORDINATES)}, deadline)
 
     def result(self) -> Fit:
-        """The fit as it stands, on all points of the pattern; without lines where there are more than MOST_LINES."""
+        """The fit as it stands, on all points of the pattern; beyond `_end_of_lines` without lines."""
         from rietx import PatternData
         from rietx.model.forward import compile_model
         from rietx.params.vector import ParameterTable
@@ -268,7 +268,8 @@ class _Rietveld:
         background = self.peaks.background + np.polynomial.chebyshev.chebval(np.clip(x, -1, 1), terms)
         bare = instrument.model_copy(update={"background": BackgroundChebyshev()})
         # As `Refinement.predict` does, which keeps the compiled model, and with it the reflections, to itself.
-        reached = self.pattern.two_theta <= self._end_of_lines()
+        end, fitted = self._end_of_lines(), self.pattern.two_theta <= end_of_lines(D_MIN, self.peaks.radiation)
+        reached = self.pattern.two_theta <= end
         at = _fine_enough(self.pattern.two_theta[reached], instrument, _narrow(self.peaks))
         grid = PatternData(two_theta=at.tolist(), intensity=[0.0] * len(at))
         table = ParameterTable(structure, bare)
@@ -280,18 +281,19 @@ class _Rietveld:
         cell = structure.phases[0].cell
         parameters = (getattr(cell, name).value for name in ("a", "b", "c", "alpha", "beta", "gamma"))
         sites = self.crystal.moved(axes_of(*parameters), self._positions())
+        remark = () if reached.all() else (f"its lines are drawn up to 2θ = {end:.0f}° only",)
         zero, net = float(instrument.zero_shift.value), self.pattern.intensity - background
         refined = {"scale": structure.phases[0].scale, "b_iso": structure.phases[0].atoms[0].biso}
         refined |= {name: getattr(instrument.profile, name) for name in "uvwxy"}
         return Fit(
             sites=sites,
-            rwp=weighted_profile_r(self.pattern.part(reached), (background + lines)[reached], background[reached]),
+            rwp=weighted_profile_r(self.pattern.part(fitted), (background + lines)[fitted], background[fitted]),
             calculated=background + lines,
             background=background,
-            hkl_two_theta=_line_positions(sites, self.peaks) + zero,
+            hkl_two_theta=_line_positions(sites, self.peaks, end) + zero,
             zero_shift=zero,
-            remarks=self.remarks,
-            r_expected=float(1 / np.sqrt(np.mean((net / self.pattern.sigma)[reached] ** 2))),
+            remarks=(*self.remarks, *remark),
+            r_expected=float(1 / np.sqrt(np.mean((net / self.pattern.sigma)[fitted] ** 2))),
             refined={name: float(parameter.value) for name, parameter in refined.items()},
             esd=self._esd(),
             coordinate_esd=self._coordinate_esd(),
@@ -308,7 +310,7 @@ class _Rietveld:
         )
 
     def _end_of_lines(self) -> float:
-        """2θ up to which lines are calculated: that of D_MIN, or of MOST_LINES where they reach farther."""
+        """2θ up to which lines are calculated: that of D_MIN, or farther while there are MOST_LINES at the most."""
         rotations = self.crystal.rotations
         laue = {rotation.tobytes() for rotation in np.concatenate([rotations, -rotations])}
         centring = (rotations == np.eye(3, dtype=int)).all(axis=(1, 2)).sum()
@@ -385,11 +387,12 @@ def _fine_enough(two_theta: np.ndarray, instrument: Instrument, least: float) ->
 
     least: width of a narrow measured line, degrees; a fit that makes some narrower has not seen them at all.
     """
-    profile = {name: float(getattr(instrument.profile, name).value) for name in "uvwxy"}
-    tangent, cosine = np.tan(np.radians(two_theta / 2)), np.cos(np.radians(two_theta / 2))
-    gaussian = np.sqrt(np.maximum(profile["u"] * tangent**2 + profile["v"] * tangent + profile["w"], 0.0))
-    lorentzian = profile["x"] * tangent + profile["y"] / cosine
-    narrowest = max(float(np.maximum(gaussian, lorentzian).min()), least)
+    from rietx.model.profiles.caglioti import gaussian_fwhm, lorentzian_fwhm
+
+    u, v, w, x, y = (float(getattr(instrument.profile, name).value) for name in "uvwxy")
+    theta = two_theta / 2
+    widths = np.maximum(gaussian_fwhm(theta, u, v, w), lorentzian_fwhm(theta, x, y))  # of the whole line more
+    narrowest = max(float(widths.min()), least)
     enough = int(POINTS_DRAWN * np.ptp(two_theta) / narrowest) + 2
     return two_theta if enough >= len(two_theta) else np.linspace(two_theta[0], two_theta[-1], enough)
 
@@ -411,10 +414,10 @@ def _averaged(two_theta: np.ndarray, at: np.ndarray, values: np.ndarray) -> np.n
     return np.where(count > 0, mean, np.interp(at, two_theta, values))  # steps may vary: none may lie there
 
 
-def _line_positions(sites: AtomSites, peaks: Peaks) -> np.ndarray:
-    """2θ of the lines that the crystal has in the observed range, degrees."""
+def _line_positions(sites: AtomSites, peaks: Peaks, end: float) -> np.ndarray:
+    """2θ of the lines that the crystal has in the observed range up to an end, degrees."""
     numbers = atomic_numbers(sites.species)
     known = numbers > 0
     coords, wavelength = sites.frac_coords[known], peaks.radiation.wavelength
-    lines = reflections(sites.lattice, coords, numbers[known], wavelength, peaks.two_theta_max)
+    lines = reflections(sites.lattice, coords, numbers[known], wavelength, min(peaks.two_theta_max, end))
     return np.asarray(lines.two_theta[lines.two_theta >= peaks.two_theta_min])

@@ -31,6 +31,14 @@ def test_every_setting_has_its_own_symbol(cell: Cell, number: int, symbols: set[
     assert len({setting_symbol(g, cell.centring) for g in groups}) == len(groups)
 
 
+def test_another_unique_axis_is_said() -> None:
+    """A metric that is orthorhombic within its error leaves the unique axis open."""
+    groups = groups_on(Cell("monoclinic", "P", 5.0, 7.3, b=6.1, beta=90.01))
+    symbols = {setting_symbol(g, "P") for g in groups if g.number == 4}
+    assert symbols == {"P2_1", "P112_1", "P2_111"}
+    assert len({setting_symbol(g, "P") for g in groups}) == len(groups)
+
+
 def test_the_glide_plane_is_along_the_axis_that_the_symbol_says() -> None:
     """P2₁/a forbids h0l with odd h, P2₁/n with odd h + l."""
     cell = Cell("monoclinic", "P", 5.0, 7.3, b=6.1, beta=98.0)

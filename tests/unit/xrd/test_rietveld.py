@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -285,8 +287,35 @@ def test_a_profile_of_many_points_is_calculated_on_fewer(monkeypatch: pytest.Mon
     assert fit.lines.observed == pytest.approx(whole.lines.observed, rel=0.02, abs=0.002 * whole.lines.observed.max())
 
 
+@pytest.mark.parametrize(
+    ("width", "narrowest"),
+    [
+        ({"x": 0.4}, 0.4 / np.cos(np.radians(7.5))),  # of small grains: 1/cos θ
+        ({"y": 0.4}, 0.4 * np.tan(np.radians(7.5))),  # of strain: tan θ
+        ({"w": 0.04}, 0.2),
+        ({"x": 0.001}, 0.01),  # no finer than measured lines
+    ],
+)
+def test_points_are_close_enough_for_the_narrowest_line(width: dict[str, float], narrowest: float) -> None:
+    widths = dict.fromkeys("uvwxy", 0.0) | width
+    shape = SimpleNamespace(**{name: SimpleNamespace(value=value) for name, value in widths.items()})
+    at = rietveld._fine_enough(np.arange(15.0, 90.0, 0.0005), SimpleNamespace(profile=shape), 0.01)  # type: ignore
+    assert np.diff(at).max() == pytest.approx(narrowest / rietveld.POINTS_DRAWN, rel=0.01)
+
+
+def test_every_candidate_is_judged_on_the_points_that_are_fitted() -> None:
+    """What lies beyond D_MIN counts for none of them, be it calculated or not."""
+    silver = Radiation(((0.559, 1.0),))
+    pattern = simulate_profile(fluorite(), silver, np.arange(5.0, 80.0, 0.02))
+    beyond = pattern.two_theta > end_of_lines(0.7, silver)
+    assert beyond.any()
+    twice = replace(pattern, intensity=np.where(beyond, 2 * pattern.intensity + 50, pattern.intensity))
+    peaks = find_peaks(pattern)
+    assert refine(twice, peaks, fluorite()).rwp == pytest.approx(refine(pattern, peaks, fluorite()).rwp)
+
+
 def test_more_reflections_than_anybody_needs_are_not_calculated(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At a tenth of the wavelength 15 to 90° hold a thousand times as many. Those of d ≥ D_MIN always count."""
+    """At a tenth of the wavelength a range holds a thousand times as many. Those of d ≥ D_MIN are always there."""
     short = Radiation(((0.154, 1.0),))
     pattern = simulate_profile(fluorite(), short, np.arange(3.0, 60.0, 0.02))
     peaks = find_peaks(pattern)
