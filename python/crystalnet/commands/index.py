@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ PARAMETERS = ("a", "b", "c", "alpha", "beta", "gamma")
 @dataclass(frozen=True)
 class Answer:
     """The lines of a file (those that took part in indexing, and every one) and the lattices that explain them, best
-    first, each with the lines indexed; the space groups that the first one's absent lines speak for.
+    first, each with the lines indexed.
     """
 
     file: Path
@@ -49,7 +50,11 @@ class Answer:
     every: Lines
     lattices: list[Indexed]
     assignments: list[Assignment]
-    classes: list[ExtinctionClass]
+
+    @cached_property
+    def classes(self) -> list[ExtinctionClass]:
+        """The space groups that the first lattice's absent lines speak for."""
+        return extinction_classes(self.assignments[0].cell, self.peaks) if self.assignments else []
 
 
 def index_file(
@@ -94,8 +99,7 @@ def index_lines(
     lines = Lines.of(peaks)
     every = Lines.of(peaks, len(peaks), faint=True)
     assignments = [assigned(lines, one, every) for one in lattices]
-    classes = extinction_classes(assignments[0].cell, peaks) if assignments else []
-    return Answer(path, pattern, peaks, lines, every, lattices, assignments, classes)
+    return Answer(path, pattern, peaks, lines, every, lattices, assignments)
 
 
 def printed(answer: Answer, as_json: bool, figure: Path | None) -> int:
