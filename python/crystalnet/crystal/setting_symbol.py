@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from itertools import product
 
 import numpy as np
 
 from crystalnet.crystal.lattice import PRIMITIVE_AXES, nearest_image
 from crystalnet.crystal.lattice_maps import code_of
-from crystalnet.crystal.wyckoff import Group
+from crystalnet.crystal.wyckoff import TELLING, Group
 
-#: Reflections of the conventional axes whose absence tells the settings of one group apart.
-_TELLING = np.array([h for h in product(range(-4, 5), repeat=3) if h > (0, 0, 0)])
 _MONOCLINIC = range(3, 16)
 
 
@@ -34,7 +31,7 @@ def setting_symbol(group: Group, centring: str) -> str:
         planes of a and b that have been e since 1992; else of the group's standard setting.
     """
     to_primitive = PRIMITIVE_AXES[centring]
-    hkl = _TELLING @ to_primitive.T
+    hkl = TELLING @ to_primitive.T
     whole = np.abs(nearest_image(hkl)).max(axis=1) < 1e-6
     absent = np.ones(len(hkl), bool)  # by the centring
     absent[whole] = group.absent(np.rint(hkl[whole]).astype(np.int64))
@@ -54,7 +51,7 @@ def _settings(number: int) -> dict[tuple[frozenset[int], bytes], str]:
     for setting in [standard, *(s for s in gemmi.spacegroup_table() if s.number == number)]:
         operations = setting.operations()
         rotations = np.array([op.rot for op in operations.sym_ops]) // gemmi.Op.DEN
-        absent = np.array([operations.is_systematically_absent(h) for h in _TELLING.tolist()])
+        absent = np.array([operations.is_systematically_absent(h) for h in TELLING.tolist()])
         found.setdefault((frozenset(code_of(rotations).tolist()), absent.tobytes()), _written(setting.hm, number))
     return found
 

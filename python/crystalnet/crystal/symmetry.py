@@ -47,6 +47,12 @@ def one_hand(space_group: int) -> int:
     return ENANTIOMORPHS.get(space_group, space_group)
 
 
+def laue_group(rotations: np.ndarray) -> np.ndarray:
+    """(k, 3, 3) the rotations (m, 3, 3) and their products with the inversion, each once."""
+    both = np.concatenate([rotations, -rotations])
+    return np.unique(both.reshape(-1, 9), axis=0).reshape(-1, 3, 3)
+
+
 @cache
 def centring_of(space_group: int) -> str:
     """The centring letter of a space group's standard setting: P, A, C, F, I or R."""

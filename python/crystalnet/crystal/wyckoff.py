@@ -15,13 +15,13 @@ import numpy as np
 from crystalnet.crystal.free_sites import FreeSites
 from crystalnet.crystal.lattice import PRIMITIVE_AXES, Cell, holohedry, nearest_image
 from crystalnet.crystal.lattice_maps import HOLOHEDRY_TOLERANCE, code_of, unimodular_matrices
-from crystalnet.crystal.symmetry import ENANTIOMORPHS
+from crystalnet.crystal.symmetry import ENANTIOMORPHS, laue_group
 from crystalnet.crystal.systems import system_named
 
 GENERIC = np.array([0.1234, 0.2718, 0.3141])  # free coordinates that put no atom on a more special position
 STEPS = 24  # of the shifts in the table
 #: Reflections whose absence tells the settings of one group apart.
-_TELLING = np.array([h for h in product(range(-4, 5), repeat=3) if h > (0, 0, 0)])
+TELLING = np.array([h for h in product(range(-4, 5), repeat=3) if h > (0, 0, 0)])
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,7 @@ class Group:
     @cached_property
     def laue(self) -> np.ndarray:
         """(m, 3, 3) rotations acting on hkl as rows, the inversion among them, each once."""
-        both = np.concatenate([self.rotations, -self.rotations])
-        return np.unique(both.reshape(-1, 9), axis=0).reshape(-1, 3, 3)
+        return laue_group(self.rotations)
 
     def crystal(self, lattice: np.ndarray, species: Sequence[str], letters: Sequence[int]) -> FreeSites:
         """Atoms on these positions (numbers into `positions`), an element each, in a lattice (3, 3) Å; u = 0."""
@@ -161,7 +160,7 @@ def _groups(system: str, centring: str, holohedry_bytes: bytes) -> tuple[Group, 
             left = left[~(np.isin(code_of(left), alike) | np.isin(code_of(-left), alike))]
             rotations = np.rint(change.T @ reference.rotations @ back.T).astype(np.int64)
             translations = reference.translations @ change
-            absences = absent(_TELLING, rotations, translations)
+            absences = absent(TELLING, rotations, translations)
             signature = np.sort(code_of(rotations)).tobytes() + np.packbits(absences).tobytes()
             if signature not in seen:
                 seen.add(signature)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from crystalnet.crystal.symmetry import laue_group
 from crystalnet.records import Lines
 
 if TYPE_CHECKING:
@@ -67,8 +68,7 @@ def lines_of(
 
 def _usual(hkl: np.ndarray, rotations: np.ndarray) -> np.ndarray:
     """Of each reflection's equivalents, Friedel's included, the one with the fewest minus signs, then the largest."""
-    laue = np.unique(np.concatenate([rotations, -rotations]), axis=0)
-    equivalent = np.einsum("mi,kij->mkj", hkl, laue)
+    equivalent = np.einsum("mi,kij->mkj", hkl, laue_group(rotations))
     place = 2 * int(np.abs(equivalent).max(initial=0)) + 1
     largest = equivalent @ [place**2, place, 1] - place**3 * (equivalent < 0).sum(axis=2)
     return np.asarray(equivalent[np.arange(len(hkl)), largest.argmax(axis=1)])
