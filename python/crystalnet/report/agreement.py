@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from crystalnet.records import Fit, Pattern
+from crystalnet.xrd.residual import judged
 
 WHAT_THEY_MEAN = (
     "Rwp with the background excluded, by which CrystalNet ranks, divides by the measured intensity above the"
@@ -17,7 +18,7 @@ WHAT_THEY_MEAN = (
 
 @dataclass(frozen=True)
 class Agreement:
-    """The figures of a fit as Rietveld programs define them, fractions of 1, over all measured points.
+    """The figures of a fit as Rietveld programs define them, fractions of 1, over the points of d ≥ 0.7 Å.
 
     Attributes
     ----------
@@ -58,14 +59,15 @@ class Agreement:
 
 
 def agreement(fit: Fit, pattern: Pattern) -> Agreement | None:
-    """The figures of a fit; None where nothing was refined."""
-    n = len(pattern)
+    """The figures of a fit over the points that it was judged by; None where nothing was refined."""
+    points = judged(pattern.two_theta, pattern.radiation)
+    y, sigma, residual = (a[points] for a in (pattern.intensity, pattern.sigma, pattern.intensity - fit.calculated))
+    n = len(y)
     if fit.lines is None or n <= fit.parameters:
         return None
-    y, residual = pattern.intensity, pattern.intensity - fit.calculated
-    whole = float(((y / pattern.sigma) ** 2).sum())
+    whole = float(((y / sigma) ** 2).sum())
     return Agreement(
-        rwp=float(np.sqrt(((residual / pattern.sigma) ** 2).sum() / whole)),
+        rwp=float(np.sqrt(((residual / sigma) ** 2).sum() / whole)),
         rp=float(np.abs(residual).sum() / np.abs(y).sum()),
         expected=float(np.sqrt((n - fit.parameters) / whole)),
         bragg=_r_bragg(fit),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from crystalnet.xrd.binning import Bins
+
 BACKGROUND_POINTS = 3000  # enough for a smooth curve; arPLS on 48,000 points would take seconds
 STIFFNESS = 30.0  # of that curve: a third and three times as much serve alike
 
@@ -34,10 +36,8 @@ def background_under(two_theta: np.ndarray, intensity: np.ndarray) -> np.ndarray
     bins = min(n, BACKGROUND_POINTS)
     # Bins of equal range, not of equal number of points: steps may vary and ranges be left out.
     index = np.minimum(((two_theta - two_theta[0]) / np.ptp(two_theta) * bins).astype(int), bins - 1)
-    count = np.bincount(index, minlength=bins)
-    used = count > 0
-    x = np.bincount(index, two_theta, bins)[used] / count[used]
-    y = np.bincount(index, intensity, bins)[used] / count[used]
+    binned = Bins(index)
+    x, y = binned.mean(two_theta), binned.mean(intensity)
     # The logarithm needs positive numbers: from 0, or from the lowest value less the scatter between neighbours.
     least = min(0.0, float(y.min()) - max(float(np.median(np.abs(np.diff(y)))), 1e-9 * float(np.ptp(y)), 1e-300))
     knots = int(np.clip(np.ptp(two_theta), 30, 150))  # 1° apart: bends with air scatter and glass humps

@@ -8,6 +8,7 @@ import numpy as np
 
 from crystalnet.bragg import two_theta_of_d
 from crystalnet.records import Pattern, Radiation
+from crystalnet.xrd.binning import Bins
 from crystalnet.xrd.line_fit import LN2, FittedLines, fit_block, kalpha2_split, overlapping_blocks, sum_of_profiles
 
 DETECTION = 4.5  # sigma in a matched filter: a pattern offers some 10³ independent places for a 3σ accident
@@ -220,14 +221,11 @@ class _Grid:
         self.gap = step > 2 * search.fwhm(self.position)  # between stitched scans lie no data
 
         nearest = np.round(np.interp(search.two_theta, coarse, phase)).astype(int)
-        self._index = np.minimum(nearest, self.size - 1)
-        self._count = np.bincount(self._index, minlength=self.size)
-        self._filled = np.flatnonzero(self._count)
+        self._bins = Bins(np.minimum(nearest, self.size - 1))
 
     def resampled(self, values: np.ndarray) -> np.ndarray:
         """Values at the measured points as means at those of the grid, interpolated where it has none."""
-        means = np.bincount(self._index, values, self.size)[self._filled] / self._count[self._filled]
-        return np.asarray(np.interp(np.arange(self.size), self._filled, means))
+        return np.asarray(np.interp(np.arange(self.size), self._bins.filled, self._bins.mean(values)))
 
 
 def _without_kalpha2(position: np.ndarray, height: np.ndarray, fwhm: np.ndarray, radiation: Radiation) -> np.ndarray:

@@ -111,6 +111,11 @@ class LineMatch:
         return np.asarray(np.sqrt(squares.min(axis=-1) / (self.observed @ self.observed)))
 
 
+def judged(two_theta: np.ndarray, radiation: Radiation) -> np.ndarray:
+    """Which points (n,) of a pattern every candidate is fitted to and judged by: spacings from D_MIN."""
+    return np.asarray(two_theta <= end_of_lines(D_MIN, radiation))
+
+
 def end_of_lines(d_spacing: float, radiation: Radiation) -> float:
     """2θ of a spacing, degrees; 180 where it is out of reach."""
     return float(two_theta_of_d(d_spacing, radiation.wavelength, largest_sine=1.0))

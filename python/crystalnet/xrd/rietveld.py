@@ -14,12 +14,13 @@ import numpy as np
 
 from crystalnet.crystal.elements import atomic_numbers
 from crystalnet.crystal.lattice import axes_of, nearest_image
-from crystalnet.crystal.symmetry import SYMPREC, bare_symmetry
+from crystalnet.crystal.symmetry import SYMPREC, bare_symmetry, laue_group
 from crystalnet.crystal.systems import system_of
 from crystalnet.ops.reflections import reflections
 from crystalnet.records import AtomSites, Fit, Pattern, Peaks, short_reason
+from crystalnet.xrd.binning import Bins
 from crystalnet.xrd.refined_lines import lines_of
-from crystalnet.xrd.residual import D_MIN, end_of_lines
+from crystalnet.xrd.residual import D_MIN, end_of_lines, judged
 from crystalnet.xrd.rietx_model import dispersion, instrument, phase
 
 if TYPE_CHECKING:
@@ -261,28 +262,32 @@ class _Rietveld:
         from rietx.model.forward import compile_model
         from rietx.params.vector import ParameterTable
         from rietx.schemas.instrument import BackgroundChebyshev
+        from scipy.interpolate import CubicSpline
 
         structure, instrument = self.model.fitted_structure, self.model.fitted_instrument
         x = 2 * (self.pattern.two_theta - self.ends[0]) / (self.ends[1] - self.ends[0]) - 1
         terms = [term.value for term in instrument.background.chebyshev.coefficients]
         background = self.peaks.background + np.polynomial.chebyshev.chebval(np.clip(x, -1, 1), terms)
         bare = instrument.model_copy(update={"background": BackgroundChebyshev()})
-        # As `Refinement.predict` does, which keeps the compiled model, and with it the reflections, to itself.
-        end, fitted = self._end_of_lines(), self.pattern.two_theta <= end_of_lines(D_MIN, self.peaks.radiation)
+        net, fitted = self.pattern.intensity - background, judged(self.pattern.two_theta, self.peaks.radiation)
+        end = self._end_of_lines()
         reached = self.pattern.two_theta <= end
-        at = _fine_enough(self.pattern.two_theta[reached], instrument, _narrow(self.peaks))
+        two_theta = self.pattern.two_theta[reached]
+        bins = _bins(two_theta, _narrowest(two_theta, instrument, self.peaks) / POINTS_DRAWN)
+        at = bins.mean(two_theta)
+        # As `Refinement.predict` does, which keeps the compiled model, and with it the reflections, to itself.
         grid = PatternData(two_theta=at.tolist(), intensity=[0.0] * len(at))
         table = ParameterTable(structure, bare)
         values = table.decode(table.x0())
         model = compile_model(structure, bare, grid, moving_paths=set(table.moving_paths))
         profile = np.asarray(model.evaluate(values))
         lines = np.zeros(len(self.pattern))
-        lines[reached] = _on(self.pattern.two_theta[reached], at, profile)
+        lines[reached] = CubicSpline(at, profile)(two_theta)
         cell = structure.phases[0].cell
         parameters = (getattr(cell, name).value for name in ("a", "b", "c", "alpha", "beta", "gamma"))
         sites = self.crystal.moved(axes_of(*parameters), self._positions())
         remark = () if reached.all() else (f"its lines are drawn up to 2θ = {end:.0f}° only",)
-        zero, net = float(instrument.zero_shift.value), self.pattern.intensity - background
+        zero = float(instrument.zero_shift.value)
         refined = {"scale": structure.phases[0].scale, "b_iso": structure.phases[0].atoms[0].biso}
         refined |= {name: getattr(instrument.profile, name) for name in "uvwxy"}
         return Fit(
@@ -298,25 +303,16 @@ class _Rietveld:
             esd=self._esd(),
             coordinate_esd=self._coordinate_esd(),
             parameters=len(self.free),
-            lines=lines_of(
-                model,
-                values,
-                structure,
-                self.crystal.rotations,
-                at,
-                _averaged(self.pattern.two_theta[reached], at, net[reached]),
-                profile,
-            ),
+            lines=lines_of(model, values, structure, self.crystal.rotations, at, bins.mean(net[reached]), profile),
         )
 
     def _end_of_lines(self) -> float:
         """2θ up to which lines are calculated: that of D_MIN, or farther while there are MOST_LINES at the most."""
         rotations = self.crystal.rotations
-        laue = {rotation.tobytes() for rotation in np.concatenate([rotations, -rotations])}
         centring = (rotations == np.eye(3, dtype=int)).all(axis=(1, 2)).sum()
         volume = abs(np.linalg.det(self.crystal.sites.lattice)) / centring
         # The points of the reciprocal lattice in a sphere of radius 1/d, each for all that symmetry makes of it.
-        d_spacing = float(np.cbrt(4 / 3 * np.pi * volume / len(laue) / MOST_LINES))
+        d_spacing = float(np.cbrt(4 / 3 * np.pi * volume / len(laue_group(rotations)) / MOST_LINES))
         return end_of_lines(min(d_spacing, D_MIN), self.peaks.radiation)
 
     def _esd(self) -> dict[str, float]:
@@ -368,13 +364,16 @@ class _Rietveld:
 
 def _thinned(pattern: Pattern, peaks: Peaks) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """2θ, intensity, σ, background: averaged to POINTS_PER_FWHM of a narrow line, spacings from D_MIN."""
-    used = pattern.two_theta <= end_of_lines(D_MIN, peaks.radiation)
+    used = judged(pattern.two_theta, peaks.radiation)
     columns = (pattern.two_theta, pattern.intensity, pattern.sigma, peaks.background)
     x, y, sigma, background = (column[used] for column in columns)
-    width = _narrow(peaks) / POINTS_PER_FWHM
-    _, bins, count = np.unique(np.floor((x - x[0]) / width), return_inverse=True, return_counts=True)
-    mean = [np.bincount(bins, a) / count for a in (x, y, background)]
-    return mean[0], mean[1], np.sqrt(np.bincount(bins, sigma**2)) / count, mean[2]
+    bins = _bins(x, _narrow(peaks) / POINTS_PER_FWHM)
+    return bins.mean(x), bins.mean(y), np.sqrt(bins.mean(sigma**2) / bins.count), bins.mean(background)
+
+
+def _bins(two_theta: np.ndarray, width: float) -> Bins:
+    """Points (n,), ascending, in bins of so many degrees."""
+    return Bins(np.floor((two_theta - two_theta[0]) / width).astype(int))
 
 
 def _narrow(peaks: Peaks) -> float:
@@ -382,36 +381,16 @@ def _narrow(peaks: Peaks) -> float:
     return float(np.percentile(peaks.fwhm, 20))
 
 
-def _fine_enough(two_theta: np.ndarray, instrument: Instrument, least: float) -> np.ndarray:
-    """Where to calculate a profile on points (n,): on these, or on fewer where lines are far wider than the steps.
-
-    least: width of a narrow measured line, degrees; a fit that makes some narrower has not seen them at all.
+def _narrowest(two_theta: np.ndarray, instrument: Instrument, peaks: Peaks) -> float:
+    """Width of the narrowest refined line, degrees; no less than a measured one's, for a fit that makes lines narrower
+    has not seen them.
     """
     from rietx.model.profiles.caglioti import gaussian_fwhm, lorentzian_fwhm
 
     u, v, w, x, y = (float(getattr(instrument.profile, name).value) for name in "uvwxy")
     theta = two_theta / 2
     widths = np.maximum(gaussian_fwhm(theta, u, v, w), lorentzian_fwhm(theta, x, y))  # of the whole line more
-    narrowest = max(float(widths.min()), least)
-    enough = int(POINTS_DRAWN * np.ptp(two_theta) / narrowest) + 2
-    return two_theta if enough >= len(two_theta) else np.linspace(two_theta[0], two_theta[-1], enough)
-
-
-def _on(two_theta: np.ndarray, at: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """A profile calculated at some angles on all points (n,)."""
-    from scipy.interpolate import CubicSpline
-
-    return values if len(at) == len(two_theta) else np.asarray(CubicSpline(at, values)(two_theta))
-
-
-def _averaged(two_theta: np.ndarray, at: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """What was measured on points (n,), as means around the angles of a coarser grid."""
-    if len(at) == len(two_theta):
-        return values
-    nearest = np.rint((two_theta - at[0]) / (at[1] - at[0])).astype(int)
-    count = np.bincount(nearest, minlength=len(at))
-    mean = np.bincount(nearest, values, len(at)) / np.maximum(count, 1)
-    return np.where(count > 0, mean, np.interp(at, two_theta, values))  # steps may vary: none may lie there
+    return max(float(widths.min()), _narrow(peaks))
 
 
 def _line_positions(sites: AtomSites, peaks: Peaks, end: float) -> np.ndarray:

@@ -162,11 +162,10 @@ def _widths(peaks: Peaks) -> ProfileTCHZ:
     from rietx.schemas.instrument import ProfileTCHZ
 
     fwhm, most = float(np.median(peaks.fwhm)), WIDEST * float(np.percentile(peaks.fwhm, 90))
-    start = {"u": 0.0, "v": 0.0, "w": (0.7 * fwhm) ** 2, "x": 0.4 * fwhm, "y": 0.0}  # w and x together as wide as them
-    bounds = {
-        **dict.fromkeys(("u", "v"), (-(most**2), most**2)),
-        **{"w": (1e-8, most**2), "x": (0.0, most), "y": (-most, most)},
-    }
     return ProfileTCHZ(
-        **{name: Parameter(value=value, min=bounds[name][0], max=bounds[name][1]) for name, value in start.items()}
+        u=Parameter(value=0.0, min=-(most**2), max=most**2),
+        v=Parameter(value=0.0, min=-(most**2), max=most**2),
+        w=Parameter(value=(0.7 * fwhm) ** 2, min=1e-8, max=most**2),  # with x about as wide as the lines
+        x=Parameter(value=0.4 * fwhm, min=0.0, max=most),
+        y=Parameter(value=0.0, min=-most, max=most),
     )

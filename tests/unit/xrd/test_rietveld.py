@@ -275,8 +275,8 @@ def test_a_profile_of_many_points_is_calculated_on_fewer(monkeypatch: pytest.Mon
     fine = simulate_profile(fluorite(), CU, np.arange(15.0, 90.0, 0.002))
     peaks = observed(fluorite(), fine)
     calculated_at: list[int] = []
-    on = rietveld._on
-    monkeypatch.setattr(rietveld, "_on", lambda x, at, y: calculated_at.append(len(at)) or on(x, at, y))
+    given = refined_lines.lines_of
+    monkeypatch.setattr(rietveld, "lines_of", lambda *told: calculated_at.append(len(told[4])) or given(*told))
     fit = refine(fine, peaks, fluorite())
     monkeypatch.setattr(rietveld, "POINTS_DRAWN", 10_000)
     whole = refine(fine, peaks, fluorite())
@@ -296,11 +296,14 @@ def test_a_profile_of_many_points_is_calculated_on_fewer(monkeypatch: pytest.Mon
         ({"x": 0.001}, 0.01),  # no finer than measured lines
     ],
 )
-def test_points_are_close_enough_for_the_narrowest_line(width: dict[str, float], narrowest: float) -> None:
+def test_the_narrowest_line_is_of_the_refined_widths(
+    width: dict[str, float], narrowest: float, measured: tuple[Pattern, Peaks]
+) -> None:
     widths = dict.fromkeys("uvwxy", 0.0) | width
     shape = SimpleNamespace(**{name: SimpleNamespace(value=value) for name, value in widths.items()})
-    at = rietveld._fine_enough(np.arange(15.0, 90.0, 0.0005), SimpleNamespace(profile=shape), 0.01)  # type: ignore
-    assert np.diff(at).max() == pytest.approx(narrowest / rietveld.POINTS_DRAWN, rel=0.01)
+    peaks = replace(measured[1], fwhm=np.full(len(measured[1]), 0.01))
+    found = rietveld._narrowest(np.array([15.0, 90.0]), SimpleNamespace(profile=shape), peaks)  # type: ignore
+    assert found == pytest.approx(narrowest)
 
 
 def test_every_candidate_is_judged_on_the_points_that_are_fitted() -> None:
