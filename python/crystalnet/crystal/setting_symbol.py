@@ -12,6 +12,7 @@ from crystalnet.crystal.lattice_maps import code_of
 from crystalnet.crystal.wyckoff import TELLING, Group
 
 _MONOCLINIC = range(3, 16)
+_DOUBLE_GLIDES = (39, 41, 64, 67, 68)  # the planes along the centred face glide both ways: e, since 1992
 
 
 def setting_symbol(group: Group, centring: str) -> str:
@@ -27,8 +28,8 @@ def setting_symbol(group: Group, centring: str) -> str:
     Returns
     -------
     str
-        Of the setting that International Tables A (table 1.5.4.4) list, where the axes are one of theirs, with the
-        planes of a and b that have been e since 1992; else of the group's standard setting.
+        Of the setting that International Tables A (table 1.5.4.4) list, where the axes are one of theirs; else of the
+        group's standard setting.
     """
     to_primitive = PRIMITIVE_AXES[centring]
     hkl = TELLING @ to_primitive.T
@@ -57,8 +58,10 @@ def _settings(number: int) -> dict[tuple[frozenset[int], bytes], str]:
 
 
 def _written(symbol: str, number: int) -> str:
-    """gemmi's "P 1 21/n 1" as P2_1/n."""
+    """gemmi's "P 1 21/n 1" as P2_1/n, its "C m c a" as Cmce."""
     centring, *parts = symbol.split()
+    if number in _DOUBLE_GLIDES:
+        parts["ABC".index(centring)] = "e"
     if number in _MONOCLINIC and parts[::2] == ["1", "1"]:  # b is the unique axis
         parts = parts[1:2]
     return centring + "".join(re.sub(r"^([2346])([1-5])", r"\1_\2", part) for part in parts)

@@ -56,7 +56,10 @@ def extinction_classes(cell: Cell, peaks: Peaks) -> list[ExtinctionClass]:
 
 
 def likely_groups(groups: Sequence[Group], targets: LatticeTargets, peaks: Peaks) -> list[tuple[float, Group]]:
-    """(nats, group): how unlikely the lines that are seen and not seen, and the group itself, make each."""
+    """(nats, group): how unlikely the lines that are seen and not seen, and the group itself, make each.
+
+    A group is as likely as it is frequent among known crystals; its settings on the lattice share that.
+    """
     seen, count = len(targets.amplitude), len(targets.amplitude) + len(targets.limit)
     used = targets.target >= 0
     hkl, target = targets.hkl[used], targets.target[used]
@@ -68,11 +71,13 @@ def likely_groups(groups: Sequence[Group], targets: LatticeTargets, peaks: Peaks
     always = met & allowed.all(axis=0)
     missing = float(np.clip((always[seen:].sum() + 0.5) / (always.sum() + 1.0), 0.02, 0.8))
     strength = (targets.amplitude / targets.amplitude.max()) ** 2 / max(peaks.noise, 1e-4)
+    settings = Counter(group.number for group in groups)
     costs = []
     for row, group in zip(allowed, groups, strict=True):
         silent = (met & ~row)[seen:].sum()
         against = np.minimum(strength[(met & ~row)[:seen]], CONTRADICTION).sum()
-        prior = -math.log((_group_counts()[group.number] + 0.3) / len(library()))
+        known = (_group_counts()[group.number] + 0.3) / len(library())
+        prior = -math.log(known / settings[group.number])
         costs.append(against + silent * math.log(missing) + prior)
     least = min(costs)
     return sorted(((c - least, g) for c, g in zip(costs, groups, strict=True)), key=lambda item: item[0])

@@ -16,6 +16,8 @@ from crystalnet.crystal.wyckoff import groups_on
         (Cell("monoclinic", "C", 9.0, 7.3, b=6.1, beta=98.0), 15, {"C2/c"}),
         (Cell("orthorhombic", "P", 5.0, 7.3, b=6.1), 62, {"Pnma", "Pmnb", "Pbnm", "Pcmn", "Pmcn", "Pnam"}),
         (Cell("orthorhombic", "P", 5.0, 7.3, b=6.1), 17, {"P222_1", "P2_122", "P22_12"}),
+        (Cell("orthorhombic", "C", 5.0, 7.3, b=6.1), 64, {"Cmce", "Ccme"}),
+        (Cell("orthorhombic", "A", 5.0, 7.3, b=6.1), 39, {"Aem2", "Ae2m"}),
         (Cell("tetragonal", "I", 5.0, 7.3), 141, {"I4_1/amd"}),
         (Cell("trigonal", "R", 5.0, 14.1), 167, {"R-3c"}),
         (Cell("trigonal", "P", 5.0, 7.3), 150, {"P321"}),

@@ -22,8 +22,8 @@ from crystalnet.crystal.symmetry import (
     wyckoff_rows,
 )
 from crystalnet.records import AtomSites
+from crystals import SALT
 
-SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 QUARTZ = Structure.from_spacegroup(
     "P3_121", Lattice.hexagonal(4.913, 5.405), ["Si", "O"], [[0.4697, 0, 1 / 3], [0.4133, 0.2672, 0.4521]]
 )

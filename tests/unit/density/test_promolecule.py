@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from pymatgen.core import Lattice, Structure
 from skimage.metrics import structural_similarity
 
 from crystalnet.density import promolecule
 from crystalnet.density.promolecule import element_table, promolecule_density, valence_form_factor
 from crystalnet.records import InputError
-
-NACL = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+from crystals import SALT
 
 
 @pytest.mark.parametrize("grid", [20, 25, 50])
 def test_sums_to_the_valence_electrons(grid: int) -> None:
-    density = promolecule(NACL, grid)
+    density = promolecule(SALT, grid)
     expected = 4 * (element_table()["Na"]["n_val"] + element_table()["Cl"]["n_val"])
     assert density.shape == (grid,) * 3
-    assert density.sum() * NACL.volume / grid**3 == pytest.approx(expected, rel=1e-6)
+    assert density.sum() * SALT.volume / grid**3 == pytest.approx(expected, rel=1e-6)
 
 
 def test_equals_a_direct_sum_of_gaussians() -> None:
@@ -45,9 +43,9 @@ def test_form_factor_starts_at_the_electron_count() -> None:
 
 
 def test_moves_with_the_atoms() -> None:
-    moved = NACL.copy()
+    moved = SALT.copy()
     moved.translate_sites(list(range(len(moved))), [0.1, 0.2, 0.5])
-    assert np.roll(promolecule(NACL, 20), (2, 4, 10), (0, 1, 2)) == pytest.approx(promolecule(moved, 20), abs=1e-9)
+    assert np.roll(promolecule(SALT, 20), (2, 4, 10), (0, 1, 2)) == pytest.approx(promolecule(moved, 20), abs=1e-9)
 
 
 def test_unknown_element_is_named() -> None:

@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 
 import pytest
-from pymatgen.core import Lattice, Structure
 
 from crystalnet.crystal.systems import SYSTEMS
 from crystalnet.evaluation import own_answers
@@ -18,8 +17,7 @@ from crystalnet.records import InputError
 from crystalnet.solving.from_catalogue import Catalogue
 from crystalnet.solving.from_search import SEARCH_SECONDS
 from crystalnet.solving.given import Given
-
-SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+from crystals import SALT
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from crystalnet.crystal.lattice import holohedry
 from crystalnet.density.promolecule import promolecule
 from crystalnet.evaluation.metrics import aligned, density_scores, map_scores, structure_scores, wilson
 from crystalnet.ops.ssim import cube_rotations, rotate
+from crystals import SALT
 
-SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 QUARTZ = Structure.from_spacegroup(
     "P3_221", Lattice.hexagonal(4.913, 5.405), ["Si", "O"], [[0.4697, 0, 2 / 3], [0.4135, 0.2669, 0.7858]]
 )

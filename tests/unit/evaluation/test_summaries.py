@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pymatgen.core import Lattice, Structure
 
 from crystalnet.bragg import N_BINS
 from crystalnet.commands.evaluate import Request
@@ -45,8 +44,7 @@ from crystalnet.evaluation.summary import (
 from crystalnet.records import AtomSites, Fit, InputError
 from crystalnet.runtime import journal as kept
 from crystalnet.solving.confidence import THRESHOLD
-
-SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+from crystals import SALT
 
 
 def row(

@@ -11,8 +11,8 @@ from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.setting import standard_primitive
 from crystalnet.model.intensities import EDGE, Intensities, conventional_axes, reflection_classes
 from crystalnet.xrd.vector import pattern_vector
+from crystals import SALT
 
-SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 IRON = Structure.from_spacegroup("Im-3m", Lattice.cubic(2.87), ["Fe"], [[0, 0, 0]])
 BORIDE = Structure.from_spacegroup("Pm-3m", Lattice.cubic(4.16), ["La", "B"], [[0, 0, 0], [0.2, 0.5, 0.5]])
 CORUNDUM = Structure.from_spacegroup(

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from pymatgen.core import Lattice, Structure
 
 from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.setting_symbol import setting_symbol
@@ -14,14 +13,9 @@ from crystalnet.records import AtomSites, Peaks
 from crystalnet.solving.extinction import ExtinctionClass, extinction_classes
 from crystalnet.xrd.profile import calculated_peaks
 from crystalnet.xrd.radiation import parse_wavelength
+from crystals import BADDELEYITE
 
 CELL = Cell("monoclinic", "P", 5.15, 5.31, b=5.21, beta=99.2)
-BADDELEYITE = Structure.from_spacegroup(
-    "P2_1/c",
-    Lattice.from_parameters(5.15, 5.21, 5.31, 90, 99.2, 90),
-    ["Zr", "O", "O"],
-    [[0.275, 0.040, 0.208], [0.070, 0.332, 0.345], [0.450, 0.757, 0.479]],
-)
 
 
 @pytest.fixture(scope="module")

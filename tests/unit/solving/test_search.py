@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pymatgen.analysis.structure_matcher import StructureMatcher
-from pymatgen.core import Lattice, Structure
+from pymatgen.core import Structure
 
 from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.library import library
@@ -30,18 +30,10 @@ from crystalnet.solving.proposals import same_composition
 from crystalnet.solving.screen import Screen
 from crystalnet.xrd.profile import calculated_peaks
 from crystalnet.xrd.radiation import parse_wavelength
+from crystals import BADDELEYITE, RUTILE
 
 MO = parse_wavelength("0.711", exact=True)
 MONOCLINIC = Cell("monoclinic", "P", 5.15, 5.31, b=5.21, beta=99.2)
-BADDELEYITE = Structure.from_spacegroup(
-    "P2_1/c",
-    Lattice.from_parameters(5.15, 5.21, 5.31, 90, 99.2, 90),
-    ["Zr", "O", "O"],
-    [[0.275, 0.040, 0.208], [0.070, 0.332, 0.345], [0.450, 0.757, 0.479]],
-)
-RUTILE = Structure.from_spacegroup(
-    "P4_2/mnm", Lattice.tetragonal(4.594, 2.959), ["Ti", "O"], [[0, 0, 0], [0.305, 0.305, 0]]
-)
 
 
 def lines_of(structure: Structure) -> Peaks:

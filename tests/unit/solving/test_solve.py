@@ -1,4 +1,4 @@
-"""`solve` with its stages replaced: what each is handed, which cells and elements are tried, what the user is told."""
+"""`solve` with its stages replaced: which cells and elements are tried, and what each stage is handed."""
 
 from __future__ import annotations
 
@@ -9,132 +9,24 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from crystalnet.crystal.lattice import Cell
-from crystalnet.crystal.symmetry import wyckoff_rows
 from crystalnet.crystal.systems import SYSTEMS
-from crystalnet.density.promolecule import GRID, promolecule_density
-from crystalnet.model.checkpoint import Model
+from crystalnet.density.promolecule import GRID
 from crystalnet.model.choice import shipped_model
-from crystalnet.model.config import SMALL
-from crystalnet.model.guesses import guess_densities
-from crystalnet.model.inputs import LEVELS
-from crystalnet.records import AtomSites, Candidate, DensityGrid, Fit, InputError, Pattern, Peaks, Radiation
-from crystalnet.solving import from_network
+from crystalnet.records import Candidate, InputError, Pattern, Peaks
 from crystalnet.solving import solve as solver
-from crystalnet.solving.answer import REPORTED, candidate, guess_rank, spread
-from crystalnet.solving.answer import formula as formula_of
-from crystalnet.solving.confidence import THRESHOLD, VOLUME_RANGE, probability
+from crystalnet.solving.answer import REPORTED
+from crystalnet.solving.confidence import THRESHOLD
 from crystalnet.solving.from_catalogue import Catalogue
-from crystalnet.solving.from_network import ask_network, drawing
 from crystalnet.solving.from_search import SOLVED
-from crystalnet.solving.given import Given, symbols_of
+from crystalnet.solving.given import Given
 from crystalnet.solving.proposals import WELL_EXPLAINED, Proposal
-from crystalnet.solving.ranking import TYPE_KNOWN, Ranked
+from crystalnet.solving.ranking import Ranked
 from crystalnet.solving.solve import CELLS_TRIED, EXPLAINED, HOPELESS, SEEN, SURE, cells_of, solve, solve_pattern
-from crystalnet.solving.tube import MOST_LEAD, Tube, wavelength_lead
-from crystalnet.solving.verdict import is_confident, warnings_of
+from crystalnet.solving.tube import MOST_LEAD, Tube
 from crystalnet.xrd.radiation import assumed_cu
-
-CELL = Cell("cubic", "F", 5.64, 5.64, zero_shift=0.02, figure_of_merit=100.0, n_indexed=8, n_lines=8)
-OTHER = Cell("cubic", "P", 4.1, 4.1)
-TRIGONAL = Cell("trigonal", "P", 4.3, 6.9)
-PRIMITIVE = AtomSites(CELL.primitive_lattice, ("Na", "Cl"), np.array([[0, 0, 0], [0.5, 0.5, 0.5]]))
-SALT = AtomSites(
-    5.64 * np.eye(3),
-    ("Na",) * 4 + ("Cl",) * 4,
-    np.array([[0, 0, 0], [0, 1, 1], [1, 0, 1], [1, 1, 0], [1, 1, 1], [1, 0, 0], [0, 1, 0], [0, 0, 1]]) / 2,
-)
-DENSITY = promolecule_density(PRIMITIVE.lattice, PRIMITIVE.species, PRIMITIVE.frac_coords)
-SOURCE = Radiation(((1.5406, 1.0),))
-NOTHING = np.zeros(0)
-
-
-def salt_lines() -> Peaks:
-    d = CELL.a / np.sqrt([3, 4, 8, 11, 12, 16, 19, 20])
-    two_theta = 2 * np.degrees(np.arcsin(1.5406 / 2 / d)) + CELL.zero_shift
-    return Peaks(two_theta, d, np.ones(8), np.full(8, 0.1), NOTHING, 10.0, 90.0, SOURCE)
-
-
-PEAKS = salt_lines()
-PATTERN = Pattern(np.linspace(10, 90, 9), np.ones(9), np.ones(9), SOURCE)
-
-
-def fit(rwp: float = 0.1, sites: AtomSites = SALT, **more: Any) -> Fit:
-    return Fit(sites, rwp, NOTHING, NOTHING, **{"hkl_two_theta": NOTHING, **more})
-
-
-def found_at(residual: float, source: str = "network", cell: Cell = CELL, origin: int | str = 0) -> Proposal:
-    return Proposal(PRIMITIVE, source, residual, cell, origin)
-
-
-def refined(proposal: Proposal, score: float = 0.1, volume_ratio: float | None = 1.1) -> Ranked:
-    return Ranked(proposal, fit(), 0.05, volume_ratio, score, frozenset({proposal.source}))
-
-
-# --- parts --------------------------------------------------------------------------------------------------------
-
-
-def test_guesses_are_ranked_by_the_best_crystal_read_off_them() -> None:
-    proposals = [
-        found_at(0.3, origin=0),
-        found_at(0.2, origin=2),
-        found_at(0.1, origin=0),
-        found_at(0.01, "catalogue", origin="type"),
-        found_at(0.02, cell=OTHER, origin=3),
-    ]
-    assert guess_rank(proposals, 4, CELL).tolist() == [1, 3, 2, 4]
-    assert guess_rank([], 2, CELL).tolist() == [1, 2]
-
-
-def test_guesses_that_differ_by_an_origin_have_nospread() -> None:
-    density = DENSITY
-    moved = np.roll(density, 25, 0)  # half an edge
-    assert spread(np.stack([density, moved]), density, CELL).max() < 1e-3 * density.max()
-    assert np.allclose(spread(np.stack([density, 3 * density]), density, CELL), density, atol=1e-3 * density.max())
-
-
-@pytest.mark.parametrize(
-    ("species", "formula"),
-    [
-        (("Na",) * 4 + ("Cl",) * 4, "NaCl"),
-        (("Fe",) * 4 + ("O",) * 6, "Fe2O3"),
-        (("X",) * 4 + ("Cl",) * 4 + ("Na",) * 4, "ClNaX"),
-        (("X",) * 4 + ("Na",) * 2, "NaX2"),
-        (("X",) * 2, "X"),
-    ],
-)
-def test_formulas_are_reduced_and_what_was_not_given_is_x(species: tuple[str, ...], formula: str) -> None:
-    assert formula_of(AtomSites(np.eye(3), species, np.zeros((len(species), 3)))) == formula
-
-
-def test_an_orbit_is_one_row() -> None:
-    rows = wyckoff_rows(SALT)
-    assert [(row["element"], row["multiplicity"]) for row in rows] == [("Na", 4), ("Cl", 4)]
-    assert sorted(row["wyckoff"] for row in rows) == ["a", "b"]
-    assert [rows[1][axis] for axis in "xyz"] == [0.5, 0.5, 0.5]
-
-
-@pytest.mark.parametrize(
-    ("elements", "amounts", "symbols"),
-    [
-        (None, None, ()),
-        ("Na,Cl", None, ("Na", "Cl")),
-        (["Cl", "Na"], None, ("Cl", "Na")),
-        ("Cl,Na", {"Na": 1.0, "Cl": 1.0}, ("Na", "Cl")),
-        (None, {"Na": 1.0, "Cl": 1.0}, ("Na", "Cl")),
-    ],
-)
-def test_elements_in_play(elements: Any, amounts: Any, symbols: tuple[str, ...]) -> None:
-    assert symbols_of(elements, amounts) == symbols
-
-
-def test_elements_that_cannot_be_used_are_named() -> None:
-    with pytest.raises(InputError, match="different elements"):
-        symbols_of("Na,Br", {"Na": 1.0, "Cl": 1.0})
-    with pytest.raises(InputError, match="Og"):
-        symbols_of("Og", None)
+from solved_salt import CELL, DENSITY, OTHER, PATTERN, PEAKS, TRIGONAL, answer, found_at, refined
 
 
 def test_four_lattices_are_tried_however_often_each_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,188 +48,6 @@ def test_four_lattices_are_tried_however_often_each_is_described(monkeypatch: py
 
 def test_a_cell_of_any_system_may_be_given() -> None:
     assert {cell.system for cell in cells_of(PEAKS, Given(cell="5.1,5.2,5.3,90,99.2,90"))} == {"monoclinic"}
-
-
-def test_who_says_the_wavelength_is_believed() -> None:
-    assumed = replace(PATTERN, radiation=assumed_cu())
-    tube = Tube("Cu", assumed_cu(), 0.4, ())
-    assert wavelength_lead(PATTERN, None) == MOST_LEAD
-    assert wavelength_lead(assumed, tube) == 0.4
-    assert wavelength_lead(assumed, None) == 0.0
-
-
-def network() -> Model:
-    """A network whose densities are its latents: zero the mean, else random."""
-
-    def encode(*told: torch.Tensor) -> SimpleNamespace:
-        seen.append(told)
-        return SimpleNamespace(
-            mean=lambda: torch.zeros(1, 8), sample=lambda generator: torch.randn(1, 8, generator=generator)
-        )
-
-    seen: list[Any] = []
-    stub: Any = SimpleNamespace(encode=encode, density_grid=lambda latents: latents, seen=seen)
-    return Model(stub, SMALL, {}, "file", "hash")
-
-
-def test_the_first_guess_is_the_mean_and_the_others_are_samples() -> None:
-    model = network()
-
-    def guesses(n: int, seed: int = 0, mean: bool = True) -> np.ndarray:
-        told = {"Na": 1.0, "Cl": 1.0}
-        return guess_densities(model, np.ones(1024), np.ones(1024), np.eye(3), told, "elements", n, seed, mean)
-
-    four = guesses(4)
-    assert four.shape == (4, 8) and not four[0].any() and all(row.any() for row in four[1:])
-    assert len({row.tobytes() for row in four}) == 4
-    assert np.array_equal(four, guesses(4)) and np.array_equal(guesses(2), four[:2])
-    assert not np.array_equal(four[1:], guesses(4, seed=1)[1:])
-    assert np.array_equal(guesses(3, mean=False), four[1:])
-    seen: Any = model.network
-    vector, mask, lattice, composition, level = seen.seen[0]
-    assert vector.shape == mask.shape == (1, 1024) and torch.equal(lattice[0], torch.eye(3))
-    assert (composition > 0).sum() == 2 and level.item() == LEVELS.index("elements")
-    guess_densities(model, np.ones(1024), np.ones(1024), None, {}, "none", 1, 0)
-    assert not seen.seen[-1][2].any() and seen.seen[-1][4].item() == LEVELS.index("none")
-
-
-@pytest.mark.parametrize(
-    ("symbols", "amounts", "level", "told"),
-    [
-        (("Na", "Cl"), {"Na": 2.0, "Cl": 1.0}, "formula", {"Na": 2.0, "Cl": 1.0}),
-        (("Na", "Cl"), None, "elements", {"Na": 1.0, "Cl": 1.0}),
-        ((), None, "none", {}),
-    ],
-)
-def test_the_network_is_told_what_the_user_gave(
-    symbols: tuple[str, ...], amounts: Any, level: str, told: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    handed: dict[str, Any] = {}
-    astray = replace(PRIMITIVE, frac_coords=PRIMITIVE.frac_coords + [0.14, 0, 0])
-    maps = np.stack([promolecule_density(astray.lattice, astray.species, astray.frac_coords)] * 3)
-
-    def guess(model: Model, vector: np.ndarray, mask: np.ndarray, lattice: Any, *rest: Any) -> np.ndarray:
-        handed.update(vector=vector, lattice=lattice, told=rest[0], level=rest[1], count=rest[2], seed=rest[3])
-        return np.array(maps[rest[5]])  # those that are wanted
-
-    def read_off(
-        maps: np.ndarray, cell: Cell, peaks: Peaks, elements: Any, formula: Any, mapped: Any, explained: bool
-    ) -> list[Proposal]:
-        assert (tuple(elements), formula) == (symbols, amounts)
-        read = [found_at(WELL_EXPLAINED - 0.01, origin=0), found_at(WELL_EXPLAINED + 0.01, origin=1)]
-        return [replace(p, sites=astray) for p in read]
-
-    monkeypatch.setattr("crystalnet.model.choice.model_for", lambda system, files: network())
-    monkeypatch.setattr("crystalnet.model.guesses.guess_densities", guess)
-    monkeypatch.setattr(from_network, "network_proposals", read_off)
-    given = Given(symbols, amounts, seed=5)
-    moved, proposals = ask_network(given, PEAKS, CELL, drawing(given, PEAKS, CELL, 3))
-    assert (handed["told"], handed["level"], handed["count"], handed["seed"]) == (told, level, 3, 5)
-    assert np.array_equal(handed["lattice"], CELL.primitive_lattice) and len(proposals) == 2
-    # Bins of lines whose zero shift was taken off: those of a crystal that has none.
-    unshifted = replace(PEAKS, two_theta=PEAKS.two_theta - CELL.zero_shift)
-    assert np.array_equal(handed["vector"], from_network.observed_vector(unshifted)[0])
-    # Only a density whose atoms explain the lines is moved to where its atoms are at home.
-    assert not np.allclose(moved[0], maps[0]) and np.array_equal(moved[1:], maps[1:])
-
-
-# --- what is reported ---------------------------------------------------------------------------------------------
-
-
-def test_a_candidate_as_reported() -> None:
-    first, second = refined(found_at(0.05, "catalogue", origin="type"), 0.1), refined(found_at(0.05), 0.2)
-    densities = {CELL: np.arange(3.0)[:, None, None, None] * np.ones((3, 50, 50, 50))}
-    answer = candidate(first, [first, second], densities, PEAKS, True, 0.7)
-    assert (answer.source, answer.formula, answer.space_group_number, answer.score) == (
-        "catalogue",
-        "NaCl",
-        225,
-        0.1 * TYPE_KNOWN,
-    )
-    assert len(answer.conventional) == 8 and answer.confidence == probability(answer.evidence)
-    assert answer.evidence["lead"] == pytest.approx(np.log(2 / TYPE_KNOWN))
-    assert answer.evidence["formula_given"] == 1.0 and answer.evidence["wavelength"] == 0.7
-    assert answer.evidence["lines_per_parameter"] == pytest.approx(np.log(8 / 1))  # the edge alone
-    assert answer.density.values.std() > 0  # the atoms' own, as no network made it
-    assert abs(np.linalg.det(answer.density.lattice)) == pytest.approx(CELL.primitive_volume)
-    assert answer.setting is not None and not answer.setting.shift.any()
-    assert answer.setting.matrix @ answer.density.lattice == pytest.approx(answer.conventional.lattice)
-    of_guess = candidate(refined(found_at(0.05, origin=2)), [], densities, PEAKS, False, 2.0)
-    assert (of_guess.density.values == 2).all() and of_guess.evidence["formula_given"] == 0.0
-    unknown = replace(first, fit=fit(sites=replace(SALT, species=("X",) * 4 + ("Cl",) * 4)))
-    assert (candidate(unknown, [], densities, PEAKS, False, 2.0).density.values == 0).all()  # of the first guess
-
-
-def answer(confidence: float | None, sites: AtomSites = SALT, **of_the_fit: Any) -> Candidate:
-    made = fit(sites=sites, **of_the_fit)
-    grid = DensityGrid(np.zeros((2, 2, 2)), np.eye(3))
-    return Candidate("network", "NaCl", 225, "Fm-3m", sites, (), made, 0.1, grid, confidence, {})
-
-
-def said(*found: Candidate, pattern: Pattern = PATTERN, cells: Sequence[Cell] = (CELL,), tube: Any = None) -> str:
-    return "\n".join(warnings_of(pattern, PEAKS, list(cells), found, tube))
-
-
-def test_a_sound_answer_has_nowarnings_of() -> None:
-    assert said(answer(0.9)) == ""
-    assert said(answer(THRESHOLD)) == ""
-
-
-def test_a_given_element_without_a_place_is_said() -> None:
-    def of(*elements: str) -> str:
-        return "\n".join(warnings_of(PATTERN, PEAKS, [CELL], (answer(0.9),), None, elements))
-
-    assert of("Na", "Cl") == ""
-    assert "Hydrogen is not among the atoms of NaCl" in of("Na", "Cl", "H") and "another phase" not in of("Na", "H")
-    assert "Br and K of the given elements has no place in NaCl" in of("Na", "Br", "K")
-
-
-def test_where_no_cell_convinces_the_lines_in_the_way_are_said() -> None:
-    def of(nearest: Cell | None, peaks: Peaks = PEAKS) -> str:
-        return "\n".join(warnings_of(PATTERN, peaks, [], (), None, (), nearest))
-
-    foreign = replace(PEAKS, two_theta=np.sort(np.append(PEAKS.two_theta[1:], 51.33)))
-    found = of(CELL, foreign)
-    assert "51.33° (" in found and f"--cell {f'{CELL.a:.4f},' * 3}90.00,90.00,90.00" in found
-    assert "51.33" not in of(None, foreign) and "--cell" in of(None, foreign)
-    assert "nearest" not in of(CELL)  # it explains all lines
-    assert "nearest" not in of(replace(CELL, a=0.83 * CELL.a), foreign)  # hardly any
-
-
-def test_what_the_user_must_know_is_said() -> None:
-    assumed = replace(PATTERN, radiation=assumed_cu(), remarks=("Two scans.",))
-    assert said(answer(0.9), pattern=assumed).startswith("Two scans.\nThe wavelength is not in the file")
-    tube = Tube("Co", assumed_cu(), 0.4, (("Co", 1.0), ("Cu", 0.7)))
-    assert tube.remark in said(answer(0.9), pattern=assumed, tube=tube)
-    assert "Cu Kα was assumed" not in said(answer(0.9), pattern=assumed, tube=tube)
-    assert "cell explains the 8 lines" in said(cells=())
-    assert "no arrangement" in said()
-    assert "No confident match" in said(answer(THRESHOLD - 0.01)) and "49%" in said(answer(THRESHOLD - 0.01))
-    assert "No confident match" in said(answer(None))
-    others = said(answer(0.9, hkl_two_theta=PEAKS.two_theta[2:]))  # the two first are of another phase
-    assert f"lines at {PEAKS.two_theta[1]:.2f}°" in others or f"{PEAKS.two_theta[0]:.2f}°" in others
-    assert "a second phase" in others and said(answer(0.9, hkl_two_theta=PEAKS.two_theta)) == ""
-    assert "asks for atoms (X)" in said(answer(0.9, replace(SALT, species=("X",) * 4 + ("Cl",) * 4)))
-    failed = said(answer(0.9), answer(0.9, rwp=1.0, failure="singular matrix", remarks=("Eu was left out",)))
-    assert "Candidate 2 (NaCl) could not be refined (singular matrix): its Rwp of 1.00" in failed
-    assert failed.count("In the refinement Eu was left out.") == 1
-
-
-@pytest.mark.parametrize(("scale", "warned"), [(1.0, False), (0.85, True), (1.3, True)])
-def test_an_impossible_volume_is_said(scale: float, warned: bool) -> None:
-    ratio = 0.925 * scale**3  # of rock salt with this edge
-    assert warned is not (VOLUME_RANGE[0] < ratio < VOLUME_RANGE[1])
-    text = said(answer(0.9, replace(SALT, lattice=scale * SALT.lattice)))
-    assert (f"{ratio:.2f} times the volume expected for NaCl" in text) is warned
-
-
-def test_confidence_is_of_the_first_candidate() -> None:
-    assert is_confident((answer(THRESHOLD), answer(0.1)))
-    assert not is_confident((answer(THRESHOLD - 1e-6), answer(0.9)))
-    assert not is_confident(()) and not is_confident((answer(None),))
-
-
-# --- the way through ----------------------------------------------------------------------------------------------
 
 
 class Stages:

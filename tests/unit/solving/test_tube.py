@@ -12,11 +12,12 @@ from crystalnet.crystal.lattice import Cell
 from crystalnet.records import AtomSites, Pattern, Peaks
 from crystalnet.solving.from_catalogue import Catalogue
 from crystalnet.solving.proposals import Proposal
-from crystalnet.solving.tube import MOST_LEAD, Tube, likeliest_tube
+from crystalnet.solving.tube import MOST_LEAD, Tube, likeliest_tube, wavelength_lead
 from crystalnet.xrd.emission_lines import TUBES
 from crystalnet.xrd.indexing.index import index_peaks
 from crystalnet.xrd.profile import simulate_profile
 from crystalnet.xrd.radiation import assumed_cu, doublet
+from solved_salt import PATTERN
 
 CUPRITE = Structure.from_spacegroup("Pn-3m", Lattice.cubic(4.27), ["O", "Cu"], [[0.25, 0.25, 0.25], [0, 0, 0]])
 
@@ -53,3 +54,11 @@ def test_a_tube_that_leads_by_little_is_said_to() -> None:
 
 def test_where_nothing_fits_no_tube_is_named() -> None:
     assert likeliest_tube(unsaid("Cu"), lambda peaks: [], ()) is None
+
+
+def test_who_says_the_wavelength_is_believed() -> None:
+    assumed = replace(PATTERN, radiation=assumed_cu())
+    tube = Tube("Cu", assumed_cu(), 0.4, ())
+    assert wavelength_lead(PATTERN, None) == MOST_LEAD
+    assert wavelength_lead(assumed, tube) == 0.4
+    assert wavelength_lead(assumed, None) == 0.0

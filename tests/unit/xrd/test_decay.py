@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from pymatgen.core import Lattice, Structure
 
 from crystalnet.crystal.lattice import Cell
 from crystalnet.records import AtomSites
@@ -14,8 +13,8 @@ from crystalnet.solving.screen import residual
 from crystalnet.xrd.decay import B_STEP, least_b, tried_b
 from crystalnet.xrd.profile import calculated_peaks
 from crystalnet.xrd.radiation import parse_wavelength
+from crystals import SALT
 
-SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5] * 3])
 CELL = Cell("cubic", "F", 5.64, 5.64)
 
 
