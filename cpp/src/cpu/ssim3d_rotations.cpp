@@ -14,8 +14,6 @@
 namespace crystalnet {
 namespace {
 
-using Axes = std::array<int, 3>;
-
 // A map relative to its mean, and its windows.
 struct Map {
   double offset;          // the mean
@@ -31,7 +29,8 @@ struct Sums {
 // Sums over the windows of a field that arrives plane by plane.
 class Windows {
  public:
-  explicit Windows(int n) : n_(n), m_(n - kWindow + 1), plane_(n * n), along_z_(n * m_), recent_(kWindow * m_ * m_) {}
+  explicit Windows(int n)
+      : n_(n), m_(n - kWindow + 1), plane_(n * n), along_z_(n * m_), recent_(kWindow * m_ * m_), six_(m_ * m_) {}
 
   float* plane() { return plane_.data(); }  // (n, n), to be filled before each push
 
@@ -45,7 +44,19 @@ class Windows {
     const int size = m_ * m_;
     add_seven(size, along_z_.data(), m_, recent_.data() + x % kWindow * size);
     if (x + 1 < kWindow) return nullptr;
-    add_seven(size, recent_.data(), size, sums);
+    // Two windows that follow each other have six planes in common: those are added once.
+    const float* newest = recent_.data() + x % kWindow * size;
+    float* __restrict six = six_.data();
+    if ((x + 1) % 2 == kWindow % 2) {
+      const float* plane[kWindow];
+      for (int i = 0; i < kWindow; ++i) plane[i] = recent_.data() + (x - i) % kWindow * size;
+      for (int i = 0; i < size; ++i) {
+        six[i] = plane[0][i] + plane[1][i] + plane[2][i] + plane[3][i] + plane[4][i] + plane[5][i];
+        sums[i] = six[i] + plane[6][i];
+      }
+    } else {
+      for (int i = 0; i < size; ++i) sums[i] = six[i] + newest[i];
+    }
     return sums;
   }
 
@@ -58,7 +69,7 @@ class Windows {
   }
 
   int n_, m_;
-  std::vector<float> plane_, along_z_, recent_;
+  std::vector<float> plane_, along_z_, recent_, six_;
 };
 
 CRYSTALNET_CLONES
@@ -97,6 +108,22 @@ double mean(int n, const float* values) {
   return std::accumulate(sums.begin(), sums.end(), 0.0) / (static_cast<double>(n) * n * n);
 }
 
+// Largest less smallest value, by columns as above.
+CRYSTALNET_CLONES
+double range(int n, const float* values) {
+  std::vector<float> lows(values, values + n), highs(values, values + n);
+  float *low = lows.data(), *high = highs.data();
+  for (int row = 1; row < n * n; ++row) {
+    values += n;
+    for (int z = 0; z < n; ++z) {
+      low[z] = values[z] < low[z] ? values[z] : low[z];
+      high[z] = values[z] > high[z] ? values[z] : high[z];
+    }
+  }
+  return static_cast<double>(*std::max_element(highs.begin(), highs.end())) -
+         *std::min_element(lows.begin(), lows.end());
+}
+
 Map make_map(int n, const float* values) {
   const std::size_t size = static_cast<std::size_t>(n) * n * n, m = n - kWindow + 1;
   Map map{mean(n, values), 0, Buffer<float>::pooled(size), Buffer<float>::pooled(m * m * m),
@@ -107,57 +134,74 @@ Map make_map(int n, const float* values) {
   return map;
 }
 
-// Axis a of the result is axis `axes[a]` of the array, the last one backwards if flip_z.
-Buffer<float> turned(int n, const Buffer<float>& in, const Axes& axes, bool flip_z) {
-  const int strides[3] = {n * n, n, 1};
-  const int step = flip_z ? -strides[axes[2]] : strides[axes[2]];
+// A cube whose axis `inner` (0: x, 1: y, 2: z) runs along z, and z along it; backwards along the new z if flipped.
+Buffer<float> exchanged(int n, const Buffer<float>& in, int inner, bool flipped) {
+  std::array<int, 3> strides{n * n, n, 1};
+  std::swap(strides[inner], strides[2]);
+  const int step = flipped ? -strides[2] : strides[2];
   auto out = Buffer<float>::pooled(static_cast<std::size_t>(n) * n * n);
   float* to = out.data();
   for (int i = 0; i < n; ++i) {
     for (int j = 0; j < n; ++j) {
-      const float* from = in.data() + i * strides[axes[0]] + j * strides[axes[1]] + (flip_z ? -step * (n - 1) : 0);
+      const float* from = in.data() + i * strides[0] + j * strides[1] + (flipped ? -step * (n - 1) : 0);
       for (int k = 0; k < n; ++k) *to++ = from[k * step];
     }
   }
   return out;
 }
 
-Map turned(int n, const Map& map, const Axes& axes, bool flip_z = false) {
+Map exchanged(int n, const Map& map, int inner, bool flipped = false) {
   const int m = n - kWindow + 1;
-  return {map.offset, map.rest, turned(n, map.value, axes, flip_z), turned(m, map.mean, axes, flip_z),
-          turned(m, map.variance, axes, flip_z)};
+  return {map.offset, map.rest, exchanged(n, map.value, inner, flipped), exchanged(m, map.mean, inner, flipped),
+          exchanged(m, map.variance, inner, flipped)};
 }
 
-// Sums over the truth and a guess of which x or y run backwards. c1, c2: the constants of SSIM.
+// Where the x and y of a truth run in a guess whose z is its own: along its x or y, forwards or backwards.
+struct Plane {
+  bool crossed;  // x runs along the guess's y
+  bool backwards_x, backwards_y;
+
+  // The row (x, y) of a cube of n points an edge.
+  const float* row(const Buffer<float>& cube, int n, int x, int y) const {
+    if (backwards_x) x = n - 1 - x;
+    if (backwards_y) y = n - 1 - y;
+    return cube.data() + (crossed ? y * n + x : x * n + y) * n;
+  }
+};
+
+// Sums over the truth and a guess. c1, c2: the constants of SSIM.
 CRYSTALNET_CLONES
-Sums compare(int n, const Map& truth, const Map& guess, bool flip_x, bool flip_y, float c1, float c2) {
+Sums compare(int n, const Map& truth, const Map& guess, const Plane& plane, float c1, float c2) {
   const int m = n - kWindow + 1, size = m * m;
   constexpr float inverse = static_cast<float>(1 / kWindowSize), unbiased = static_cast<float>(kUnbiased);
   const auto offset_t = static_cast<float>(truth.offset), offset_g = static_cast<float>(guess.offset);
   Windows windows(n);
   std::vector<float> cross(size);
-  // Sums along x and y in double for each z: exact enough, and no order of additions depends on the vector width.
-  std::vector<double> similarity(m), square_error(n);
+  // Sums along y for each z, and of planes in double: exact enough, and no order depends on the vector width.
+  std::vector<float> similar(m), errors(n);
+  Sums result{0, 0};
   for (int x = 0; x < n; ++x) {
+    std::fill(errors.begin(), errors.end(), 0.f);
     for (int y = 0; y < n; ++y) {
       const float* a = truth.value.data() + (x * n + y) * n;
-      const float* b = guess.value.data() + ((flip_x ? n - 1 - x : x) * n + (flip_y ? n - 1 - y : y)) * n;
-      float* product = windows.plane() + y * n;
-      double* errors = square_error.data();
+      const float* b = plane.row(guess.value, n, x, y);
+      float* __restrict product = windows.plane() + y * n;
+      float* __restrict error = errors.data();
       for (int z = 0; z < n; ++z) {
         product[z] = a[z] * b[z];
-        errors[z] += (a[z] - b[z]) * (a[z] - b[z]);
+        error[z] += (a[z] - b[z]) * (a[z] - b[z]);
       }
     }
+    result.square_error += std::accumulate(errors.begin(), errors.end(), 0.0);
     if (windows.push(x, cross.data()) == nullptr) continue;
     const int begin = x - kWindow + 1;
+    std::fill(similar.begin(), similar.end(), 0.f);
     for (int y = 0; y < m; ++y) {
-      const int at_t = (begin * m + y) * m;
-      const int at_g = ((flip_x ? m - 1 - begin : begin) * m + (flip_y ? m - 1 - y : y)) * m;
-      const float *mean_t = truth.mean.data() + at_t, *mean_g = guess.mean.data() + at_g;
-      const float *variance_t = truth.variance.data() + at_t, *variance_g = guess.variance.data() + at_g;
+      const int at = (begin * m + y) * m;
+      const float *mean_t = truth.mean.data() + at, *variance_t = truth.variance.data() + at;
+      const float *mean_g = plane.row(guess.mean, m, begin, y), *variance_g = plane.row(guess.variance, m, begin, y);
       const float* sums = cross.data() + y * m;
-      double* total = similarity.data();
+      float* __restrict total = similar.data();
       for (int z = 0; z < m; ++z) {
         const float covariance = unbiased * (sums[z] * inverse - mean_t[z] * mean_g[z]);
         const float t = mean_t[z] + offset_t, g = mean_g[z] + offset_g;
@@ -165,10 +209,8 @@ Sums compare(int n, const Map& truth, const Map& guess, bool flip_x, bool flip_y
                     ((t * t + g * g + c1) * (variance_t[z] + variance_g[z] + c2));
       }
     }
+    result.similarity += std::accumulate(similar.begin(), similar.end(), 0.0);
   }
-  Sums result{0, 0};
-  for (double value : similarity) result.similarity += value;
-  for (double value : square_error) result.square_error += value;
   return result;
 }
 
@@ -177,8 +219,7 @@ Sums compare(int n, const Map& truth, const Map& guess, bool flip_x, bool flip_y
 void ssim3d_rotations(const SimilarityRequest& request, int n_threads, double* ssim, double* psnr) {
   const int n = request.n, m = n - kWindow + 1, count = request.n_rotations;
   const std::int64_t size = static_cast<std::int64_t>(n) * n * n;
-  const auto [low, high] = std::minmax_element(request.truth, request.truth + size);
-  const double span = static_cast<double>(*high) - *low;
+  const double span = range(n, request.truth);
   if (!(span > 0)) {
     std::fill_n(ssim, request.guesses * count, std::numeric_limits<double>::quiet_NaN());
     std::fill_n(psnr, request.guesses * count, std::numeric_limits<double>::quiet_NaN());
@@ -187,44 +228,43 @@ void ssim3d_rotations(const SimilarityRequest& request, int n_threads, double* s
   const auto c1 = static_cast<float>(std::pow(kLuminance * span, 2));
   const auto c2 = static_cast<float>(std::pow(kContrast * span, 2));
 
-  constexpr Axes straight{0, 1, 2};
-  std::vector<Axes> orders;  // the axis orders among the rotations; flips need no copy of the guess
-  bool any_flip_z = false;
+  // A rotation needs a copy of the guess for the axis that runs along z, and one of the truth for a z that runs
+  // backwards: a guess read backwards along z is the truth read backwards.
+  std::array<bool, 3> inner{};
+  bool any_backwards = false;
   for (int r = 0; r < count; ++r) {
-    const Axes axes = std::to_array(request.rotations[r].axis);
-    if (std::find(orders.begin(), orders.end(), axes) == orders.end()) orders.push_back(axes);
-    any_flip_z |= request.rotations[r].flipped[2];
+    inner[request.rotations[r].axis[2]] = true;
+    any_backwards |= request.rotations[r].flipped[2];
   }
 
-  std::vector<Map> guesses(request.guesses);
-  Map truth, flipped;  // a guess read backwards along z is the truth read backwards
+  std::vector<std::array<Map, 3>> guesses(request.guesses);  // by the axis along z
+  Map truth, backwards;
   parallel_for(request.guesses + 1, n_threads, [&](std::int64_t item) {
     if (item < request.guesses) {
-      guesses[item] = make_map(n, request.guess + item * size);
+      guesses[item][2] = make_map(n, request.guess + item * size);
     } else {
       truth = make_map(n, request.truth);
-      if (any_flip_z) flipped = turned(n, truth, straight, true);
+      if (any_backwards) backwards = exchanged(n, truth, 2, true);
     }
   });
-  const auto n_orders = static_cast<std::int64_t>(orders.size());
-  parallel_for(request.guesses * n_orders, n_threads, [&](std::int64_t item) {
-    const std::int64_t index = item / n_orders;
-    const Axes axes = orders[item % n_orders];
-    const Map& original = guesses[index];
-    Map copy;
-    if (axes != straight) copy = turned(n, original, axes);
-    const Map& guess = axes == straight ? original : copy;
+  parallel_for(request.guesses * 2, n_threads, [&](std::int64_t item) {
+    auto& copies = guesses[item / 2];
+    const int axis = static_cast<int>(item % 2);
+    if (inner[axis]) copies[axis] = exchanged(n, copies[2], axis);
+  });
+  parallel_for(request.guesses * count, n_threads, [&](std::int64_t item) {
+    const Rotation& rotation = request.rotations[item % count];
+    const int along_z = rotation.axis[2];
+    const Map& guess = guesses[item / count][along_z];
+    // In the copy the axis that was exchanged with z stands where `along_z` was.
+    const Plane plane{(rotation.axis[0] == 2 ? along_z : rotation.axis[0]) == 1, rotation.flipped[0],
+                      rotation.flipped[1]};
+    const Sums sums = compare(n, rotation.flipped[2] ? backwards : truth, guess, plane, c1, c2);
     const double shift = truth.offset - guess.offset;
-    for (int r = 0; r < count; ++r) {
-      const Rotation& rotation = request.rotations[r];
-      if (std::to_array(rotation.axis) != axes) continue;
-      const Sums sums = compare(n, rotation.flipped[2] ? flipped : truth, guess, rotation.flipped[0],
-                                rotation.flipped[1], c1, c2);
-      const double error = sums.square_error / static_cast<double>(size) +
-                           shift * (2 * (truth.rest - guess.rest) + shift);
-      ssim[index * count + r] = sums.similarity / (static_cast<double>(m) * m * m);
-      psnr[index * count + r] = 10 * std::log10(span * span / std::max(error, kLeastError));
-    }
+    const double error = sums.square_error / static_cast<double>(size) +
+                         shift * (2 * (truth.rest - guess.rest) + shift);
+    ssim[item] = sums.similarity / (static_cast<double>(m) * m * m);
+    psnr[item] = 10 * std::log10(span * span / std::max(error, kLeastError));
   });
 }
 
