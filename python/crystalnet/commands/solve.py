@@ -26,7 +26,7 @@ NO_CONFIDENT_MATCH = 1
 # What shared work imports, in the order that it is needed in.
 HELPER = (
     *("crystalnet.model.guesses", "crystalnet.solving.from_network", "crystalnet.solving.ranking"),
-    *("pymatgen.symmetry.analyzer", "pymatgen.analysis.structure_matcher", "pybaselines", "rietx"),
+    *("pymatgen.symmetry.analyzer", "pymatgen.analysis.structure_matcher", "rietx"),
     *("crystalnet.report.figure", "matplotlib.figure", "matplotlib.backends.backend_agg"),
 )
 
