@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-PATIENCE = 60.0  # seconds; two busy processors need 20
+from patience import PATIENCE
 
 
 @pytest.fixture(scope="module")

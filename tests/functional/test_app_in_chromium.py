@@ -18,8 +18,9 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
+from patience import PATIENCE
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "Zr3Sb4Pt3.xy"
-PATIENCE = 90.0  # seconds for an answer; two busy processors need 30
 MOST_STOPS = 150  # of the Tab key on the whole page
 
 

@@ -6,7 +6,7 @@ Imports nothing heavy: a new process must know how to end before it spends secon
 from __future__ import annotations
 
 import importlib
-import multiprocessing
+import multiprocessing.util
 import os
 import signal
 import sys
@@ -26,7 +26,7 @@ from typing import Any
 Map = Callable[..., Iterator[Any]]
 THREADS = ("OMP_NUM_THREADS", "RIETX_COMPILED_THREADS")  # the first is torch's and numpy's
 HELPERS = 2  # a laptop has two cores, and two crystals are refined at once
-FORKS = sys.platform == "linux"  # elsewhere libraries of the system do not survive a fork
+SOCKET_PATH, SOCKET_NAME = 107, "/listener-12345678"  # bytes that Linux allows; the fork server's in its folder
 AHEAD = 4  # parts of the work that wait for each process: enough to keep it busy, few to do again
 
 
@@ -247,12 +247,13 @@ def helped(modules: Sequence[str] = ()) -> Iterator[Map]:
     if jobs < 2:
         yield map
         return
-    if FORKS:
+    forks = _forks()
+    if forks:
         multiprocessing.get_context("forkserver").set_forkserver_preload(list(modules))
         resource_tracker.ensure_running()  # its start unblocks Ctrl-C, and the fork server must start with it blocked
         with _inherited(threads=1):
             forkserver.ensure_running()
-    elsewhere = _Processes(jobs, 1, () if FORKS else modules, forked=FORKS)
+    elsewhere = _Processes(jobs, 1, () if forks else modules, forked=forks)
     hands = ThreadPoolExecutor(1)  # which wait for the first processes in place of this one
     for _ in range(jobs):
         hands.submit(elsewhere.submit, int)
@@ -277,6 +278,13 @@ def helped(modules: Sequence[str] = ()) -> Iterator[Map]:
     finally:
         hands.shutdown(wait=False, cancel_futures=True)
         elsewhere.close()
+
+
+def _forks() -> bool:
+    """Whether helpers are forked: libraries survive it on Linux alone, and a long TMPDIR leaves no socket for it."""
+    if sys.platform != "linux":
+        return False
+    return len(os.fsencode(multiprocessing.util.get_temp_dir() + SOCKET_NAME)) <= SOCKET_PATH
 
 
 def _end_fork_server() -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -163,6 +164,25 @@ def test_this_process_keeps_its_threads_while_helpers_begin(tmp_path: Path, monk
 def test_helpers_that_cannot_begin_cost_no_result(fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with helped([slow_module(tmp_path, monkeypatch, fault)]) as mapped:
         assert list(mapped(eval, ["1", "2", "3"])) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("length", [60, 120])
+def test_a_long_folder_for_temporary_files_costs_no_result(length: int, tmp_path: Path) -> None:
+    """A socket's path has an end: beyond it helpers begin without the fork server."""
+    script = """
+import os
+from crystalnet.runtime.pool import helped
+
+if __name__ == "__main__":
+    with helped(["json"]) as mapped:
+        print(*mapped(divmod, [7, 8], [3, 3]))
+        print(len(set(mapped(eval, ["(__import__('time').sleep(0.3), __import__('os').getpid())[1]"] * 4))))
+"""
+    (tmp_path / "script.py").write_text(script)
+    with tempfile.TemporaryDirectory(prefix="x" * length, dir="/tmp") as long:
+        command = [sys.executable, str(tmp_path / "script.py")]
+        said = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "TMPDIR": long}, timeout=60)
+    assert said.stdout.split("\n")[:2] == ["(2, 1) (2, 2)", str(min(2, cpus()))], said.stderr
 
 
 def test_an_error_does_not_wait_for_helpers_to_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
