@@ -14,7 +14,7 @@ from typing import Any
 from crystalnet.crystal.record_file import read_records
 from crystalnet.crystal.systems import LEARNT
 from crystalnet.crystal.types import types_table
-from crystalnet.data.splits import is_dev, may_train, split_of
+from crystalnet.data.splits import TYPE_FOLD, is_dev, may_train, split_of
 from crystalnet.data.structure_types import MAX_SITES
 
 
@@ -32,8 +32,8 @@ def main(data: Path) -> None:
         given = {label(r) for r in records if may_train(r["formula"]) and len(r["species"]) <= MAX_SITES}
         relaxed = [record for record in records if record.get("dft_relaxed")]
         by_composition = [record for record in relaxed if is_dev(record["formula"])]
-        by_type = [record for record in relaxed if split_of(label(record)) == "validation"]
-        trained = {name for name in package | given if split_of(name) == "train"}
+        by_type = [record for record in relaxed if split_of(label(record), TYPE_FOLD) == "validation"]
+        trained = {name for name in package | given if split_of(name, TYPE_FOLD) == "train"}
         print(f"{system}: {len({label(r) for r in records})} types in {len(records)} crystals")
         print(f"  covered: {len(given)} by --types, {len(package)} by the package, {len(package | given)} by both")
         covered = sum(label(record) in package | given for record in by_composition)

@@ -108,6 +108,22 @@ def example(low: float = 0.0) -> bytes:
     return "\n".join(line for line in lines if line.startswith("#") or float(line.split()[0]) >= low).encode()
 
 
+def test_no_two_patterns_of_a_session_share_a_folder(tmp_path: Path) -> None:
+    """Whatever their files are called, and also after some were removed: their results are still there."""
+
+    async def journey() -> None:
+        async with opened(tmp_path) as desk:
+            names = ("a.xy", "a.dat", "a-2.xy", "A.xy")
+            first, *_ = [desk.queue.add(name, example()) for name in names]
+            desk.queue.remove(first)
+            last = desk.queue.add("a.xye", example())
+            labels = [first.label, *(entry.label for entry in desk.queue.entries)]
+            assert labels[0] == "a" and last.label == labels[-1]
+            assert len({label.casefold() for label in labels}) == 5
+
+    asyncio.run(journey())
+
+
 def test_from_a_dropped_file_to_a_cif(tmp_path: Path) -> None:
     """Drop, see, say the elements, reject a line, pick a cell, solve two in the queue, take the results away."""
 

@@ -23,6 +23,8 @@ class Entry:
         By which addresses name it.
     path : Path
         The page's own copy of the file.
+    label : str
+        Of the folder for its results, which no other pattern of the session has.
     request : Request
         What the user says; changed by `ask`.
     pattern : Pattern, optional
@@ -44,6 +46,7 @@ class Entry:
 
     number: int
     path: Path
+    label: str
     request: Request = field(default_factory=Request)
     pattern: Pattern | None = None
     found: Found | None = None

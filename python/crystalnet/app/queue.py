@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -37,6 +38,7 @@ class Queue:
         self.out = out
         self._scratch = scratch
         self._numbers = 0
+        self._labels: set[str] = set()  # also of patterns that were removed: their results stay
         self._looks, self._solves = Worker(scratch), Worker(scratch)
         self._solving = False
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -70,12 +72,19 @@ class Queue:
         path = folder / (Path(name).name or "pattern")
         path.write_bytes(content)
         request = Request() if like is None else replace(like.request, low=None, high=None, cell="")
-        entry = Entry(self._numbers, path, request)
+        entry = Entry(self._numbers, path, self._label(path.stem), request)
         self.entries.append(entry)
         self.read(entry)
         if self._numbers == 1:
             self._go(self._solves.ask(warm_up))
         return entry
+
+    def _label(self, stem: str) -> str:
+        """A folder's name that no pattern of the session had, on disks that do not tell capitals apart either."""
+        names = (stem if n == 1 else f"{stem}-{n}" for n in count(1))
+        label = next(name for name in names if name.casefold() not in self._labels)
+        self._labels.add(label.casefold())
+        return label
 
     def remove(self, entry: Entry) -> None:
         """Take a pattern off the queue; its results stay where they are."""
@@ -166,7 +175,7 @@ class Queue:
         def say(stage: str) -> None:
             entry.stage = stage
 
-        entry.state, entry.stage, folder = "solving", "starting", self.folder_of(entry)
+        entry.state, entry.stage, folder = "solving", "starting", self.out / entry.label
         entry.document = None  # an earlier answer is not that to what is asked now
         lines = without(entry.found.peaks, entry.rejected) if entry.found and entry.rejected else None
         try:
@@ -181,12 +190,6 @@ class Queue:
                 entry.state, entry.folder, entry.document = "done", folder, document
         finally:
             entry.stage = ""
-
-    def folder_of(self, entry: Entry) -> Path:
-        """Where the results of a pattern go: no two patterns of the session share a folder."""
-        before = [other for other in self.entries if other.number < entry.number]
-        alike = sum(other.path.stem.casefold() == entry.path.stem.casefold() for other in before)
-        return self.out / (entry.path.stem if not alike else f"{entry.path.stem}-{alike + 1}")
 
     def _go(self, work: Coroutine[Any, Any, Any]) -> None:
         """Work that goes on when the page that asked for it is closed."""

@@ -169,7 +169,7 @@ def arrays_of(crystals: Sequence[tuple[Entry, Packed]]) -> dict[str, np.ndarray]
         "number": ([one.numbers for one in each], (), np.uint8),
         "first": ([one.orbits.first % 1.0 for one in each], (3,), np.float32),
         "free": ([one.orbits.free for one in each], (9,), np.int8),
-        "orbit": ([one.orbits.orbit for one in each], (), np.uint8),
+        "orbit": ([one.orbits.orbit for one in each], (), np.uint16),  # users' crystals may be large
         "operation": ([one.orbits.operation for one in each], (), np.uint8),
         "rotation": ([one.rotations for one in each], (9,), np.int8),
         "translation": ([one.translations for one in each], (3,), np.int8),

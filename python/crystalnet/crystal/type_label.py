@@ -31,11 +31,11 @@ def same_type(one: str, other: str) -> bool:
 def _outline(label: str) -> tuple[str, int, Sites] | str:
     """What all labels of a type have in common; a label of another form stands for itself."""
     found = _LABEL.fullmatch(label)
-    if found is None:
+    positions = occupied(label)
+    if found is None or positions is None:
         return label
+    group, named = positions
     amounts = [int(n or 1) for n in re.findall(r"[A-Z](\d*)", found["formula"])]
-    named = [_letters(part) for part in found["letters"][1:].split("_")]
-    group = one_hand(int(found["group"]))
     if len(amounts) != len(named):
         return label
     elements = list(zip(amounts, named, strict=True))
@@ -46,6 +46,20 @@ def _outline(label: str) -> tuple[str, int, Sites] | str:
     return found["pearson"], group, min(by_origin)
 
 
+def occupied(label: str) -> tuple[int, list[list[str]]] | None:
+    """The space group and the Wyckoff letters of each element, one for each orbit; None for a label of another form.
+
+    Of a pair of groups that mirrors exchange it is the lower one.
+
+    >>> occupied("A2B3_hR10_167_c_e")
+    (167, [['c'], ['e']])
+    """
+    found = _LABEL.fullmatch(label)
+    if found is None:
+        return None
+    return one_hand(int(found["group"])), [_letters(part) for part in found["letters"][1:].split("_")]
+
+
 def _letters(part: str) -> list[str]:
-    """A letter for each orbit: "c2d" is c, d, d."""
+    """A letter for each orbit: "c2d" is c, c, d."""
     return [letter for n, letter in re.findall(r"(\d*)([A-Za-z])", part) for _ in range(int(n or 1))]

@@ -135,7 +135,7 @@ class _Fetch:
             with connected(self.key, self.endpoint) as server, ThreadPoolExecutor(THREADS) as pool:
                 for start in range(0, len(waiting), BATCH):
                     self._fetch_batch(server, pool, waiting[start : start + BATCH])
-                    self.progress(len(groups) - len(waiting) + start + BATCH, len(groups))
+                    self.progress(len(groups) - len(waiting) + min(start + BATCH, len(waiting)), len(groups))
         return self._assemble(groups, database)
 
     def _to_ask(self, group: list[_Material]) -> list[_Material]:

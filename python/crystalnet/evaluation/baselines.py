@@ -56,6 +56,8 @@ class Retrieval:
             self.crystals, self.maps = read_store(directory), open_maps(directory, manifest)
             self.source = f"training crystals of a {manifest['source']} data set"
             self.rows = np.flatnonzero([record["split"] == "train" for record in self.crystals.records])
+            if not len(self.rows):
+                raise InputError(f"--retrieval-data {directory}: it has no training crystals")
             self.digest = str(manifest.get("manifest_sha256", manifest["sha256"]))
 
     @cached_property

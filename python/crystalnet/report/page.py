@@ -195,7 +195,7 @@ def _body(solution: Solution, content: Mapping[str, Any], views: Sequence[View])
             '<p class="note">Drag to turn, scroll to zoom.'
             f" {escape(VALENCE)} {escape(_spread(solution))}</p></div><div>{panels}</div></div>"
         )
-    sections += [_given(solution, content), _footer(content, bool(len(solution.guesses)))]
+    sections += [_given(solution, content), _footer(content, bool(len(solution.guesses) or solution.candidates))]
     return "\n".join(sections)
 
 
@@ -450,8 +450,8 @@ def _given(solution: Solution, content: Mapping[str, Any]) -> str:
     return f"<h2>What was given and found on the way</h2><table><tbody>{body}</tbody></table>"
 
 
-def _footer(content: Mapping[str, Any], guesses: bool) -> str:
-    files = ["solution.json", "figure.png"] + (["density.npz"] if guesses else [])
+def _footer(content: Mapping[str, Any], densities: bool) -> str:
+    files = ["solution.json", "figure.png"] + (["density.npz"] if densities else [])
     links = ", ".join(f'<a href="{name}">{name}</a>' for name in files)
     return f"<footer>CrystalNet {escape(str(content['crystalnet']))}. In the same folder: {links}.</footer>"
 

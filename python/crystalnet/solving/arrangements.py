@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import heapq
 import math
-import re
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from functools import cache
 import numpy as np
 
 from crystalnet.crystal.library import library
+from crystalnet.crystal.type_label import occupied
 from crystalnet.crystal.wyckoff import Group
 
 MOST_FREE = 30  # coordinates; more are not found by random starts
@@ -131,9 +131,9 @@ def _usage() -> dict[int, Counter[str]]:
     """How often the crystals of the library have an atom on each position, by space group: from the types' labels."""
     found: dict[int, Counter[str]] = defaultdict(Counter)
     for entry in library().entries:
-        parts = entry.type.split("_")
-        if len(parts) > 3 and parts[2].isdigit():
-            for block in parts[3:]:
-                for times, letter in re.findall(r"(\d*)([a-zA-Z])", block):
-                    found[int(parts[2])][letter] += int(times or 1)
+        positions = occupied(entry.type)
+        if positions is not None:
+            group, named = positions
+            for letters in named:
+                found[group].update(letters)
     return dict(found)

@@ -44,6 +44,16 @@ def test_a_library_of_nothing() -> None:
     assert isinstance(empty, Library) and len(empty) == 0 and empty.metrics.shape == (0, 6)
 
 
+def test_a_large_crystal_of_the_users_comes_back_whole() -> None:
+    """More orbits than a byte counts."""
+    coords = np.random.default_rng(0).random((300, 3))
+    large = AtomSites(20.0 * np.eye(3), ("Si",) * 299 + ("O",), coords)
+    back = library_of([(library().entries[0], packed(large, 0.01))]).sites(0)
+    assert np.sort(back.frac_coords, axis=0) == pytest.approx(np.sort(coords % 1, axis=0), abs=1e-5)
+    (oxygen,) = (x for x, element in zip(back.frac_coords, back.species, strict=True) if element == "O")
+    assert oxygen == pytest.approx(coords[299], abs=1e-4)
+
+
 @pytest.mark.parametrize("i", some(25))
 def test_a_crystal_is_found_in_its_own_lattice_whatever_its_axes(i: int) -> None:
     """On any axes of the same lattice it comes back, once, with the pattern that it has."""

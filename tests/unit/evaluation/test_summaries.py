@@ -15,7 +15,7 @@ import pytest
 from crystalnet.bragg import N_BINS
 from crystalnet.commands.evaluate import Request
 from crystalnet.crystal.lattice import Cell
-from crystalnet.evaluation import own_answers
+from crystalnet.evaluation import baselines, own_answers
 from crystalnet.evaluation.evaluate import Evaluation, model_of
 from crystalnet.evaluation.metrics import wilson
 from crystalnet.evaluation.options import Options
@@ -445,3 +445,14 @@ def test_a_journal_keeps_what_is_done_until_all_is(tmp_path: Path, monkeypatch: 
     with pytest.raises(InputError, match="not the journal of a run"):
         made.scores(journal)
     assert journal.read_text() == "mine\n"
+
+
+def test_nothing_is_retrieved_from_a_data_set_without_training_crystals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crystals = SimpleNamespace(records=[{"split": "validation"}])
+    monkeypatch.setattr(baselines, "read_manifest", lambda directory: {"source": "files", "sha256": ""})
+    monkeypatch.setattr(baselines, "read_store", lambda directory: crystals)
+    monkeypatch.setattr(baselines, "open_maps", lambda directory, manifest: [])
+    with pytest.raises(InputError, match="no training crystals"):
+        baselines.Retrieval("cubic", tmp_path)

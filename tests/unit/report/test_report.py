@@ -237,6 +237,19 @@ def test_page_is_self_contained(written: tuple[Path, dict]) -> None:
     assert {a["element"] for a in data["candidates"][1]["atoms"]} == {"Na", "X"}
 
 
+def test_page_names_the_files_beside_it(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    found = solution(rock_salt())
+    nothing = replace(
+        found, guesses=found.guesses[:0], guess_rank=found.guess_rank[:0], spread=np.zeros_like(found.spread)
+    )
+    for folder, one in ("drawn", found), ("of the atoms", nothing), ("none", solution()):
+        write_solution(one, tmp_path / folder)
+        page = (tmp_path / folder / "report.html").read_text(encoding="utf-8")
+        assert ('href="density.npz"' in page) is (tmp_path / folder / "density.npz").exists()
+
+
 def test_page_says_how_far_to_believe(tmp_path: Path) -> None:
     from dataclasses import replace
 

@@ -184,3 +184,11 @@ def test_compositions_are_compared_without_a_missing_hydrogen() -> None:
     assert same_composition({"Si": 3, "O": 6}, {"Si": 1, "O": 2})
     assert not same_composition({"Fe": 1, "O": 2, "H": 1}, {"Fe": 1, "O": 2, "H": 2})
     assert not same_composition({"Si": 1, "O": 2}, {"Ge": 1, "O": 2})
+
+
+def test_crystals_of_both_hands_count_for_one_group() -> None:
+    """Searched is the lower group of each pair that mirrors exchange; the library's quartz may be of either."""
+    usage = arrangements._usage()
+    right = sum(e.space_group in (152, 154) for e in library().entries)
+    orbits = sum(usage[152].values())
+    assert 154 not in usage and orbits >= right > sum(e.space_group == 152 for e in library().entries)

@@ -7,11 +7,22 @@ from itertools import product
 import numpy as np
 import pytest
 
+from crystalnet.bragg import two_theta_of_inverse_d
 from crystalnet.crystal.lattice import PRIMITIVE_AXES, Cell
 from crystalnet.crystal.systems import SYSTEMS, system_named
 from crystalnet.ops.index_cells import LATTICE_ROWS
+from crystalnet.records import Peaks, Radiation
 from crystalnet.xrd.indexing.equal_scatterers import hidden_lattices, larger_lattices, roomier_lattices
-from crystalnet.xrd.indexing.lattices import LATTICES, Lattice, cell_of, chosen, line_indices, row_of, state_of
+from crystalnet.xrd.indexing.lattices import (
+    LATTICES,
+    Lattice,
+    cell_of,
+    chosen,
+    line_indices,
+    line_positions,
+    row_of,
+    state_of,
+)
 from crystalnet.xrd.indexing.related import (
     METRIC_TOLERANCES,
     contains,
@@ -169,3 +180,15 @@ def test_lattices_with_room_for_whole_formula_units() -> None:
     edges = [max(c.a, c.b, c.c) for c in found]
     assert edges == sorted(edges) and ("tetragonal", "I", 5.29, 5.29, 10.42) in forms(found)
     assert roomier_lattices([subcell], 36.0) == []  # it has room itself
+
+
+@pytest.mark.parametrize("zero", [-0.25, 0.0, 0.25])
+def test_lines_of_a_cell_are_those_in_the_range(zero: float) -> None:
+    """The range is of the measured angles, the zero shift among them."""
+    cell = Cell("cubic", "P", 5.0, 5.0, zero_shift=zero)
+    every = two_theta_of_inverse_d(np.sqrt([1, 2, 3, 4, 5, 6, 8, 9]) / 5.0, 1.5406) + zero
+    for low, high in ((every[1] - 0.1, every[5] + 0.1), (every[1] + 0.1, every[5] - 0.1)):
+        peaks = Peaks(
+            np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(1), low, high, Radiation(((1.5406, 1.0),))
+        )
+        assert line_positions(cell, peaks) == pytest.approx(every[(every > low) & (every < high)])

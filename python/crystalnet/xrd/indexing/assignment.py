@@ -75,18 +75,17 @@ def assigned(lines: Lines, found: Indexed, every: Lines) -> Assignment:
         cell,
         np.where(all_met[:, None], hkl[all_near], 0),
         np.where(all_met, all_difference, np.nan),
-        *_merits(lines, zero, difference, met, q_calc),
+        *_merits(lines, lines.q(zero, displacement), difference, met, q_calc),
         _esds(cell, hkl[near][met], difference[met], lines.wavelength),
     )
 
 
 def _merits(
-    lines: Lines, zero: float, difference: np.ndarray, met: np.ndarray, q_calc: np.ndarray
+    lines: Lines, q: np.ndarray, difference: np.ndarray, met: np.ndarray, q_calc: np.ndarray
 ) -> tuple[float, float]:
-    """M₂₀ and F_N of lines (n,) with their differences from the calculated ones in degrees."""
+    """M₂₀ and F_N of lines (n,) at q with their differences from the calculated ones in degrees."""
     if not met.any():
         return 0.0, 0.0
-    q = lines.q(zero)
     possible = np.searchsorted(q_calc, q + lines.slope * lines.tolerance)  # distinct calculated lines up to each
     last = min(TWENTY, len(lines)) - 1
     first = met & (np.arange(len(lines)) <= last)

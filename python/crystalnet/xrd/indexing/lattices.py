@@ -142,7 +142,7 @@ def line_positions(cell: Cell, peaks: Peaks) -> np.ndarray:
         2θ in degrees, ascending.
     """
     wavelength = peaks.radiation.wavelength
-    _, q = line_indices(cell, inverse_d_squared(peaks.two_theta_max, wavelength))
+    _, q = line_indices(cell, inverse_d_squared(peaks.two_theta_max - cell.zero_shift, wavelength))
     distinct = q[np.diff(q, prepend=0.0) > 1e-7 * q]
     positions: np.ndarray = two_theta_of_inverse_d(np.sqrt(distinct), wavelength) + cell.zero_shift
     return positions[positions > peaks.two_theta_min]
