@@ -8,7 +8,7 @@ import typer
 
 
 def bench(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Time every native kernel against its reference, and what evaluate does for a crystal, in one run."""
+    """Time the kernels that torch knows against their references, and what evaluate does for a crystal, in one run."""
     from crystalnet.commands.bench import run, table
     from crystalnet.commands.progress import stages
 

@@ -17,7 +17,8 @@ def solve(
     elements: Annotated[str | None, typer.Option(help="Elements in the sample, e.g. Zr,Sb,Pt.")] = None,
     formula: Annotated[str | None, typer.Option(help="Formula, where known, e.g. Zr3Sb4Pt3.")] = None,
     wavelength: Annotated[
-        str | None, typer.Option(help="CuKa, CuKa1, MoKa, ... or Å; else the file's, else Cu Kα with a warning.")
+        str | None,
+        typer.Option(help="CuKa, CuKa1, MoKa, ... or Å; else the file's, else sought, or Cu Kα, with a warning."),
     ] = None,
     monochromator: Annotated[
         str | None, typer.Option(help="Its crystal (graphite, Ge, Si, LiF, quartz) or 2θ in degrees; else the file's.")

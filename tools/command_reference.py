@@ -16,9 +16,10 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "commands.md"
 HEAD = """# Commands
 
 What `crystalnet COMMAND --help` says, written by `python tools/command_reference.py`. Exit codes: 0 done; 1 `solve`
-ran, but no candidate convinces; 2 bad usage or bad input, and one line on stderr says what is wrong; 70 a bug of ours
-(`CRYSTALNET_TRACEBACK=1` prints where); 130 interrupted; 141 nobody reads what is printed. A command writes
-over nothing but what an earlier run of its own left; a file of yours in its way is named before work, exit 2.
+ran, but no candidate convinces, or `index` found no cell; 2 bad usage or bad input, and one line on stderr says what is
+wrong; 70 a bug of ours (`CRYSTALNET_TRACEBACK=1` prints where); 130 interrupted; 141 nobody reads what is printed. A
+command writes over nothing but what an earlier run of its own left; a file of yours in its way is named before work,
+exit 2.
 """
 WORDS = {bool: "", str: " TEXT", int: " N", float: " NUMBER", Path: " PATH"}
 
