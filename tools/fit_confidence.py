@@ -292,7 +292,8 @@ def fitted(x: np.ndarray, right: np.ndarray, weight: np.ndarray) -> tuple[np.nda
 
 def fit(files: list[Path], figure: Path | None, out: Path) -> None:
     """Fit the first candidates, judge the very first by weights fitted without their crystal."""
-    from crystalnet.solving.confidence import CONTRADICTED, THRESHOLD, WEIGHED, calibration_error, is_contradicted
+    from crystalnet.records import BELIEVED
+    from crystalnet.solving.confidence import CONTRADICTED, WEIGHED, calibration_error, is_contradicted
 
     answers = list({a["seed"]: a for file in files for a in map(json.loads, file.open())}.values())
     rows = [(i, k, c) for i, a in enumerate(answers) for k, c in enumerate(a["candidates"][:FITTED])]
@@ -322,7 +323,7 @@ def fit(files: list[Path], figure: Path | None, out: Path) -> None:
     out.write_text(json.dumps(document, indent=1) + "\n")
     print(json.dumps(document, indent=1))
     unlearnt = np.array([answers[i]["system"] not in ("cubic", "trigonal") for i in crystal])
-    believed = held_out >= THRESHOLD
+    believed = held_out >= BELIEVED
     wrong, missed = first & ~right & believed, first & right & ~believed
     print(f"believed and wrong: {wrong.sum()} of {answered}, of systems without a network {(wrong & unlearnt).sum()}")
     print(f"    {(wrong & erring).sum()} of them where the user erred ({(first & erring).sum()} answers)")

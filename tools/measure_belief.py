@@ -121,7 +121,8 @@ def ask(questions: list[Question], out: Path, share: str) -> None:
 
 def report(files: list[Path]) -> None:
     """Print the figures of each kind of question."""
-    from crystalnet.solving.confidence import THRESHOLD, calibration_error, probability
+    from crystalnet.records import BELIEVED
+    from crystalnet.solving.confidence import calibration_error, probability
 
     kinds = defaultdict(list)
     for file in files:
@@ -133,7 +134,7 @@ def report(files: list[Path]) -> None:
     for kind, rows in sorted(kinds.items()):
         right = np.array([r["right"] for r in rows])
         p = np.array([r["confidence"] or 0.0 for r in rows])
-        believed = p >= THRESHOLD
+        believed = p >= BELIEVED
         error, _ = calibration_error(p, right)
         print(
             f"{kind}: {len(rows)} patterns, {right.sum()} right, {believed.sum()} believed,"

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from measure_indexing import EDGE, VOLUME, crystals, lines_of, true_cell
+from measure_indexing import crystals, lines_of, same, true_cell
 
 from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.setting_symbol import setting_symbol
@@ -40,7 +40,7 @@ def questions(data: Path, kind: str, count: int) -> Iterator[tuple[str, int, Cel
             continue
         if kind == "measured":
             cell = next(iter(index_peaks(peaks, elements=record["elements"])), None)
-            if cell is not None and _is_right(cell, true_cell(record)):
+            if cell is not None and same(reduced(cell.primitive_lattice), true_cell(record)):
                 yield name, record["spacegroup"], cell, peaks
         else:
             sites = AtomSites(np.array(record["lattice"]), tuple(record["species"]), np.array(record["frac_coords"]))
@@ -49,11 +49,6 @@ def questions(data: Path, kind: str, count: int) -> Iterator[tuple[str, int, Cel
             more = dict(zip(("alpha", "beta", "gamma"), angles, strict=True))
             cell = Cell(system_of(symmetry.number).name, symmetry.symbol[0], a, c, b=b, **more)
             yield name, symmetry.number, cell, peaks
-
-
-def _is_right(cell: Cell, truth: np.ndarray) -> bool:
-    found = reduced(cell.primitive_lattice)
-    return bool((np.abs(found[:3] / truth[:3] - 1) < EDGE).all() and abs(found[-1] / truth[-1] - 1) < VOLUME)
 
 
 def main() -> None:

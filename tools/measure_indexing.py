@@ -180,8 +180,9 @@ def spoilt(peaks: Peaks, foreign: int, zero: float, without_low: int, seed: int)
     return replace(peaks, two_theta=two_theta, d_spacing=d_spacing, area=area[order], fwhm=fwhm[order])
 
 
-def same(found: np.ndarray, true: np.ndarray, edge: float = EDGE, volume: float = VOLUME) -> bool:
-    return bool(abs(found[6] / true[6] - 1) < volume and np.all(np.abs(found[:3] / true[:3] - 1) < edge))
+def same(found: np.ndarray, true: np.ndarray) -> bool:
+    """Whether a reduced cell is the true one."""
+    return bool(abs(found[6] / true[6] - 1) < VOLUME and np.all(np.abs(found[:3] / true[:3] - 1) < EDGE))
 
 
 def as_published(found: np.ndarray, true: np.ndarray) -> bool:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 MO_KA = 0.711  # Å (paper, Methods)
 N_BINS = 1024
+BIN = 180 / N_BINS  # degrees 2θ
+BIN_TOLERANCE = 1e-9  # bins; 2θ = 90° is an edge, and cells of a = 7.11 Å have lines there
 Q_OF_STOL = 4 * np.pi  # Q over sinθ/λ
 
 
@@ -39,6 +41,12 @@ def bragg_angle(sine: float | np.ndarray) -> Any:
 def two_theta_of_sine(sine: float | np.ndarray) -> Any:
     """2θ in degrees of sinθ; NaN beyond 1."""
     return np.degrees(2 * bragg_angle(sine))
+
+
+def bin_of(two_theta: np.ndarray, n_bins: int = N_BINS) -> np.ndarray:
+    """The bin of a pattern vector that lines at 2θ (n,), degrees, fall into: (n,) integers; 180° is in none of them."""
+    bins: np.ndarray = (two_theta * n_bins / 180 + BIN_TOLERANCE).astype(np.int64)
+    return bins
 
 
 def sine_of_d(d_spacing: Quantity, wavelength: float) -> Quantity:

@@ -25,6 +25,9 @@ class InputError(ValueError):
     """Something the user gave cannot be used. The message is one line: what is wrong and what to do."""
 
 
+BELIEVED = 0.5  # probability from which a candidate is a confident match
+
+
 def short_reason(error: BaseException) -> str:
     """The first sentence of a library's complaint, on one line of at most 160 characters."""
     words = " ".join(str(error).split()) or type(error).__name__

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 from nicegui import app
@@ -51,8 +50,6 @@ def address(entry: Entry, *parts: object) -> str:
 
 def programs() -> tuple[str, ...]:
     """Programs that candidates can be exported to."""
-    if find_spec("crystalnet.export") is None:
-        return ()
     from crystalnet.export import PROGRAMS
 
     return tuple(PROGRAMS)

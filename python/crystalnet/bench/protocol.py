@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from crystalnet.bench.kernels import scores_by_skimage, two_maps
 from crystalnet.bench.modules import decode_as_published, decode_eagerly, network_that_saw_data
 from crystalnet.bench.timing import Calls, interleaved
-from crystalnet.bragg import N_BINS
+from crystalnet.bragg import N_BINS, bin_of
 from crystalnet.crystal.elements import ATOMIC_NUMBER
 from crystalnet.crystal.lattice import holohedry
 from crystalnet.crystal.record_file import structure_of
@@ -125,7 +125,7 @@ def _ranking() -> Calls:
             warnings.simplefilter("ignore")
             for vector, structure in zip(vectors, structures, strict=True):
                 lines = calculator.get_pattern(structure, two_theta_range=(0, 180))
-                np.maximum.at(vector, (lines.x / 180 * N_BINS).astype(int), lines.y)
+                np.maximum.at(vector, bin_of(lines.x), lines.y)
         unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
         return np.asarray(unit @ unit[0])
 

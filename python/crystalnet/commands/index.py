@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from crystalnet.bragg import d_of_two_theta
 from crystalnet.crystal.formula import parse_elements
 from crystalnet.crystal.setting_symbol import setting_symbol
 from crystalnet.crystal.systems import SYSTEMS
 from crystalnet.records import InputError, Pattern, Peaks
 from crystalnet.runtime.log import log
+from crystalnet.runtime.pool import own_threads
 from crystalnet.runtime.settings import settings
 from crystalnet.runtime.whole_file import is_our_picture, refuse_foreign, replacing
 from crystalnet.solving.extinction import ExtinctionClass, extinction_classes
@@ -94,8 +93,7 @@ def index_lines(
 ) -> Answer:
     """Index lines that are known, of a file; system: "auto" or one of the seven."""
     systems = SYSTEMS if system == "auto" else (system,)
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    lattices = indexed(peaks, systems, limit, symbols, threads)
+    lattices = indexed(peaks, systems, limit, symbols, own_threads())
     lines = Lines.of(peaks)
     every = Lines.of(peaks, len(peaks), faint=True)
     assignments = [assigned(lines, one, every) for one in lattices]
@@ -184,10 +182,9 @@ def _rows(answer: Answer) -> list[tuple[float, float, float, list[int] | None]]:
             if hkl.any():
                 indices[float(x)] = [int(i) for i in hkl]
     peaks = answer.peaks
-    d = d_of_two_theta(peaks.two_theta, peaks.radiation.wavelength)
     return [
         (float(x), float(s), float(y), indices.get(float(x)))
-        for x, s, y in zip(peaks.two_theta, d, peaks.area, strict=True)
+        for x, s, y in zip(peaks.two_theta, peaks.d_spacing, peaks.area, strict=True)
     ]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from crystalnet.crystal.systems import system_named
 
+TRANSLATION_STEPS = 24  # of operations and shifts between settings: multiples of 1/24 from a standard origin
 METRIC_STEPS = 1e9  # of a metric tensor, relative to its largest length: fine enough for the edges of a tall cell
 
 

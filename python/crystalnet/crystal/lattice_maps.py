@@ -50,7 +50,7 @@ class LatticeMaps:
         self._holohedry = holohedry(lattice, HOLOHEDRY_TOLERANCE).astype(np.int64)
         self._codes = code_of(self._holohedry)
 
-    def near(self, metrics: np.ndarray, most_strain: float = MOST_STRAIN) -> list[np.ndarray]:
+    def near(self, metrics: np.ndarray) -> list[np.ndarray]:
         """For each metric the numbers of the matrices that bring it near, the nearest first.
 
         metrics: (T, 6) of volume 1: g11, g22, g33, g23, g13, g12.
@@ -58,7 +58,7 @@ class LatticeMaps:
         q = self._quadratics
         flat = np.stack([q[:, 0, 0], q[:, 1, 1], q[:, 2, 2], 2 * q[:, 1, 2], 2 * q[:, 0, 2], 2 * q[:, 0, 1]], axis=1)
         excess = metrics @ flat.T - 3
-        return [own[np.argsort(row[own])] for row in excess for own in [np.flatnonzero(row < 2 * most_strain**2)]]
+        return [own[np.argsort(row[own])] for row in excess for own in [np.flatnonzero(row < 2 * MOST_STRAIN**2)]]
 
     def images(self, crystal: FreeSites, numbers: np.ndarray) -> list[FreeSites]:
         """The crystal on those of the axes that the lattice has the symmetry for, each arrangement once."""

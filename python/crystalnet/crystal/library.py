@@ -18,12 +18,11 @@ import numpy as np
 
 from crystalnet.crystal.elements import SYMBOLS, atomic_numbers
 from crystalnet.crystal.free_sites import FreeSites, Orbits, atoms_of_orbits, orbits_of_atoms
-from crystalnet.crystal.lattice import axes_of
+from crystalnet.crystal.lattice import TRANSLATION_STEPS, axes_of
 from crystalnet.crystal.symmetry import SymmetryError, bare_symmetry, niggli_matrix
 from crystalnet.records import AtomSites
 
 FILE = "library.npz"
-TRANSLATION_STEPS = 24  # translations from a standard origin are multiples of 1/24
 MAX_ATOMS = 100  # of a primitive cell: garnets have 80
 
 

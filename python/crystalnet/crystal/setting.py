@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crystalnet.crystal.elements import mendeleev_number
-from crystalnet.crystal.lattice import holohedry
+from crystalnet.crystal.lattice import TRANSLATION_STEPS, holohedry
 from crystalnet.crystal.symmetry import ENANTIOMORPHS, SYMPREC, Symmetry
 from crystalnet.records import AtomSites, InputError
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 
 KEY_TOLERANCE = 1e-3  # per atom: well above coordinate rounding, well below what separates two settings
-SHIFT_STEPS = 24  # normaliser translations are multiples of 1/2, 1/3, 1/4, 1/8 of primitive vectors
 
 
 def _key_hkl(largest: int, order: int) -> np.ndarray:
@@ -171,11 +170,11 @@ def _polar_origins(x: np.ndarray, species: np.ndarray, elements: list[str], axis
 class _Operations:
     """A space group's operations in a primitive cell, hashable so that its normaliser is worked out once."""
 
-    rows: tuple[tuple[int, ...], ...]  # 9 of the rotation, 3 of the translation in units of 1/SHIFT_STEPS
+    rows: tuple[tuple[int, ...], ...]  # 9 of the rotation, 3 of the translation in units of 1/TRANSLATION_STEPS
 
     @classmethod
     def of(cls, rotations: np.ndarray, translations: np.ndarray) -> _Operations:
-        steps = np.round(translations * SHIFT_STEPS).astype(np.int64) % SHIFT_STEPS
+        steps = np.round(translations * TRANSLATION_STEPS).astype(np.int64) % TRANSLATION_STEPS
         return cls(tuple(sorted(map(tuple, np.concatenate([rotations.reshape(-1, 9), steps], axis=1).tolist()))))
 
 
@@ -189,13 +188,13 @@ def _metric_key(lattice: np.ndarray) -> tuple[bytes, int]:
 def _normaliser(operations: _Operations, point_bytes: bytes, n_point: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Pairs (P, t), x' = P x + t, that map the set of operations onto itself; one of each coset of the group.
 
-    P runs over the holohedry, t over multiples of 1/SHIFT_STEPS (0 along a polar axis).
+    P runs over the holohedry, t over multiples of 1/TRANSLATION_STEPS (0 along a polar axis).
     """
     rows = np.array(operations.rows)
     rotations, steps = rows[:, :9].reshape(-1, 3, 3), rows[:, 9:]
     translation_of = {r.tobytes(): w for r, w in zip(rotations, steps, strict=True)}
     axis = _polar_axis(rotations)
-    shifts = np.array(list(product(range(SHIFT_STEPS), repeat=3)))
+    shifts = np.array(list(product(range(TRANSLATION_STEPS), repeat=3)))
     if axis is not None:
         shifts = shifts[shifts[:, 2] == 0]  # both polar axes, [001] and [111], move the third coordinate
     elif np.linalg.matrix_rank(rotations.sum(0)) > 1:
@@ -212,14 +211,14 @@ def _normaliser(operations: _Operations, point_bytes: bytes, n_point: int) -> li
             if target is None:
                 t = t[:0]
                 break
-            t = t[(((t - t @ image.T) - (target - p @ w)) % SHIFT_STEPS == 0).all(1)]
+            t = t[(((t - t @ image.T) - (target - p @ w)) % TRANSLATION_STEPS == 0).all(1)]
             if not len(t):
                 break
         for shift in t:
             if np.concatenate([p.ravel(), shift]).tobytes() in seen:
                 continue
-            found.append((p, shift / SHIFT_STEPS))
+            found.append((p, shift / TRANSLATION_STEPS))
             for r, w in zip(rotations, steps, strict=True):
-                product_shift = (r @ shift + w) % SHIFT_STEPS
+                product_shift = (r @ shift + w) % TRANSLATION_STEPS
                 seen.add(np.concatenate([(r @ p).ravel(), product_shift]).tobytes())
     return found

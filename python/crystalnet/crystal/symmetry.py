@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from crystalnet.crystal.elements import atomic_numbers
-from crystalnet.crystal.lattice import PRIMITIVE_AXES, nearest_image, one_of_each
+from crystalnet.crystal.lattice import PRIMITIVE_AXES, TRANSLATION_STEPS, nearest_image, one_of_each
 from crystalnet.records import AtomSites, Transformation
 
 if TYPE_CHECKING:
+    import gemmi
     from pymatgen.core import Structure
     from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
     from spglib import SpaceGroupType
@@ -184,7 +185,17 @@ def free_coordinates(sites: AtomSites) -> int:
     return int(free - np.linalg.matrix_rank(found.rotations.mean(0), tol=0.1))
 
 
-def protostructure(crystal: AtomSites | Structure, tolerance: float = SYMPREC) -> str | None:
+def operation(rotation: np.ndarray, steps: np.ndarray) -> gemmi.Op:
+    """A symmetry operation of a rotation (3, 3) and a translation (3,) in TRANSLATION_STEPS, as gemmi has it."""
+    import gemmi
+
+    made = gemmi.Op()
+    made.rot = (TRANSLATION_STEPS * rotation).tolist()
+    made.tran = steps.astype(int).tolist()
+    return made.wrap()
+
+
+def protostructure(crystal: AtomSites | Structure) -> str | None:
     """pymatgen's label of the structure type, elements left out; None where it fails.
 
     A label is stoichiometry, Pearson symbol, space group and Wyckoff letters, as AFLOW writes them.
@@ -197,7 +208,7 @@ def protostructure(crystal: AtomSites | Structure, tolerance: float = SYMPREC) -
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            label = get_protostructure_label_from_spg_analyzer(Symmetry(crystal, tolerance).analyser, raise_errors=True)
+            label = get_protostructure_label_from_spg_analyzer(Symmetry(crystal, SYMPREC).analyser, raise_errors=True)
             return str(get_prototype_from_protostructure(label))
     except Exception:  # the labelling raises many kinds
         return None

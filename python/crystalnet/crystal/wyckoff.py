@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 
 from crystalnet.crystal.free_sites import FreeSites
-from crystalnet.crystal.lattice import PRIMITIVE_AXES, Cell, holohedry, nearest_image
+from crystalnet.crystal.lattice import PRIMITIVE_AXES, TRANSLATION_STEPS, Cell, holohedry, nearest_image
 from crystalnet.crystal.lattice_maps import HOLOHEDRY_TOLERANCE, code_of, unimodular_matrices
 from crystalnet.crystal.symmetry import ENANTIOMORPHS, laue_group
 from crystalnet.crystal.systems import system_named
 
 GENERIC = np.array([0.1234, 0.2718, 0.3141])  # free coordinates that put no atom on a more special position
-STEPS = 24  # of the shifts in the table
 #: Reflections whose absence tells the settings of one group apart.
 TELLING = np.array([h for h in product(range(-4, 5), repeat=3) if h > (0, 0, 0)])
 
@@ -147,7 +146,7 @@ def _groups(system: str, centring: str, holohedry_bytes: bytes) -> tuple[Group, 
         outside = nearest_image(reference.centring @ inverses @ to_primitive)
         fits &= np.abs(outside).max(axis=(1, 2)) < 1e-6
         # Matrices that give one list of operations are one setting.
-        steps = np.rint(STEPS * (reference.translations @ inverses[fits])) % STEPS
+        steps = np.rint(TRANSLATION_STEPS * (reference.translations @ inverses[fits])) % TRANSLATION_STEPS
         operations = np.concatenate(
             [code_of(turned[fits]), steps.reshape(len(steps), 3 * len(reference.rotations))], axis=1
         )
@@ -205,7 +204,7 @@ def _reference(number: int) -> _Reference:
     each = [np.array(op.float_seitz()) for op in operations.sym_ops]
     row = _table()[str(number)]
     positions = tuple(
-        (letter, n, np.array(shift, float) / STEPS, np.array(free, float).reshape(-1, 3))
+        (letter, n, np.array(shift, float) / TRANSLATION_STEPS, np.array(free, float).reshape(-1, 3))
         for letter, n, shift, free in row["positions"]
     )
     return _Reference(

@@ -19,7 +19,7 @@ from crystalnet.data.splits import RESERVED, Splits, may_train
 from crystalnet.data.store import write_store
 from crystalnet.data.structure_files import read_crystals
 from crystalnet.density.promolecule import element_table
-from crystalnet.records import InputError
+from crystalnet.records import InputError, short_reason
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -187,6 +187,6 @@ def _structures_of_records(
                 raise ValueError("hydrogen of its formula has no site")
             structure = structure_of(record)
         except Exception as error:  # pymatgen raises whatever a record makes it meet
-            failures.append({"id": name, "reason": " ".join(str(error).split())[:120]})
+            failures.append({"id": name, "reason": short_reason(error)})
         else:
             yield name, structure, SYMPREC_RELAXED if record.get("dft_relaxed") else SYMPREC, ()

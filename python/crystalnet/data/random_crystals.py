@@ -103,10 +103,10 @@ def random_structure(system: str, rng: np.random.Generator) -> tuple[Structure, 
     rotations, translations = _operations(space_group)
     median, spread = AXIAL_RATIO
     if "c" in row.free:
-        c = 8.0 * median * rng.lognormal(0, spread)
-        lattice = Lattice.from_parameters(8.0, 8.0, c, 90.0, 90.0, row.gamma)
+        c = EDGE * median * rng.lognormal(0, spread)
+        lattice = Lattice.from_parameters(EDGE, EDGE, c, 90.0, 90.0, row.gamma)
     else:
-        lattice = Lattice.cubic(8.0)
+        lattice = Lattice.cubic(EDGE)
     count = 1 + int(rng.choice(len(ORBITS), p=ORBITS))
     species: list[str] = []
     points: list[np.ndarray] = []

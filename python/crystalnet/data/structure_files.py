@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from crystalnet.crystal.cif import ReadCrystal, is_cif, read_cif
 from crystalnet.density.promolecule import element_table
-from crystalnet.records import InputError
+from crystalnet.records import InputError, short_reason
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -66,8 +66,7 @@ def _read_other(path: Path) -> ReadCrystal:
             warnings.simplefilter("always")
             structure = Structure.from_file(path)
     except Exception as error:  # pymatgen raises whatever its parsers meet
-        reason = " ".join(str(error).split())[:120]
-        raise InputError(f"cannot be read as a crystal structure ({reason})") from None
+        raise InputError(f"cannot be read as a crystal structure ({short_reason(error)})") from None
     if not structure.is_ordered:
         raise InputError("has partially occupied sites; give an ordered structure")
     said = [" ".join(str(w.message).split()) for w in caught if issubclass(w.category, UserWarning)]

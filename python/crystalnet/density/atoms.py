@@ -32,21 +32,12 @@ class Decomposition:
     ----------
     sites
         N atoms, the surest first.
-    elements
-        The E elements that they may be.
-    strength
-        (N,) projection of the density on the shape of the atom's element, 1 for a perfect atom.
     cost
-        (N, E) Σ(ρ − Σ atoms)² with each element in place of the atom's own, above that of the best one.
-    unexplained
-        Fraction of Σρ² that no atom accounts for.
+        (N, E) Σ(ρ − Σ atoms)² with each of E elements in place of the atom's own, above that of the best one.
     """
 
     sites: AtomSites
-    elements: tuple[str, ...]
-    strength: np.ndarray
     cost: np.ndarray
-    unexplained: float
 
 
 def decompose(density: DensityGrid, elements: tuple[str, ...], max_atoms: int = MAX_ATOMS) -> Decomposition:
@@ -81,7 +72,6 @@ def decompose(density: DensityGrid, elements: tuple[str, ...], max_atoms: int = 
     norms = (np.square(transforms) @ weight).sum((1, 2)) / n**3
     parts, shares = _basis(transforms)
     residual = np.fft.rfftn(density.values.astype(float))
-    total = np.square(density.values.astype(float)).sum()
     frequencies = [np.fft.fftfreq(n, 1 / n), np.fft.fftfreq(n, 1 / n), np.arange(n // 2 + 1.0)]
     allowed = np.ones((n, n, n), dtype=bool)
     images = _nearby_voxels(density.lattice, n)
@@ -104,7 +94,7 @@ def decompose(density: DensityGrid, elements: tuple[str, ...], max_atoms: int = 
         positions.append(x % 1.0)
         allowed[tuple(((index + images) % n).T)] = False
 
-    strength, cost = np.zeros(len(named)), np.zeros((len(named), len(elements)))
+    cost = np.zeros((len(named), len(elements)))
     flat = transforms.reshape(len(elements), -1)
     for _ in range(2):
         for atom, wave in enumerate(waves):
@@ -112,13 +102,12 @@ def decompose(density: DensityGrid, elements: tuple[str, ...], max_atoms: int = 
             overlaps = flat @ ((residual * wave.conj()).real * weight).ravel() / n**3
             gains = 2 * overlaps - norms
             named[atom] = int(gains.argmax())
-            strength[atom], cost[atom] = overlaps[named[atom]] / norms[named[atom]], gains.max() - gains
+            cost[atom] = gains.max() - gains
             residual = residual - transforms[named[atom]] * wave
 
-    left = np.square(np.fft.irfftn(residual, s=(n, n, n), axes=(0, 1, 2))).sum()
     species = tuple(elements[which] for which in named)
     sites = AtomSites(density.lattice, species, np.array(positions).reshape(-1, 3))
-    return Decomposition(sites, elements, strength, cost, float(left / max(total, 1e-12)))
+    return Decomposition(sites, cost)
 
 
 def _basis(transforms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.ndimage import maximum_filter
 
-from crystalnet.crystal.lattice import holohedry, nearest_image, one_of_each, periodic_distances
+from crystalnet.crystal.lattice import TRANSLATION_STEPS, holohedry, nearest_image, one_of_each, periodic_distances
 from crystalnet.density.atoms import MAX_ATOMS, MIN_DISTANCE, MIN_GAIN, Decomposition
 from crystalnet.density.grid import maximum_offset
 from crystalnet.density.promolecule import promolecule_density
@@ -76,7 +76,7 @@ def symmetries_of(density: DensityGrid) -> list[MapSymmetry]:
         highest = np.array(np.unravel_index(correlation.argmax(), correlation.shape))
         agreement.append(float(correlation.max()) * n**3 / power)
         shift = (highest + maximum_offset(correlation, highest)) / n
-        exact = np.round(24 * shift) / 24
+        exact = np.round(TRANSLATION_STEPS * shift) / TRANSLATION_STEPS
         shifts.append(np.where(np.abs(shift - exact) < TWENTY_FOURTHS, exact, shift))
     # A map read at P x is the map moved by P⁻¹.
     rotations = np.round(np.linalg.inv(operations)).astype(np.int64)
@@ -115,7 +115,7 @@ def decompose_orbits(
     origin = np.zeros((1, 3))
     alone = [DensityGrid(promolecule_density(density.lattice, (e,), origin), density.lattice) for e in elements]
     shapes = np.array([_terms(shape)[1] for shape in alone])
-    total, start = float(np.square(np.abs(residual)).sum()), residual
+    start = residual
 
     found: list[_Orbit] = []
     clear = 0  # orbits found before the first faint one
@@ -126,7 +126,7 @@ def decompose_orbits(
             clear = len(found)
     answers = []
     for count in sorted({clear, len(found)} - {0}):
-        answers.append(_named(found[:count], start, shapes, elements, density.lattice, total))
+        answers.append(_named(found[:count], start, shapes, elements, density.lattice))
     return answers
 
 
@@ -179,12 +179,11 @@ def _named(
     shapes: np.ndarray,
     elements: tuple[str, ...],
     lattice: np.ndarray,
-    total: float,
 ) -> Decomposition:
     """The orbits, each named again with the others gone: the first got their names while others overlapped them."""
     named = [orbit.element for orbit in orbits]
     residual = density - sum(shapes[orbit.element] * orbit.wave for orbit in orbits)
-    strength, cost = np.zeros(len(named)), np.zeros((len(named), len(elements)))
+    cost = np.zeros((len(named), len(elements)))
     for _ in range(2):
         for i, orbit in enumerate(orbits):
             own = shapes * orbit.wave
@@ -193,12 +192,11 @@ def _named(
             sizes = np.square(np.abs(own)).sum(1)
             gains = (2 * overlaps - sizes) / len(orbit.atoms)
             named[i] = int(gains.argmax())
-            strength[i], cost[i] = overlaps[named[i]] / sizes[named[i]], gains.max() - gains
+            cost[i] = gains.max() - gains
             residual = residual - own[named[i]]
     of = np.repeat(np.arange(len(orbits)), [len(orbit.atoms) for orbit in orbits])
     sites = AtomSites(lattice, tuple(elements[named[i]] for i in of), np.concatenate([o.atoms for o in orbits]))
-    left = float(np.square(np.abs(residual)).sum()) / max(total, 1e-12)
-    return Decomposition(sites, elements, strength[of], cost[of], left)
+    return Decomposition(sites, cost[of])
 
 
 def _orbits_near(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from crystalnet.crystal.lattice import holohedry, nearest_image, periodic_distances
+from crystalnet.crystal.lattice import TRANSLATION_STEPS, holohedry, nearest_image, periodic_distances
 from crystalnet.crystal.setting import standard_primitive
 from crystalnet.crystal.symmetry import SYMPREC_ON_SITES
 from crystalnet.density.grid import best_alignment, correlation, moved
@@ -20,7 +20,6 @@ SAME_PLACE = 0.1  # Å between an atom moved and the canonical one: the rules of
 AGREEMENT = 0.95  # correlation of a density with its atoms' own: a blend of two settings is neither
 ALIKE = 0.9  # correlation from which two densities are taken to stand alike
 GAIN = 0.1  # of correlation, by which a move must make a density more like another: less is no other setting
-EXACT = 24  # translations between settings are multiples of 1/24, unless an axis is polar
 
 
 def in_canonical_setting(values: np.ndarray, sites: AtomSites) -> np.ndarray:
@@ -67,7 +66,7 @@ def in_setting_of(reference: np.ndarray, values: np.ndarray, lattice: np.ndarray
     if now >= ALIKE:
         return values
     operation, voxels = best_alignment(reference, values, holohedry(lattice))
-    exact = len(values) * np.round(EXACT * voxels / len(values)) / EXACT
+    exact = len(values) * np.round(TRANSLATION_STEPS * voxels / len(values)) / TRANSLATION_STEPS
     shift = np.where(np.abs(voxels - exact) <= 0.5, exact, voxels) / len(values)
     candidate = moved(values, np.round(np.linalg.inv(operation)).astype(np.int64), shift)
     return candidate if correlation(reference, candidate) > now + GAIN else values
@@ -100,7 +99,7 @@ def canonical_operation(sites: AtomSites) -> tuple[np.ndarray, np.ndarray] | Non
         for shift in sorted(shifts, key=lambda t: np.abs(nearest_image(t)).max()):
             distance = np.where(different, np.inf, periodic_distances(x + shift, wanted, sites.lattice))
             if distance.min(1).max() < SAME_PLACE:
-                exact = np.round(EXACT * shift) / EXACT
+                exact = np.round(TRANSLATION_STEPS * shift) / TRANSLATION_STEPS
                 shift = np.where(np.abs((shift - exact) @ sites.lattice).max() < SAME_PLACE, exact, shift)
                 here = np.array_equal(matrix, identity) and np.abs(nearest_image(shift)).max() < 1e-6
                 return None if here else (matrix, shift)

@@ -70,9 +70,7 @@ class Evaluation:
         self.options = options
         self.targets = read_targets(structures, options.system, options.split, options.limit, options.seed)
         learnt = model is not None or system_named(options.system).learnt
-        self.model = load_model(model or shipped_model(options.system)) if learnt else None
-        if self.model is not None and self.model.config.system != options.system:
-            raise InputError(f"{model}: a model of the {self.model.config.system} system, not the {options.system} one")
+        self.model = load_model(model or shipped_model(options.system), options.system) if learnt else None
         self.own = OwnAnswers(self.model, {options.system: model} if model else {}, options)
         self.retrieval = Retrieval(options.system, retrieval_data) if learnt else None
         self.composition_only = CompositionOnly(self.model) if self.model is not None else None

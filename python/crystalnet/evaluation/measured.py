@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from crystalnet import __version__
-from crystalnet.crystal.symmetry import SYMPREC, protostructure
+from crystalnet.crystal.symmetry import protostructure
 from crystalnet.evaluation.evaluate import Progress, model_of
 from crystalnet.evaluation.metrics import structure_scores
 from crystalnet.evaluation.options import Options
 from crystalnet.evaluation.own_answers import left_out
 from crystalnet.evaluation.question import composition_as_given, in_words
 from crystalnet.evaluation.summary import NO_MAPS, run_summary
-from crystalnet.evaluation.targets import NothingToEvaluate
+from crystalnet.evaluation.targets import NothingToEvaluate, some_of
 from crystalnet.model.choice import has_model, model_for
 from crystalnet.records import InputError
 from crystalnet.runtime.journal import Journal
@@ -70,12 +70,10 @@ class MeasuredEvaluation:
             raise InputError(f"{index}: no list of measured patterns ({error})") from None
         if missing:
             raise InputError(f"{index}: a pattern lacks {', '.join(sorted(missing))}")
-        self.entries = [entry for entry in entries if entry["system"] == options.system]
-        if not self.entries:
+        own = [entry for entry in entries if entry["system"] == options.system]
+        if not own:
             raise NothingToEvaluate(f"{index}: no pattern of a {options.system} crystal")
-        if options.limit is not None and options.limit < len(self.entries):
-            chosen = np.random.default_rng(options.seed).choice(len(self.entries), options.limit, replace=False)
-            self.entries = [self.entries[i] for i in sorted(chosen.tolist())]
+        self.entries = some_of(own, options.limit, options.seed)
 
     def settings(self) -> dict[str, Any]:
         """All that the scores follow from; a journal of other settings is not gone on with."""
@@ -143,7 +141,7 @@ class MeasuredEvaluation:
                 guesses=self.options.guesses,
                 seed=self.options.seed,
                 models=self.files,
-                catalogue=left_out(truth, protostructure(truth, SYMPREC) or "", self.options.leave_out),
+                catalogue=left_out(truth, protostructure(truth) or "", self.options.leave_out),
                 candidates=self.options.candidates,
                 effort=self.options.effort,
             )

@@ -19,6 +19,7 @@ from crystalnet.evaluation.options import GIVEN
 from crystalnet.evaluation.paper_tables import ROW_NAMES
 from crystalnet.evaluation.question import Question
 from crystalnet.records import AtomSites, DensityGrid
+from crystalnet.report.figure import POINTS, SHARES, formula_label
 from crystalnet.report.render import camera, render
 from crystalnet.report.view import INK, MUTED, SURFACE, cell_edges, level_holding, redrawn
 from crystalnet.runtime.whole_file import PICTURE
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 CUBE = np.eye(3)  # the CMED's axes as drawn
-SHARES = (0.75, 0.4)  # of the electrons inside the sheer and the solid surface
-POINTS = 64_000  # of a map as drawn; more shows nothing at this size
 VIEWS = ((1.0, 0.45, 0.35), (1.0, 0.0, 0.0), (1.0, 1.0, 1.0))  # toward the viewer; the first where there is one only
 BEST, WORST = (0.5, 1.0), (0.0, 0.1)  # quantiles of ssim.ranked that successes and failures are drawn from
 SHOWN = 6  # successes, and failures, in figures 3 and 4
@@ -137,8 +136,7 @@ def _ssim(asked: Question, guess: np.ndarray) -> float:
 
 
 def _name(row: Row) -> str:
-    digits = "".join(f"$_{{{c}}}$" if c.isdigit() or c == "." else c for c in row["formula"])
-    return f"{digits}, {row['space_group']}"
+    return f"{formula_label(row['formula'])}, {row['space_group']}"
 
 
 def _grid(lines: int, columns: int, title: str) -> tuple[Figure, np.ndarray]:

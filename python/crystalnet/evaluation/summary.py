@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from crystalnet.evaluation.metrics import wilson
-from crystalnet.records import InputError
-from crystalnet.solving.confidence import THRESHOLD, calibration_error
+from crystalnet.records import BELIEVED, InputError
+from crystalnet.solving.confidence import calibration_error
 
 SCORES, PROTOCOLS = ("ssim", "psnr", "nmae"), ("paper", "single", "ranked")
 NO_MAPS: dict[str, Any] = {score: None for score in SCORES}  # of a crystal in whose system no network draws
@@ -167,8 +167,8 @@ def confidence_summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     error, reliability = calibration_error(p, right)
     return {
         "answered": len(answered),
-        "believed": int((p >= THRESHOLD).sum()),
-        "believed_and_wrong": int((~right & (p >= THRESHOLD)).sum()),
+        "believed": int((p >= BELIEVED).sum()),
+        "believed_and_wrong": int((~right & (p >= BELIEVED)).sum()),
         "expected_calibration_error": error if answered else None,
         "reliability": [{"mean": m, "right": share, "n": n} for m, share, n in reliability],
     }

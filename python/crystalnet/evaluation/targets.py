@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import numpy as np
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 
+Item = TypeVar("Item")
 STORED: Final = "_row"  # key of a record's row in its data set, whose cell is canonical and whose density may be stored
 
 
@@ -109,10 +111,15 @@ def read_targets(source: Path, system: str, split: str, limit: int | None, seed:
         raise NothingToEvaluate(
             f"{source}: no {system} record to evaluate ({targets.rule}); --split all takes every record"
         )
-    if limit is not None and limit < len(records):
-        chosen = np.random.default_rng(seed).choice(len(records), limit, replace=False)
-        records = tuple(records[i] for i in sorted(chosen.tolist()))
-    return Targets(records, targets.rule, targets.density, targets.digest, targets.maps)
+    return Targets(tuple(some_of(records, limit, seed)), targets.rule, targets.density, targets.digest, targets.maps)
+
+
+def some_of(items: Sequence[Item], limit: int | None, seed: int) -> Sequence[Item]:
+    """So many of the items by a seeded choice, in their order; all where that is no fewer."""
+    if limit is None or limit >= len(items):
+        return items
+    chosen = np.random.default_rng(seed).choice(len(items), limit, replace=False)
+    return [items[i] for i in sorted(chosen.tolist())]
 
 
 def _of_file(path: Path, system: str, split: str) -> Targets:

@@ -6,13 +6,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from crystalnet import __version__
 from crystalnet.export.fullprof import fullprof
 from crystalnet.export.gsas2 import gsas2
 from crystalnet.export.jana import jana
 from crystalnet.export.project import Project
 from crystalnet.export.topas import topas
 from crystalnet.export.vesta import vesta
-from crystalnet.report.structure_files import package_version
 from crystalnet.runtime.whole_file import file_sha256
 from crystalnet.runtime.whole_folder import heal, refilling, refuse_names, unchanged
 
@@ -50,7 +50,7 @@ def write_project(project: Project, program: str, out: Path) -> list[str]:
         for name, text in files.items():
             (scratch / name).write_text(text, encoding="utf-8")
         content = {
-            "crystalnet": package_version(),
+            "crystalnet": __version__,
             "program": program,
             "candidate": project.title,
             "files": {name: file_sha256(scratch / name) for name in sorted(files)},

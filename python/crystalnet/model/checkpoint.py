@@ -17,7 +17,7 @@ from torch import Tensor
 from crystalnet.model.base import CrystalNetwork
 from crystalnet.model.config import Config
 from crystalnet.model.network import build_network
-from crystalnet.records import InputError
+from crystalnet.records import InputError, short_reason
 from crystalnet.runtime.whole_file import file_sha256, replacing
 
 
@@ -56,7 +56,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except KeyError:
         raise InputError(f"{path}: not a CrystalNet model (a safetensors file of another program)") from None
     except (SafetensorError, OSError, ValueError, RuntimeError, TypeError, RecursionError) as error:
-        raise InputError(f"{path}: not a CrystalNet model ({_reason(error)}){_looks_like(path)}") from None
+        raise InputError(f"{path}: not a CrystalNet model ({short_reason(error)}){_looks_like(path)}") from None
     if not isinstance(about, dict):
         raise InputError(f"{path}: not a CrystalNet model (its header is no description of one)")
     for name, tensor in tensors.items():
@@ -65,10 +65,6 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
                 f"{path}: {name} holds values that are not finite: the file is damaged, or its training diverged"
             )
     return tensors, about
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:120]
 
 
 def _looks_like(path: Path) -> str:
@@ -85,7 +81,7 @@ def config_of(path: Path, values: Any) -> Config:
     try:
         return Config.from_dict(values)
     except (InputError, ValueError, AttributeError) as error:
-        raise InputError(f"{path}: {_reason(error)}") from None
+        raise InputError(f"{path}: {short_reason(error)}") from None
 
 
 def save_model(path: Path, weights: dict[str, Tensor], config: Config, about: dict[str, Any]) -> None:
@@ -108,7 +104,7 @@ def load_model(path: Path, system: str | None = None) -> Model:
     except KeyError as error:
         raise InputError(f"{path}: the weights do not fit their configuration (without {error.args[0]})") from None
     except RuntimeError as error:
-        raise InputError(f"{path}: the weights do not fit their configuration ({_reason(error)})") from None
+        raise InputError(f"{path}: the weights do not fit their configuration ({short_reason(error)})") from None
     return Model(network.eval(), config, about, path.name, file_sha256(path))
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from crystalnet.bragg import MO_KA, N_BINS, lorentz_polarisation, sine_of_inverse_d
+from crystalnet.bragg import BIN, MO_KA, N_BINS, lorentz_polarisation, sine_of_inverse_d
 from crystalnet.crystal.systems import LEARNT, system_named
 
 # Classes told to the network: N up to 256 is d = 0.6 Å at a = 10 Å; M up to 37, l up to 30 alike for long axes.
@@ -98,7 +98,7 @@ class Intensities(nn.Module):
         height = torch.maximum(pattern.gather(1, own), pattern.gather(1, near))
         seen = torch.maximum(mask.gather(1, own), mask.gather(1, near)) * reached
         together = sharing.gather(1, own).clamp_min(1)
-        theta = torch.deg2rad(bins.clamp(1, N_BINS - 2) * (180 / N_BINS)) / 2
+        theta = torch.deg2rad(bins.clamp(1, N_BINS - 2) * BIN) / 2
         factor = lorentz_polarisation(torch.sin(theta), torch.cos(theta))
         squared = height.clamp_min(0) / (factor * together) * seen
         squared = squared / squared.amax(1, keepdim=True).clamp_min(1e-12)
@@ -114,7 +114,7 @@ class Intensities(nn.Module):
         q = first[:, None] * self.classes[:, 0] + second[:, None] * self.classes[:, 1] ** 2  # 1/d²
         sine = sine_of_inverse_d(q.sqrt(), MO_KA)
         two_theta = 2 * torch.rad2deg(torch.asin(sine.clamp(max=1)))
-        return torch.where(sine < 1, two_theta * (N_BINS / 180), float(N_BINS)).clamp(max=N_BINS)
+        return torch.where(sine < 1, two_theta / BIN, float(N_BINS)).clamp(max=N_BINS)
 
 
 def conventional_axes(lattice: Tensor, system: str) -> tuple[Tensor, Tensor, Tensor]:

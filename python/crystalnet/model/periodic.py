@@ -18,6 +18,8 @@ from crystalnet.model.intensities import Intensities
 from crystalnet.ops.decoder import Decoder, LayerFlag
 from crystalnet.ops.film_decode import film_decode
 
+INNER = 1024  # width of the pattern encoder and within every residual block
+
 
 class PeriodicNetwork(CrystalNetwork):
     """|F|² of the indexed cell's reflections in; integer frequencies, so that the density is periodic across the cell
@@ -88,9 +90,9 @@ def _integer_rows(count: int, max_frequency: float) -> Tensor:
 class ResidualBlock(nn.Module):
     """h + W₂ SiLU(W₁ LayerNorm h), beginning as the identity."""
 
-    def __init__(self, width: int, inner: int = 1024) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.inner = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, inner), nn.SiLU(), nn.Linear(inner, width))
+        self.inner = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, INNER), nn.SiLU(), nn.Linear(INNER, width))
         nn.init.zeros_(self.inner[-1].weight)  # type: ignore[arg-type]
         nn.init.zeros_(self.inner[-1].bias)  # type: ignore[arg-type]
 
@@ -102,12 +104,12 @@ class ResidualBlock(nn.Module):
 class PatternEncoder(nn.Module):
     """Residual MLP over the intensities of the reflection classes."""
 
-    def __init__(self, inputs: int, latent: int, width: int = 1024) -> None:
+    def __init__(self, inputs: int, latent: int) -> None:
         super().__init__()
         self.trunk = nn.Sequential(
-            nn.Linear(inputs, width), *(ResidualBlock(width) for _ in range(3)), nn.LayerNorm(width), nn.SiLU()
+            nn.Linear(inputs, INNER), *(ResidualBlock(INNER) for _ in range(3)), nn.LayerNorm(INNER), nn.SiLU()
         )
-        self.mu, self.sigma = nn.Linear(width, latent), nn.Linear(width, latent)
+        self.mu, self.sigma = nn.Linear(INNER, latent), nn.Linear(INNER, latent)
         nn.init.constant_(self.sigma.bias, -2.0)  # start nearly deterministic
 
     def forward(self, intensities: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from crystalnet.crystal.free_sites import FreeSites
 from crystalnet.ops._native import native, native_cuda
-from crystalnet.ops.reflections import FORM_FACTOR_SCALE, form_factor_table
+from crystalnet.ops.reflections import form_factor, form_factor_table
 
 if TYPE_CHECKING:
     import torch
@@ -231,14 +231,12 @@ class _Model:
         self.hkl = targets.hkl[:used][chosen].astype(float)
         self.s_squared, self.weight = targets.s_squared[:used][chosen], targets.weight[:used][chosen]
         self.crystal, self.lattice = crystal, targets.lattice
-        table = form_factor_table()[atomic_numbers]  # (N, 4, 2)
-        falls = (table[:, :, 0] * np.exp(-table[:, :, 1] * self.s_squared[:, None, None])).sum(axis=-1)
-        self.form = atomic_numbers - FORM_FACTOR_SCALE * self.s_squared[:, None] * falls  # (R, N)
+        kinds, kind = np.unique(atomic_numbers, return_inverse=True)
+        self.form = np.stack([form_factor(z, self.s_squared) for z in kinds.tolist()], axis=1)[:, kind]  # (R, N)
 
     def amplitudes(self, u: np.ndarray, b_iso: float) -> tuple[np.ndarray, np.ndarray]:
         """√I (T,) and dI (T, K + 1) of the coordinates and of B."""
-        own = np.where(self.crystal.columns >= 0, np.append(u, 0.0)[self.crystal.columns], 0.0)
-        x = self.crystal.frac_coords + np.einsum("nij,nj->ni", self.crystal.directions, own)
+        x = self.crystal.moved(u)
         waves = self.form * np.exp(2j * np.pi * self.hkl @ x.T)
         factor = waves.sum(axis=1)
         decay = self.weight * np.exp(-2 * b_iso * self.s_squared)

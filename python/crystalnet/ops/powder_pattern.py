@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from crystalnet.bragg import MO_KA, N_BINS
+from crystalnet.bragg import MO_KA, N_BINS, bin_of
 from crystalnet.ops._native import native, native_cuda
 from crystalnet.ops.choice import NATIVE, Choice, choose
 from crystalnet.ops.reflections import (
@@ -24,7 +24,6 @@ from crystalnet.ops.reflections import (
 
 __all__ = ["Reflections", "powder_pattern", "reference_pattern", "reflections"]
 WORTH_A_CHOICE = 16  # crystals, about 10 ms
-BIN_TOLERANCE = 1e-9  # bins; 2θ = 90° is an edge, and cells of a = 7.11 Å have lines there
 
 
 def powder_pattern(
@@ -87,7 +86,7 @@ def reference_pattern(
         if highest == 0:
             continue
         height = torch.from_numpy(lines.intensity / highest)
-        bins = torch.from_numpy(lines.two_theta * n_bins / 180 + BIN_TOLERANCE).long()
+        bins = torch.from_numpy(bin_of(lines.two_theta, n_bins))
         keep = (height > RELATIVE_CUT) & (bins < n_bins)
         out[i].scatter_reduce_(0, bins[keep], height[keep], "amax")
     return out.to(lattices.device)

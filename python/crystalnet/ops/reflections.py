@@ -165,7 +165,7 @@ def reference_lines(
 
     factor = np.zeros(len(length), dtype=np.complex128)
     for number in np.unique(atomic_numbers):
-        form = _form_factor(number, s_squared)
+        form = form_factor(number, s_squared)
         for x in frac_coords[atomic_numbers == number]:
             factor += form * np.exp(2j * np.pi * (hkl @ x))
     visible = lorentz_polarisation(np.sin(theta), np.cos(theta))
@@ -220,23 +220,21 @@ class LatticeLines:
         products: NDArray[np.float64] = np.stack(sums, axis=1) * self.weight[:, None, None]
         return products
 
-    def intensities(
-        self, products: NDArray[np.float64], atomic_numbers: NDArray[np.int64], cut: float = RELATIVE_CUT
-    ) -> NDArray[np.float64]:
+    def intensities(self, products: NDArray[np.float64], atomic_numbers: NDArray[np.int64]) -> NDArray[np.float64]:
         """(K, n) intensities as `reflections` has them, of K namings: atomic_numbers (K, G), one number a group.
 
-        Lines not above `cut` of a crystal's strongest are 0.
+        Lines not above RELATIVE_CUT of a crystal's strongest are 0.
         """
         check_atomic_numbers(atomic_numbers)
         for number in np.unique(atomic_numbers).tolist():
             if number not in self._forms:
-                self._forms[number] = _form_factor(number, 1 / (2 * self.d_spacing) ** 2)
+                self._forms[number] = form_factor(number, 1 / (2 * self.d_spacing) ** 2)
         form = np.array([[self._forms[z] for z in row] for row in atomic_numbers.tolist()]).transpose(2, 0, 1)
         intensity = ((form @ products) * form).sum(axis=-1).T
-        return np.where(intensity > cut * intensity.max(axis=1, keepdims=True, initial=0.0), intensity, 0.0)
+        return np.where(intensity > RELATIVE_CUT * intensity.max(axis=1, keepdims=True, initial=0.0), intensity, 0.0)
 
 
-def _form_factor(number: int, s_squared: NDArray[np.float64]) -> NDArray[np.float64]:
+def form_factor(number: int, s_squared: NDArray[np.float64]) -> NDArray[np.float64]:
     """Of a neutral atom, at s² = (sinθ/λ)² in 1/Å²."""
     a, b = form_factor_table()[number].T
     return np.asarray(number - FORM_FACTOR_SCALE * s_squared * (a * np.exp(-b * s_squared[:, None])).sum(axis=1))

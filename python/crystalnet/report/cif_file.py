@@ -12,24 +12,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crystalnet.crystal.lattice import axes_of, on_special_position
+from crystalnet import __version__
+from crystalnet.crystal.lattice import TRANSLATION_STEPS, axes_of, on_special_position
 from crystalnet.crystal.symmetry import (
     SYMPREC_PLACED,
     SYMPRECS,
     bare_symmetry,
+    operation,
 )
 from crystalnet.crystal.systems import system_of
 from crystalnet.records import AtomSites, Candidate, Pattern, Radiation
 from crystalnet.report.agreement import agreement
 from crystalnet.report.esds import cell_parameters, esd_of_atoms, esd_of_cell, same_axes
 from crystalnet.report.numbers import with_esd
-from crystalnet.report.structure_files import package_version
 from crystalnet.xrd.emission_lines import tube_of
 
 if TYPE_CHECKING:
     import gemmi
 
-STEPS = 24  # translations are multiples of 1/24 from a standard origin
 OFF_STEPS = 0.25  # of such a step: farther off, the origin is no standard one
 COORDINATE_DECIMALS = 5  # at least: rounded more, atoms leave their special positions for a reader's tolerance of 1e-4
 AVOGADRO = 0.602214076  # molecules in a mole, times Å³ in a cm³
@@ -77,7 +77,7 @@ def write_cif(
     rwp = f"{100 * candidate.fit.rwp:.2f} %" if np.isfinite(candidate.fit.rwp) else "unknown"
     head = [
         "#\\#CIF_1.1",
-        f"# CrystalNet {package_version()}, {title} ({candidate.source}), Rwp {rwp}, background excluded",
+        f"# CrystalNet {__version__}, {title} ({candidate.source}), Rwp {rwp}, background excluded",
     ]
     if "X" in candidate.conventional.species:
         head.append("# Sites X: density that none of the given elements explains")
@@ -111,12 +111,12 @@ class _Crystal:
             found = bare_symmetry(sites, tolerance)
             if found is None or found.number != candidate.space_group_number:
                 continue
-            steps = np.round(STEPS * found.translations)
-            if np.abs(STEPS * found.translations - steps).max() > OFF_STEPS:
+            steps = np.round(TRANSLATION_STEPS * found.translations)
+            if np.abs(TRANSLATION_STEPS * found.translations - steps).max() > OFF_STEPS:
                 continue
-            operations = [_operation(r, t) for r, t in zip(found.rotations, steps, strict=True)]
+            operations = [operation(r, t) for r, t in zip(found.rotations, steps, strict=True)]
             atoms = np.unique(found.crystallographic_orbits, return_index=True)[1].tolist()
-            rotations, translations = found.rotations, steps / STEPS
+            rotations, translations = found.rotations, steps / TRANSLATION_STEPS
             x = [_on_position(sites, sites.frac_coords[i], rotations, translations) for i in atoms]
             return cls(
                 [operation.triplet() for operation in operations],
@@ -131,15 +131,6 @@ class _Crystal:
         return cls(["x,y,z"], one, every, sites.frac_coords, [1] * len(sites), ["a"] * len(sites))
 
 
-def _operation(rotation: np.ndarray, steps: np.ndarray) -> gemmi.Op:
-    import gemmi
-
-    operation = gemmi.Op()
-    operation.rot = (STEPS * rotation).tolist()
-    operation.tran = steps.astype(int).tolist()
-    return operation.wrap()
-
-
 def _on_position(sites: AtomSites, x: np.ndarray, rotations: np.ndarray, translations: np.ndarray) -> np.ndarray:
     """The atom at x moved to where its site symmetry wants it exactly, within [0, 1)."""
     exact = on_special_position(x, rotations @ x + translations, sites.lattice, 2 * SYMPREC_PLACED)
@@ -148,8 +139,8 @@ def _on_position(sites: AtomSites, x: np.ndarray, rotations: np.ndarray, transla
 
 def _about(block: gemmi.cif.Block, candidate: Candidate) -> None:
     source = f"{candidate.source}: {candidate.reference}" if candidate.reference else candidate.source
-    _set(block, "_audit_creation_method", f"CrystalNet {package_version()}")
-    _set(block, "_computing_structure_solution", f"CrystalNet {package_version()} ({source})")
+    _set(block, "_audit_creation_method", f"CrystalNet {__version__}")
+    _set(block, "_computing_structure_solution", f"CrystalNet {__version__} ({source})")
     if candidate.fit.lines is not None:
         _set(block, "_computing_structure_refinement", f"rietx {version('rietx')}")
 

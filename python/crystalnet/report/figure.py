@@ -129,7 +129,7 @@ def _pattern(axes: Axes, solution: Solution, best: View | None) -> None:
             axes.axhline(offset, lw=0.5, color=MUTED)
             axes.plot(two_theta, difference + offset, lw=0.7, color=DIFFERENCE, label="difference")
         rwp = f", $R_{{wp}}$ = {100 * fit.rwp:.1f} %" if np.isfinite(fit.rwp) else ""
-        title += f": {_formula(candidate.formula)}, {_symbol(candidate.space_group_symbol)}{rwp}"
+        title += f": {formula_label(candidate.formula)}, {_symbol(candidate.space_group_symbol)}{rwp}"
     axes.plot(ticks, np.full(len(ticks), -0.06 * top), "|", ms=6, mew=0.8, color=colour, label=label)
     axes.set(xlabel="2θ / degrees", ylabel="intensity", xlim=(pattern.two_theta[0], pattern.two_theta[-1]))
     axes.set_yticks([tick for tick in axes.get_yticks() if 0 <= tick <= 1.05 * top])  # the difference has its own zero
@@ -188,7 +188,8 @@ def _radius(symbol: str) -> float:
     return float((None if symbol == "X" else Element(symbol).atomic_radius) or 1.4)
 
 
-def _formula(formula: str) -> str:
+def formula_label(formula: str) -> str:
+    """A formula with its numbers below the line, as matplotlib writes it."""
     return "".join(f"$_{{{c}}}$" if c.isdigit() or c == "." else c for c in formula)
 
 

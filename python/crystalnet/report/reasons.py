@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-BELIEVED = 0.5  # probability from which `solve` calls a match confident
+from crystalnet.records import BELIEVED
 
 
 def percent(value: float | None, digits: int) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from crystalnet import __version__
 from crystalnet.crystal.coordination import neighbours_of
 from crystalnet.crystal.lattice import nearest_image
 from crystalnet.crystal.prototypes import prototype_of
@@ -18,7 +19,6 @@ from crystalnet.records import AtomSites, Candidate, Pattern, Solution
 from crystalnet.report.agreement import agreement
 from crystalnet.report.esds import CELL, cell_parameters, esd_of_atoms, esd_of_cell
 from crystalnet.report.reflections_file import reflections
-from crystalnet.report.structure_files import package_version
 from crystalnet.runtime.whole_file import begins_with, refuse_foreign, replacing
 
 GIVEN = ("elements", "formula", "wavelength_angstrom", "wavelength_assumed", "system")
@@ -34,7 +34,7 @@ def solution_json(solution: Solution) -> dict[str, Any]:
     """The content of solution.json: JSON types only, null for what was not given or is not known."""
     pattern, radiation = solution.pattern, solution.peaks.radiation
     content = {
-        "crystalnet": package_version(),
+        "crystalnet": __version__,
         "model": {"file": solution.model.get("file"), "sha256": solution.model.get("sha256")},
         "given": {key: solution.given.get(key) for key in GIVEN},
         "pattern": {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
@@ -16,14 +15,6 @@ BOHR = 0.529177210903  # Å, CODATA 2018
 CUBE_TITLE = "CrystalNet valence electron density, e/Angstrom^3"
 CHGCAR_TITLE = "CrystalNet"  # and the formula: by it a later run tells its own CHGCAR from VASP's
 DENSITY_ARRAYS = ("density", "lattice", "species", "frac_coords")
-
-
-def package_version() -> str:
-    """Version of the installed package ("unknown" when run from a bare source tree)."""
-    try:
-        return version("crystalnet")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def write_cube(grid: DensityGrid, sites: AtomSites, path: Path) -> None:

@@ -8,7 +8,7 @@ from platformdirs import user_cache_path, user_config_path, user_data_path
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from crystalnet.records import InputError
+from crystalnet.records import InputError, short_reason
 
 
 class Settings(BaseSettings):
@@ -49,8 +49,7 @@ def settings() -> Settings:
     try:
         return Settings()
     except (ValidationError, ValueError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise InputError(f"{config_file()}: not a valid configuration ({reason})") from None
+        raise InputError(f"{config_file()}: not a valid configuration ({short_reason(error)})") from None
 
 
 def default_directory(system: str) -> Path:

@@ -74,13 +74,13 @@ def heal(folder: Path) -> None:
             pass
 
 
-def refuse_names(folder: Path, names: Iterable[str], owned: Collection[str], option: str = "--out") -> None:
+def refuse_names(folder: Path, names: Iterable[str], owned: Collection[str]) -> None:
     """InputError where one of the names exists in the folder and is not owned."""
     foreign = sorted(name for name in set(names) - set(owned) if os.path.lexists(folder / name))
     if foreign:
         raise InputError(
             f"{folder}: {foreign[0]} there is not what an earlier run left and would be overwritten; move it away, "
-            f"or choose another {option}"
+            "or choose another --out"
         )
 
 

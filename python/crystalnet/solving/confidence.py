@@ -21,7 +21,6 @@ from crystalnet.records import AtomSites, Peaks
 from crystalnet.xrd.indexing.lattices import line_positions
 from crystalnet.xrd.nearest import nearest
 
-THRESHOLD = 0.5  # below, "no confident match"
 VOLUME_RANGE = (0.72, 1.85)  # of the expected volume: 98% of 1,500 crystals; beyond, wavelength or elements are wrong
 BINS = 6  # of the reliability diagram: a few hundred answers fill no more
 CONTRADICTED = 0.45  # most that a candidate is believed whose volume or lines say that wavelength or elements are wrong

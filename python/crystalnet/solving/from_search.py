@@ -16,7 +16,7 @@ import numpy as np
 from crystalnet.crystal.elements import ATOMIC_NUMBER
 from crystalnet.crystal.expected_bonds import NOTHING_SAID, ExpectedBonds
 from crystalnet.crystal.free_sites import FreeSites
-from crystalnet.crystal.lattice import PRIMITIVE_AXES, Cell
+from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.wyckoff import groups_on
 from crystalnet.ops.fit_sites import Fitted, LatticeTargets, fit_sites
 from crystalnet.records import AtomSites, Peaks
@@ -56,7 +56,7 @@ def search_proposals(
 
     bonds: what the user expects of them; minima that differ wait behind others.
     """
-    lattice = np.asarray(PRIMITIVE_AXES[cell.centring] @ cell.conventional_lattice)
+    lattice = cell.primitive_lattice
     screen = Screen(lattice, cell.zero_shift, peaks)
     targets = screen.targets()
     compositions = [(0.0, amounts)] if amounts is not None else compositions_of(tuple(e for e in elements if e != "H"))

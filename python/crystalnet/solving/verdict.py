@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from crystalnet.crystal.chemistry import volume_ratio
 from crystalnet.crystal.lattice import Cell
-from crystalnet.records import Candidate, Pattern, Peaks
-from crystalnet.solving.confidence import THRESHOLD, VOLUME_RANGE
+from crystalnet.records import BELIEVED, Candidate, Pattern, Peaks
+from crystalnet.solving.confidence import VOLUME_RANGE
 from crystalnet.solving.tube import Tube
 from crystalnet.xrd.foreign_lines import ForeignLine, foreign_lines
 from crystalnet.xrd.indexing.lattices import line_positions
@@ -117,7 +117,7 @@ def _listed(named: Sequence[str]) -> str:
 
 def is_believed(confidence: float | None) -> bool:
     """Whether a candidate of this confidence may be believed."""
-    return confidence is not None and confidence >= THRESHOLD
+    return confidence is not None and confidence >= BELIEVED
 
 
 def is_confident(candidates: Sequence[Candidate]) -> bool:

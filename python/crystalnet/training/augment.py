@@ -5,10 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from crystalnet.bragg import MO_KA, N_BINS, d_of_sine
+from crystalnet.bragg import BIN, MO_KA, d_of_sine
 from crystalnet.model.inputs import LEVELS
 
-BIN = 180 / N_BINS  # degrees
 NOISE = 0.001  # sd on both inputs (paper, Optimization Loop)
 PAPER_SHIFT = 0.6  # degrees, largest shift of a pattern (paper)
 BIN_OFF = 0.05  # of the lines: a position good to 0.02° crosses a bin's edge that often, within what is read back

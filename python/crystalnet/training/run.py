@@ -17,7 +17,7 @@ from crystalnet.model.checkpoint import config_of, load_model, load_tensors, sav
 from crystalnet.model.config import Config
 from crystalnet.model.losses import kl, l1
 from crystalnet.model.network import build_network
-from crystalnet.records import InputError
+from crystalnet.records import InputError, short_reason
 from crystalnet.training.batches import Inputs
 from crystalnet.training.team import Team
 
@@ -261,8 +261,7 @@ class Run:
         try:
             self._take(tensors, about)
         except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:120]
-            raise InputError(f"{path}: not the checkpoint of such a run ({reason})") from None
+            raise InputError(f"{path}: not the checkpoint of such a run ({short_reason(error)})") from None
 
     def _take(self, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
         self.state = State(**about["state"])

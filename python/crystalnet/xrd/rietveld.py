@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crystalnet.crystal.elements import atomic_numbers
-from crystalnet.crystal.lattice import axes_of, nearest_image
-from crystalnet.crystal.symmetry import SYMPREC, bare_symmetry, laue_group
+from crystalnet.crystal.lattice import TRANSLATION_STEPS, axes_of, nearest_image
+from crystalnet.crystal.symmetry import SYMPREC, bare_symmetry, laue_group, operation
 from crystalnet.crystal.systems import system_of
 from crystalnet.ops.reflections import reflections
 from crystalnet.records import AtomSites, Fit, Pattern, Peaks, short_reason
@@ -130,7 +130,7 @@ class _Crystal:
         origin = np.linalg.solve(data.transformation_matrix, data.origin_shift)
         translations = data.translations + origin - data.rotations @ origin
         self.rotations = np.round(data.rotations).astype(int)
-        self.translations = np.round(24 * translations) / 24
+        self.translations = np.round(TRANSLATION_STEPS * translations) / TRANSLATION_STEPS
         if np.abs(self.translations - translations).max() > 0.01:
             raise ValueError("the cell is not a conventional one")
         self.sites = sites
@@ -148,15 +148,8 @@ class _Crystal:
     @property
     def triplets(self) -> list[str]:
         """The operations as "x,y,z" strings."""
-        import gemmi
-
-        out = []
-        for rotation, translation in zip(self.rotations, self.translations, strict=True):
-            operation = gemmi.Op()
-            operation.rot = (24 * rotation).tolist()
-            operation.tran = np.round(24 * translation).astype(int).tolist()
-            out.append(operation.wrap().triplet())
-        return out
+        steps = np.round(TRANSLATION_STEPS * self.translations)
+        return [operation(*one).triplet() for one in zip(self.rotations, steps, strict=True)]
 
     @property
     def species(self) -> list[str]:

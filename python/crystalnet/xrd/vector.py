@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crystalnet.bragg import (
+    BIN,
     MO_KA,
     N_BINS,
+    bin_of,
     bragg_angle,
     d_of_two_theta,
     lorentz_polarisation,
@@ -76,12 +78,12 @@ def observed_vector(peaks: Peaks, zero_shift: float = 0.0) -> tuple[np.ndarray, 
     at_source = lorentz_polarisation(np.sin(theta), np.cos(theta)) * polarisation_ratio(two_theta, peaks.radiation)
     factor = lorentz_polarisation(np.sin(theta_mo), np.cos(theta_mo)) / at_source
     vector = np.zeros(N_BINS, dtype=np.float32)
-    bins = (2 * np.rad2deg(theta_mo) / 180 * N_BINS).astype(int)
+    bins = bin_of(2 * np.rad2deg(theta_mo))
     np.maximum.at(vector, bins, np.maximum(area * factor, 0))
     if vector.max() > 0:
         vector /= vector.max()
 
-    bin_d = d_of_two_theta((np.arange(N_BINS) + 0.5) * 180 / N_BINS, MO_KA)
+    bin_d = d_of_two_theta((np.arange(N_BINS) + 0.5) * BIN, MO_KA)
     shortest = d_of_two_theta(min(peaks.two_theta_max, 179.9), wavelength)
     longest = d_of_two_theta(max(peaks.two_theta_min, 0.05), wavelength)
     mask = ((bin_d >= shortest) & (bin_d <= longest)).astype(np.float32)

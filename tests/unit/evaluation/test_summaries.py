@@ -41,9 +41,8 @@ from crystalnet.evaluation.summary import (
     structure_summary,
     summary,
 )
-from crystalnet.records import AtomSites, Fit, InputError
+from crystalnet.records import BELIEVED, AtomSites, Fit, InputError
 from crystalnet.runtime import journal as kept
-from crystalnet.solving.confidence import THRESHOLD
 from crystals import SALT
 
 
@@ -94,9 +93,9 @@ def test_structures_are_counted_over_all_crystals() -> None:
 
 def test_confidence_is_judged_where_there_is_an_answer() -> None:
     rows = [
-        row(confidence=THRESHOLD, match=False),
+        row(confidence=BELIEVED, match=False),
         row(confidence=0.95),
-        row(confidence=THRESHOLD - 0.01, match=False),
+        row(confidence=BELIEVED - 0.01, match=False),
         row(confidence=0.01, match=False),
         row(confidence=None, match=False),
     ]
@@ -104,8 +103,8 @@ def test_confidence_is_judged_where_there_is_an_answer() -> None:
     assert (block["answered"], block["believed"], block["believed_and_wrong"]) == (4, 2, 1)
     assert [b["n"] for b in block["reliability"]] == [1, 1, 1, 1]
     assert [b["right"] for b in block["reliability"]] == [0.0, 0.0, 0.0, 1.0]
-    assert [b["mean"] for b in block["reliability"]] == pytest.approx([0.01, THRESHOLD - 0.01, THRESHOLD, 0.95])
-    assert block["expected_calibration_error"] == pytest.approx((0.01 + THRESHOLD - 0.01 + THRESHOLD + 0.05) / 4)
+    assert [b["mean"] for b in block["reliability"]] == pytest.approx([0.01, BELIEVED - 0.01, BELIEVED, 0.95])
+    assert block["expected_calibration_error"] == pytest.approx((0.01 + BELIEVED - 0.01 + BELIEVED + 0.05) / 4)
     nobody = confidence_summary([row(confidence=None)])
     assert nobody["answered"] == nobody["believed"] == 0 and nobody["expected_calibration_error"] is None
 

@@ -7,13 +7,12 @@ import pytest
 
 from crystalnet.crystal.chemistry import contact_misfit
 from crystalnet.crystal.lattice import Cell
-from crystalnet.records import AtomSites, Peaks, Radiation
+from crystalnet.records import BELIEVED, AtomSites, Peaks, Radiation
 from crystalnet.solving import confidence
 from crystalnet.solving.confidence import (
     AGAINST,
     CONTRADICTED,
     FEATURES,
-    THRESHOLD,
     WEIGHED,
     _weights,
     calibration_error,
@@ -102,7 +101,7 @@ def test_evidence_of_a_candidate():
 def test_a_volume_that_no_such_atoms_have_is_not_believed(ratio: float, contradicted: float):
     evident = found(volume_ratio=ratio, excess=0.02, residual=0.01, formula_given=True)
     assert evident["contradicted"] == contradicted
-    assert probability(evident) <= CONTRADICTED < THRESHOLD or not contradicted
+    assert probability(evident) <= CONTRADICTED < BELIEVED or not contradicted
 
 
 @pytest.mark.parametrize(("exchanged", "believed"), [(0.0105, False), (0.012, True)])

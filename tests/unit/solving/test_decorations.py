@@ -257,7 +257,7 @@ def test_geometries_come_once_with_and_without_names(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(from_network, "orbits_of", orbits_of)
     cost = np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 0.0]])
-    taken = Decomposition(FLUORITE, ("Ca", "F"), np.ones(3), cost, 0.0)
+    taken = Decomposition(FLUORITE, cost)
     ways = list(_geometries(taken, CELL, ("Ca", "F"), None, True))
     assert [(x, orbits.tolist()) for x, orbits, _ in ways] == [  # type: ignore[comparison-overlap]
         ("named", [0, 1, 1]),

@@ -14,10 +14,9 @@ from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.systems import SYSTEMS
 from crystalnet.density.promolecule import GRID
 from crystalnet.model.choice import shipped_model
-from crystalnet.records import Candidate, InputError, Pattern, Peaks
+from crystalnet.records import BELIEVED, Candidate, InputError, Pattern, Peaks
 from crystalnet.solving import solve as solver
 from crystalnet.solving.answer import REPORTED
-from crystalnet.solving.confidence import THRESHOLD
 from crystalnet.solving.from_catalogue import Catalogue
 from crystalnet.solving.from_search import SOLVED
 from crystalnet.solving.given import Given
@@ -165,7 +164,7 @@ def test_no_larger_lattice_of_a_cell_that_is_given_or_explains_all(
 
 
 def test_a_search_is_for_what_nobody_believes(stages: Stages) -> None:
-    stages.confidence = THRESHOLD - 0.01
+    stages.confidence = BELIEVED - 0.01
     solved(effort=8.0)
     assert stages.searched == [(CELL, 4.0), (OTHER, 2.0), (TRIGONAL, 1.0)]  # the likeliest cell gets half of the time
     assert {p.source for p in stages.ranked} == {"network", "search"}
@@ -178,7 +177,7 @@ def test_a_search_is_for_what_nobody_believes(stages: Stages) -> None:
     stages.searched, stages.confidence = [], SURE
     solved(effort=8.0)
     assert not stages.searched
-    stages.confidence = THRESHOLD - 0.01
+    stages.confidence = BELIEVED - 0.01
     solved(candidates="catalogue,network")
     stages.residuals = {CELL: EXPLAINED - 0.01}
     solved()
@@ -188,7 +187,7 @@ def test_a_search_is_for_what_nobody_believes(stages: Stages) -> None:
 def test_a_cell_without_room_for_the_elements_is_enlarged(stages: Stages) -> None:
     """Chalcopyrite, whose copper and iron scatter alike: the lines are those of half a formula unit."""
     subcell = Cell("tetragonal", "I", 3.74, 5.21)
-    stages.cells, stages.confidence = [subcell], THRESHOLD - 0.01
+    stages.cells, stages.confidence = [subcell], BELIEVED - 0.01
     solved(None, formula="CuFeS2")
     asked = {(cell.centring, round(cell.a, 2), round(cell.c, 2)) for cell, *_ in stages.types}
     assert {("I", 3.74, 5.21), ("P", 3.74, 5.21)} <= asked
@@ -204,7 +203,7 @@ def test_a_cell_without_room_for_the_elements_is_enlarged(stages: Stages) -> Non
 
 @pytest.mark.parametrize(("above", "rankings"), [(-0.01, 2), (0.01, 1)])
 def test_what_nobody_can_believe_is_not_refined_before_a_search(above: float, rankings: int, stages: Stages) -> None:
-    stages.confidence = THRESHOLD - 0.01
+    stages.confidence = BELIEVED - 0.01
     stages.residuals = dict.fromkeys(stages.cells, HOPELESS + above)
     solved()
     assert stages.rankings == rankings and stages.searched

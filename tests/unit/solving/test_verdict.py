@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from crystalnet.crystal.lattice import Cell
-from crystalnet.records import Candidate, Pattern, Peaks
-from crystalnet.solving.confidence import THRESHOLD, VOLUME_RANGE
+from crystalnet.records import BELIEVED, Candidate, Pattern, Peaks
+from crystalnet.solving.confidence import VOLUME_RANGE
 from crystalnet.solving.tube import Tube
 from crystalnet.solving.verdict import is_confident, warnings_of
 from crystalnet.xrd.radiation import assumed_cu
@@ -24,7 +24,7 @@ def said(*found: Candidate, pattern: Pattern = PATTERN, cells: Sequence[Cell] = 
 
 def test_a_sound_answer_has_no_warnings() -> None:
     assert said(answer(0.9)) == ""
-    assert said(answer(THRESHOLD)) == ""
+    assert said(answer(BELIEVED)) == ""
 
 
 def test_a_given_element_without_a_place_is_said() -> None:
@@ -56,7 +56,7 @@ def test_what_the_user_must_know_is_said() -> None:
     assert "Cu Kα was assumed" not in said(answer(0.9), pattern=assumed, tube=tube)
     assert "cell explains the 8 lines" in said(cells=())
     assert "no arrangement" in said()
-    assert "No confident match" in said(answer(THRESHOLD - 0.01)) and "49%" in said(answer(THRESHOLD - 0.01))
+    assert "No confident match" in said(answer(BELIEVED - 0.01)) and "49%" in said(answer(BELIEVED - 0.01))
     assert "No confident match" in said(answer(None))
     others = said(answer(0.9, hkl_two_theta=PEAKS.two_theta[2:]))  # the two first are of another phase
     assert f"lines at {PEAKS.two_theta[1]:.2f}°" in others or f"{PEAKS.two_theta[0]:.2f}°" in others
@@ -76,6 +76,6 @@ def test_an_impossible_volume_is_said(scale: float, warned: bool) -> None:
 
 
 def test_confidence_is_of_the_first_candidate() -> None:
-    assert is_confident((answer(THRESHOLD), answer(0.1)))
-    assert not is_confident((answer(THRESHOLD - 1e-6), answer(0.9)))
+    assert is_confident((answer(BELIEVED), answer(0.1)))
+    assert not is_confident((answer(BELIEVED - 1e-6), answer(0.9)))
     assert not is_confident(()) and not is_confident((answer(None),))

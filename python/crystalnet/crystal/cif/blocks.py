@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from crystalnet.records import InputError
+from crystalnet.records import InputError, short_reason
 
 if TYPE_CHECKING:
     import gemmi
@@ -32,7 +32,7 @@ def read_blocks(path: Path) -> list[tuple[str, Block]]:
             text = _quoted(str(file.read()))
         document = gemmi.cif.read_string(text, 0)
     except (OSError, EOFError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split()).removeprefix("string:")[:120]
+        reason = short_reason(error).removeprefix("string:")
         raise InputError(f"cannot be read as a crystal structure ({reason})") from None
     return [(block.name, _values(block)) for block in document]
 

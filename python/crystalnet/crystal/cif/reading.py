@@ -11,7 +11,7 @@ import numpy as np
 from crystalnet.crystal.cif.blocks import Block, first_value, number_of
 from crystalnet.crystal.cif.sites import NEVER_LISTED, SAME_PLACE, Site, formula_of, same_place
 from crystalnet.crystal.cif.symmetry import Setting
-from crystalnet.crystal.lattice import nearest_image
+from crystalnet.crystal.lattice import on_special_position, one_of_each
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -97,19 +97,12 @@ def _expanded(setting: Setting, lattice: np.ndarray, sites: list[Site]) -> tuple
     species: list[str] = []
     found = np.zeros((0, 3))
     for site in sites:
-        images = setting.rotations @ site.x + setting.translations
-        away = images - site.x
-        away = nearest_image(away)
-        stays = np.linalg.norm(away @ lattice, axis=1) < SAME_PLACE
-        x = site.x + away[stays].mean(0)  # the mean over the site's symmetry is a position that has it
+        x = on_special_position(site.x, setting.rotations @ site.x + setting.translations, lattice, SAME_PLACE)
         same = np.array([s == site.element for s in species], dtype=bool)
         if any(same_place(x - other, lattice) for other in found[same]):
             continue  # another image of it is listed too
         images = setting.rotations @ x + setting.translations
-        apart = images[:, None] - images
-        apart = nearest_image(apart)
-        first = np.unique((np.linalg.norm(apart @ lattice, axis=2) < SAME_PLACE).argmax(1))
-        orbit = np.round(images[first], 12) % 1.0
+        orbit = np.round(images[one_of_each(images, lattice, SAME_PLACE)], 12) % 1.0
         species += [site.element] * len(orbit)
         found = np.concatenate([found, orbit])
     return species, found

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crystalnet.crystal.cif.blocks import Block, first_value, number_of
+from crystalnet.crystal.lattice import TRANSLATION_STEPS
 from crystalnet.crystal.symmetry import space_group_of_operations, space_group_types
 from crystalnet.records import InputError
 
@@ -44,7 +45,7 @@ class Setting:
     @cached_property
     def rows(self) -> frozenset[tuple[int, ...]]:
         """The operations as a set that can be compared: translations in 24ths, which every setting's are."""
-        steps = np.round(self.translations * 24).astype(int) % 24
+        steps = np.round(self.translations * TRANSLATION_STEPS).astype(int) % TRANSLATION_STEPS
         return frozenset(
             map(tuple, np.concatenate([self.rotations.reshape(-1, 9).astype(int), steps], axis=1).tolist())
         )

@@ -14,8 +14,6 @@ from crystalnet.xrd.header.sources import radiation_of_fields, radiation_of_head
 from crystalnet.xrd.scans import Listed, Scan, listed
 from crystalnet.xrd.text_table.numbers import numbers
 
-_SYMBOLS = {"24": "Cr", "26": "Fe", "27": "Co", "29": "Cu", "42": "Mo", "47": "Ag"}  # of tubes
-
 
 class RigakuText(Format):
     """Rigaku's lines `*KEY = value`."""
@@ -74,6 +72,5 @@ def _radiation(lines: list[str], fields: dict[str, str]) -> Radiation | None:
     stated = {} if first is None else {"wavelength": str(first)}
     if second is not None and first is not None and second > first:
         stated["wavelength_alpha2"] = str(second)
-    target = fields.get("TARGET", "")
-    stated["anode"] = _SYMBOLS.get(target, target)
+    stated["anode"] = fields.get("TARGET", "")
     return radiation_of_fields(stated) or radiation_of_header([line for line in lines[:200] if numbers(line) is None])

@@ -32,7 +32,7 @@ def radiation_of_cif(name: str, text: str) -> Radiation | None:
     import gemmi
 
     for block in gemmi.cif.read_string(text):
-        if _says(block, "_diffrn_radiation_probe", "neutron") or _says(block, "_diffrn_radiation_type", "neutron"):
+        if _of_neutrons(block, "_diffrn_radiation_probe") or _of_neutrons(block, "_diffrn_radiation_type"):
             raise InputError(f"{name}: holds neutron data; give an X-ray pattern")
         found = _block_radiation(block)
         if found is not None:
@@ -40,8 +40,8 @@ def radiation_of_cif(name: str, text: str) -> Radiation | None:
     return None
 
 
-def _says(block: gemmi.cif.Block, tag: str, word: str) -> bool:
-    return any(word in value.lower() for value in block.find_values(tag))
+def _of_neutrons(block: gemmi.cif.Block, tag: str) -> bool:
+    return any("neutron" in value.lower() for value in block.find_values(tag))
 
 
 def _block_radiation(block: gemmi.cif.Block) -> Radiation | None:

@@ -47,7 +47,6 @@ class Facts:
     bare: list[tuple[float, float]] = field(default_factory=list)
     mean: list[tuple[float, float]] = field(default_factory=list)
     energy: list[tuple[float, float]] = field(default_factory=list)
-    beta: list[tuple[float, float]] = field(default_factory=list)
     tubes: list[re.Match[str]] = field(default_factory=list)  # matches of LINE_NAME
     anode: str | None = None
     ratio: float | None = None  # Kα2 / Kα1
@@ -144,7 +143,7 @@ def _wavelength(words: list[str], digits: str, unit: str | None, kind: str, fact
     if kind == "line" and radiation_of_number(value, half_digit).polarisation == 0:
         return False  # "Cu Kα, 0.5 mm slit": after a line's name only that line's number counts
     if not BETA.isdisjoint(words):
-        return _kept((value, half_digit), facts.beta)
+        return _kept((value, half_digit), [])  # no wavelength of the Kα lines
     if not MEAN.isdisjoint(words):
         return _kept((value, half_digit), facts.mean)
     first, second = _is_alpha(words, "1", ALPHA1), _is_alpha(words, "2", ALPHA2)

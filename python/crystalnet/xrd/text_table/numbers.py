@@ -43,7 +43,7 @@ def run_together(line: str) -> list[float] | None:
     return numbers(re.sub(r"(?<=[0-9.])-", " -", line))
 
 
-def fixed_width(line: str, width: int) -> list[float] | None:
-    """As `numbers`, of full columns of `width` characters, as Fortran's 10F8.0 writes them."""
+def fixed_width(line: str) -> list[float] | None:
+    """As `numbers`, of full columns of 8 characters, as Fortran's 10F8.0 writes them."""
     line = line.rstrip()
-    return numbers(" ".join(line[i : i + width] for i in range(0, len(line), width)))
+    return numbers(" ".join(line[i : i + 8] for i in range(0, len(line), 8)))

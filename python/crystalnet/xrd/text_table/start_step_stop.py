@@ -57,7 +57,7 @@ def _block(name: str, lines: list[str], head: list[float]) -> Scan | None:
     ranges, refused = _ranges(head), ""
     if not ranges:
         return None
-    for parse in (numbers, run_together, lambda line: fixed_width(line, 8)):
+    for parse in (numbers, run_together, fixed_width):
         values: list[float] = []
         widths: Counter[int] = Counter()
         for line in lines:
