@@ -48,7 +48,7 @@ def refined(proposal: Proposal, score: float = 0.1, volume_ratio: float | None =
     return Ranked(proposal, fit(), 0.05, volume_ratio, score, frozenset({proposal.source}))
 
 
-def answer(confidence: float | None, sites: AtomSites = SALT, **of_the_fit: Any) -> Candidate:
+def answer(confidence: float, sites: AtomSites = SALT, **of_the_fit: Any) -> Candidate:
     made = fit(sites=sites, **of_the_fit)
     grid = DensityGrid(np.zeros((2, 2, 2)), np.eye(3))
     return Candidate("network", "NaCl", 225, "Fm-3m", sites, (), made, 0.1, grid, confidence, {})

@@ -301,7 +301,7 @@ class Candidate:
     fit: Fit
     score: float
     density: DensityGrid
-    confidence: float | None = None
+    confidence: float  # probability that it is right
     evidence: dict[str, float] = field(default_factory=dict)  # what confidence was calculated from
     reference: str | None = None  # of a known crystal: where it was published
     setting: Transformation | None = None  # from the density's cell to `conventional`; None where it has no such cell
@@ -313,10 +313,9 @@ class Candidate:
 
     def __repr__(self) -> str:
         a, b, c = np.linalg.norm(self.conventional.lattice, axis=1)
-        sure = "" if self.confidence is None else f", confidence {self.confidence:.0%}"
         return (
             f"{self.formula}, {self.space_group_symbol}, a {a:.4f} b {b:.4f} c {c:.4f} Å,"
-            f" Rwp {self.fit.rwp:.1%}{sure} ({self.source})"
+            f" Rwp {self.fit.rwp:.1%}, confidence {self.confidence:.0%} ({self.source})"
         )
 
 
@@ -378,8 +377,8 @@ class Solution:
         for rank, one in enumerate(self.candidates, 1):
             lattice = one.structure.lattice
             cell = ", ".join(f"{v:.4f}" for v in lattice.abc) + "; " + ", ".join(f"{v:.2f}" for v in lattice.angles)
-            sure = "" if one.confidence is None else f"{one.confidence:.0%}"
-            values = (rank, one.formula, one.space_group_symbol, cell, f"{one.fit.rwp:.1%}", sure)
+            fits, sure = f"{one.fit.rwp:.1%}", f"{one.confidence:.0%}"
+            values = (rank, one.formula, one.space_group_symbol, cell, fits, sure)
             rows.append("<tr>" + "".join(f"<td>{escape(str(value))}</td>" for value in values) + "</tr>")
         said = "".join(f"<li>{escape(warning)}</li>" for warning in self.warnings)
         caption = f"<caption>{escape(repr(self.pattern))}</caption>"

@@ -78,7 +78,7 @@ def _candidates(entry: Entry, candidates: list[dict[str, Any]]) -> None:
             for one in candidates:
                 with ui.element("tr"):
                     cell = in_words(one["lattice"], system_of(one["space_group"]["number"]))
-                    sure = "" if one["confidence"] is None else f"{one['confidence']:.0%}"
+                    sure = f"{one['confidence']:.0%}"
                     for text in (
                         *(str(one["rank"]), one["formula"], one["space_group"]["symbol"], cell),
                         *("" if one["rwp"] is None else f"{one['rwp']:.1%}", sure, one["source"]),

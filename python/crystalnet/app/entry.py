@@ -100,8 +100,7 @@ class Entry:
             best = next(iter(self.document["candidates"]), None)
             if best is None:
                 return "done: no candidate"
-            sure = "" if best["confidence"] is None else f", confidence {best['confidence']:.0%}"
-            return f"done: {best['formula']}{sure}"
+            return f"done: {best['formula']}, confidence {best['confidence']:.0%}"
         if self.state in ("refused", "failed"):
             return self.problem
         return self.state

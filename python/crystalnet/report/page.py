@@ -267,7 +267,7 @@ def _table(candidates: Sequence[Mapping[str, Any]]) -> str:
             angles,
             percent(c["rwp"], 1),
             with_esd(c["score"], decimals=3),
-            "–" if c["confidence"] is None else confidence_in_words(c["confidence"]),
+            confidence_in_words(c["confidence"]),
             escape(f"{c['source']}: {c['reference']}" if c.get("reference") else str(c["source"])),
             f'<a href="{escape(c["cif"])}">CIF</a> <a href="{escape(c["density"])}">cube</a>'
             + (f' <a href="{escape(c["reflections"])}">hkl</a>' if c["reflections"] else ""),

@@ -132,18 +132,14 @@ WHY = {
 }
 
 
-def confidence_in_words(value: float | None) -> str:
+def confidence_in_words(value: float) -> str:
     """A percentage; no calibration knows 99.9 % from 100 %."""
-    if value is None:
-        return "not calibrated"
     return "above 99\u00a0%" if value > 0.99 else "below 1\u00a0%" if value < 0.01 else percent(value, 0)
 
 
-def verdict(confidence: float | None, evidence: Mapping[str, float]) -> str:
+def verdict(confidence: float, evidence: Mapping[str, float]) -> str:
     """One sentence: how far to believe the best candidate, and what speaks against it."""
     against = "; ".join(r.doubt for name, r in WHY.items() if name in evidence and r.doubtful(evidence[name]))
-    if confidence is None:
-        return f"How far to believe it is not known{': ' + against if against else ''}."
     share = confidence_in_words(confidence)
     if confidence >= BELIEVED:
         return f"Right with a probability of {share}.{f' To be checked: {against}.' if against else ''}"

@@ -346,7 +346,7 @@ class _Stages:
         """
         left, found = self.given.effort, list(proposals.found)
         if is_confident(answers):
-            if answers[0].reference or (answers[0].confidence or 0.0) >= SURE:
+            if answers[0].reference or answers[0].confidence >= SURE:
                 return proposals
             left *= DOUBTED
         with self.clock("search"):
@@ -395,7 +395,7 @@ class _Stages:
         if not proposals.cells:
             return Guesses(None, np.zeros((0, GRID, GRID, GRID)), np.zeros(0, int), np.zeros((GRID, GRID, GRID)))
         likeliest = cell = proposals.cells[0]
-        if answers and (answers[0].confidence or 0.0) >= SURE:  # a crystal in doubt is no reason to leave it
+        if answers and answers[0].confidence >= SURE:  # a crystal in doubt is no reason to leave it
             cell = own_cell(refined[0], proposals.cells)
         if not has_model(cell.system, self.given.models):
             return Guesses(cell, np.zeros((0, GRID, GRID, GRID)), np.zeros(0, int), np.zeros((GRID, GRID, GRID)))

@@ -76,7 +76,7 @@ def warnings_of(
     if found and not is_believed(found[0].confidence):
         said.append(
             f"No confident match: the best candidate (Rwp = {found[0].fit.rwp:.2f})"
-            f" is right with a probability of {found[0].confidence or 0:.0%}."
+            f" is right with a probability of {found[0].confidence:.0%}."
         )
     return tuple(said)
 
@@ -115,9 +115,9 @@ def _listed(named: Sequence[str]) -> str:
     return ", ".join(named[:LISTED]) + more
 
 
-def is_believed(confidence: float | None) -> bool:
+def is_believed(confidence: float) -> bool:
     """Whether a candidate of this confidence may be believed."""
-    return confidence is not None and confidence >= BELIEVED
+    return confidence >= BELIEVED
 
 
 def is_confident(candidates: Sequence[Candidate]) -> bool:

@@ -76,7 +76,7 @@ def refined(sites: AtomSites) -> Candidate:
     formula = sites.structure().composition.reduced_formula
     return Candidate(
         "catalogue", formula, symmetry.number, symmetry.symbol, sites, wyckoff_rows(sites), fit, -0.1,
-        DensityGrid(values, sites.lattice),
+        DensityGrid(values, sites.lattice), 0.8,
     )  # fmt: skip
 
 

@@ -81,7 +81,7 @@ def rock_salt(species: tuple[str, str] = ("Na", "Cl"), source: str = "network", 
     density = DensityGrid(gaussian_density(primitive), primitive.lattice)
     setting = placement(conventional, density)
     formula = "".join(species)
-    return Candidate(source, formula, 225, "Fm-3m", conventional, orbits, fit, -rwp, density, setting=setting)
+    return Candidate(source, formula, 225, "Fm-3m", conventional, orbits, fit, -rwp, density, 0.8, setting=setting)
 
 
 def solution(*candidates: Candidate, assumed: bool = False, warnings: tuple[str, ...] = ()) -> Solution:
@@ -174,7 +174,7 @@ def test_folder_and_solution_json(written: tuple[Path, dict]) -> None:
         "esd": dict.fromkeys("xyz"),
         "neighbours": [{"element": "Cl", "distance": 2.82, "count": 6}],
     }
-    assert first["confidence"] is None and second["rwp"] is None and content["seconds"]["index"] is None
+    assert first["confidence"] == 0.8 and second["rwp"] is None and content["seconds"]["index"] is None
     assert second["sites"][1]["unexplained"] is True and "unexplained" not in second["sites"][0]
 
 
@@ -265,7 +265,7 @@ def test_page_says_how_far_to_believe(tmp_path: Path) -> None:
     assert "Right with a probability of 93\u00a0%" in page and "its volume is unusual" in page
     assert page.count("Why this confidence") == 2
     assert summary_row("a", "b", content)["confidence"] == 0.93
-    assert verdict(0.1, evidence).startswith("Not convincing") and "not known" in verdict(None, {})
+    assert verdict(0.1, evidence).startswith("Not convincing")
 
 
 def test_page_knows_the_evidence_of_solve() -> None:
@@ -397,5 +397,5 @@ def test_summary(tmp_path: Path) -> None:
     with open(tmp_path / "summary.csv", newline="") as file:
         read = list(csv.DictReader(file))
     assert [r["formula"] for r in read] == ["NaCl", "", ""]
-    assert float(read[0]["a"]) == A and read[0]["space_group"] == "Fm-3m" and read[0]["confidence"] == ""
+    assert float(read[0]["a"]) == A and read[0]["space_group"] == "Fm-3m" and float(read[0]["confidence"]) == 0.8
     assert read[1]["error"] == "no candidate found" and read[2]["error"] == "no such file"
