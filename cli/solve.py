@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from crystalnet.cli.choices import AnySystem, Axis
+from crystalnet.defaults import EFFORT, GUESSES
 
 
 def solve(
@@ -34,7 +35,9 @@ def solve(
     cell: Annotated[
         str | None, typer.Option(help="Known cell: a | a,c (hexagonal axes) | a,alpha=55 | a,b,c,alpha,beta,gamma; Å.")
     ] = None,
-    guesses: Annotated[int, typer.Option(min=1, max=1000, help="Densities drawn; the first is the latent mean.")] = 5,
+    guesses: Annotated[
+        int, typer.Option(min=1, max=1000, help="Densities drawn; the first is the latent mean.")
+    ] = GUESSES,
     seed: Annotated[int, typer.Option(help="Seed of the latent samples.")] = 0,
     model: Annotated[Path | None, typer.Option(help="Model file instead of the package's.")] = None,
     candidates: Annotated[
@@ -42,7 +45,7 @@ def solve(
     ] = "all",
     effort: Annotated[
         float, typer.Option(help="Seconds of search where no known structure type explains the lines.")
-    ] = 30.0,
+    ] = EFFORT,
     distance: Annotated[list[str] | None, typer.Option(help="A bond length that you expect, as Si-O=1.62.")] = None,
     coordination: Annotated[list[str] | None, typer.Option(help="Neighbours that you expect, as Si=4.")] = None,
     jobs: Annotated[

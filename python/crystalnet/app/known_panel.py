@@ -13,6 +13,7 @@ from crystalnet.app.entry import Entry
 from crystalnet.app.periodic_table import PeriodicTable
 from crystalnet.crystal.formula import parse_elements, parse_formula
 from crystalnet.crystal.systems import SYSTEMS
+from crystalnet.defaults import MOST_EFFORT
 from crystalnet.records import InputError
 from crystalnet.xrd.emission_lines import TUBES
 from crystalnet.xrd.radiation import parse_wavelength
@@ -47,7 +48,9 @@ class KnownPanel(Panel):
             system.on_value_change(lambda e: entry.ask(system=e.value))
             cell = ui.input("Cell, Å and °", value=entry.request.cell, placeholder=CELL).classes("broad").mark("cell")
             cell.on_value_change(lambda e: entry.ask(cell=(e.value or "").strip()))
-            effort = ui.number("Effort of a search, s", value=entry.request.effort, min=0, max=86400).mark("effort")
+            effort = ui.number("Effort of a search, s", value=entry.request.effort, min=0, max=MOST_EFFORT).mark(
+                "effort"
+            )
             effort.on_value_change(lambda e: entry.ask(effort=float(e.value or 0)))
 
     def _mark(self, text: str | None) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from crystalnet.defaults import EFFORT
+
 
 @dataclass(frozen=True)
 class Request:
@@ -31,7 +33,7 @@ class Request:
     high: float | None = None
     system: str = "auto"
     cell: str = ""
-    effort: float = 30.0
+    effort: float = EFFORT
 
     @property
     def reading(self) -> tuple[str, str]:

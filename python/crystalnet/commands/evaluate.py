@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crystalnet.commands.progress import bar
+from crystalnet.defaults import EFFORT
 from crystalnet.evaluation import paper_tables as tables
 from crystalnet.evaluation.options import Options, systems_asked
 from crystalnet.records import InputError
@@ -66,7 +67,7 @@ class Request:
     candidates: str = "all"
     leave_out: str = "composition"
     cell_given: bool = False
-    effort: float = 30.0
+    effort: float = EFFORT
     measured_like: bool = False
     split: str = "composition"
     table: int | None = None

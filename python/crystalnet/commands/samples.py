@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from crystalnet.defaults import EFFORT, GUESSES
 from crystalnet.records import InputError
 from crystalnet.runtime.log import log
 from crystalnet.xrd.reader import text_of
@@ -31,11 +32,11 @@ class Options:
     two_theta_range: str | None = None
     system: str = "auto"
     cell: str | None = None
-    guesses: int = 5
+    guesses: int = GUESSES
     seed: int = 0
     model: Path | None = None
     candidates: str = "all"
-    effort: float = 30.0
+    effort: float = EFFORT
     distances: tuple[str, ...] = ()
     coordination: tuple[str, ...] = ()
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from crystalnet.crystal.systems import SYSTEMS
+from crystalnet.defaults import EFFORT, GUESSES
 from crystalnet.records import InputError
-from crystalnet.solving.from_search import SEARCH_SECONDS
 from crystalnet.solving.proposals import sources_named
 
 GIVEN = ("formula", "elements", "drop-one", "none")
@@ -52,11 +52,11 @@ class Options:
 
     system: str = "cubic"
     given: str = "formula"
-    guesses: int = 5
+    guesses: int = GUESSES
     candidates: str = "all"
     leave_out: str = "composition"
     cell_given: bool = False
-    effort: float = SEARCH_SECONDS
+    effort: float = EFFORT
     measured_like: bool = False
     split: str = "composition"
     limit: int | None = None

@@ -18,6 +18,7 @@ from crystalnet.crystal.expected_bonds import NOTHING_SAID, ExpectedBonds
 from crystalnet.crystal.free_sites import FreeSites
 from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.wyckoff import groups_on
+from crystalnet.defaults import EFFORT
 from crystalnet.ops.fit_sites import Fitted, LatticeTargets, fit_sites
 from crystalnet.records import AtomSites, Peaks
 from crystalnet.solving.arrangements import arrangements
@@ -27,7 +28,6 @@ from crystalnet.solving.proposals import Proposal, distinct
 from crystalnet.solving.screen import MIN_CONTACT, Screen
 from crystalnet.solving.usual_bonds import UsualBonds, strained
 
-SEARCH_SECONDS = 30.0  # by default
 SOLVED = 0.008  # residual at which a search ends: of 110 such on perfect lines 108 were right, two lacked hydrogen
 SAME_MINIMUM = 1e-4  # difference of residuals
 START_B = 0.8  # Å²
@@ -49,7 +49,7 @@ def search_proposals(
     amounts: Mapping[str, float] | None = None,
     *,
     bonds: ExpectedBonds = NOTHING_SAID,
-    seconds: float = SEARCH_SECONDS,
+    seconds: float = EFFORT,
     threads: int = 1,
 ) -> list[Proposal]:
     """Crystals in the cell, best first, found within so many seconds; of the likeliest compositions without amounts.

@@ -9,15 +9,13 @@ from crystalnet.crystal.elements import ATOMIC_NUMBER
 from crystalnet.crystal.expected_bonds import NOTHING_SAID, ExpectedBonds
 from crystalnet.crystal.formula import parse_elements, parse_formula
 from crystalnet.crystal.systems import SYSTEMS
+from crystalnet.defaults import EFFORT, GUESSES, MOST_EFFORT
 from crystalnet.density.promolecule import element_table
 from crystalnet.model.choice import Models, check_models
 from crystalnet.ops.reflections import form_factor_table
 from crystalnet.records import InputError
 from crystalnet.solving.from_catalogue import Catalogue
-from crystalnet.solving.from_search import SEARCH_SECONDS
 from crystalnet.solving.proposals import SOURCES, sources_named
-
-MOST_EFFORT = 86400  # seconds; a day
 
 
 @dataclass(frozen=True)
@@ -58,12 +56,12 @@ class Given:
     elements: bool = False
     system: str = "auto"
     cell: str | None = None
-    guesses: int = 5
+    guesses: int = GUESSES
     seed: int = 0
     models: Models = None
     catalogue: Catalogue = Catalogue()  # noqa: RUF009  # frozen
     sources: tuple[str, ...] = SOURCES
-    effort: float = SEARCH_SECONDS
+    effort: float = EFFORT
     bonds: ExpectedBonds = NOTHING_SAID
 
     @classmethod
@@ -73,12 +71,12 @@ class Given:
         formula: str | None = None,
         system: str = "auto",
         cell: str | None = None,
-        guesses: int = 5,
+        guesses: int = GUESSES,
         seed: int = 0,
         models: Models = None,
         catalogue: Catalogue | None = None,
         candidates: str = "all",
-        effort: float = SEARCH_SECONDS,
+        effort: float = EFFORT,
         distances: Sequence[str] = (),
         coordination: Sequence[str] = (),
     ) -> Given:
@@ -92,7 +90,7 @@ class Given:
         if guesses < 1:
             raise InputError(f"--guesses {guesses}: at least 1")
         if not 0 <= effort <= MOST_EFFORT:
-            raise InputError(f"--effort {effort:g}: seconds between 0 and {MOST_EFFORT}")
+            raise InputError(f"--effort {effort:g}: seconds between 0 and {MOST_EFFORT:.0f}")
         return cls(
             symbols,
             amounts,

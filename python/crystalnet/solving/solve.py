@@ -12,6 +12,7 @@ import numpy as np
 from crystalnet.crystal.chemistry import expected_volume
 from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.metric import same_metric
+from crystalnet.defaults import EFFORT, GUESSES
 from crystalnet.density.promolecule import GRID
 from crystalnet.model.choice import Models, has_model, model_entry, model_file, model_for
 from crystalnet.records import Candidate, Pattern, Peaks, Solution
@@ -23,7 +24,7 @@ from crystalnet.solving.completion import completed
 from crystalnet.solving.contents import formula_unit
 from crystalnet.solving.from_known import known_proposals
 from crystalnet.solving.from_network import ask_network, drawing
-from crystalnet.solving.from_search import SEARCH_SECONDS, SOLVED, search_proposals
+from crystalnet.solving.from_search import SOLVED, search_proposals
 from crystalnet.solving.given import Given
 from crystalnet.solving.proposals import WELL_EXPLAINED, Proposal, distinct
 from crystalnet.solving.ranking import Ranked, ranked
@@ -61,11 +62,11 @@ def solve(
     monochromator: str | None = None,
     system: str = "auto",
     cell: str | None = None,
-    guesses: int = 5,
+    guesses: int = GUESSES,
     seed: int = 0,
     model: Models = None,
     candidates: str = "all",
-    effort: float = SEARCH_SECONDS,
+    effort: float = EFFORT,
     distances: Sequence[str] = (),
     coordination: Sequence[str] = (),
     scan: int | None = None,

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from crystalnet.crystal.systems import SYSTEMS
+from crystalnet.defaults import EFFORT
 from crystalnet.evaluation import own_answers
 from crystalnet.evaluation.evaluate import Evaluation
 from crystalnet.evaluation.options import Options, systems_asked
 from crystalnet.evaluation.question import in_words
 from crystalnet.records import InputError
 from crystalnet.solving.from_catalogue import Catalogue
-from crystalnet.solving.from_search import SEARCH_SECONDS
 from crystalnet.solving.given import Given
 from crystals import SALT
 
@@ -71,7 +71,7 @@ def test_neither_lattice_nor_system_nor_the_users_types_are_given(
     records: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = asked(records, "elements", monkeypatch)
-    assert given.system == "auto" and given.cell is None and given.effort == SEARCH_SECONDS
+    assert given.system == "auto" and given.cell is None and given.effort == EFFORT
     assert given.catalogue == Catalogue(own=False, without_formula={"Cl": 1, "Na": 1})
     said = in_words(Options(system="cubic", given="elements"))
     assert said["chemistry"] == "elements" and said["lattice"] is None and said["system"] is None
