@@ -34,6 +34,7 @@ PURPOSES = {
     "runtime": "processes, settings, files written whole",
     "bragg": "d, 2θ and Q",
     "records": "what rooms hand to each other",
+    "defaults": "what is taken where nothing else is said",
 }
 
 
