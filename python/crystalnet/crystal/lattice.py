@@ -163,6 +163,13 @@ def image_beside(points: np.ndarray, x: np.ndarray) -> np.ndarray:
     return image
 
 
+def edges_and_angles(gram: np.ndarray) -> np.ndarray:
+    """(6,) a, b, c in Å and α, β, γ in degrees of axes whose products are the Gram matrix (3, 3)."""
+    edges = np.sqrt(np.diag(gram))
+    cosines = (gram / np.outer(edges, edges))[[1, 0, 0], [2, 2, 1]]
+    return np.concatenate([edges, np.degrees(np.arccos(np.clip(cosines, -1, 1)))])
+
+
 def periodic_distances(x: np.ndarray, y: np.ndarray, lattice: np.ndarray) -> np.ndarray:
     """(len(x), len(y)) Å between points at fractional coordinates, of nearest images."""
     lengths: np.ndarray = np.linalg.norm(nearest_image(x[:, None] - y[None]) @ lattice, axis=-1)

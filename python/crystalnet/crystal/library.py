@@ -18,7 +18,7 @@ import numpy as np
 
 from crystalnet.crystal.elements import SYMBOLS, atomic_numbers
 from crystalnet.crystal.free_sites import FreeSites, Orbits, atoms_of_orbits, orbits_of_atoms
-from crystalnet.crystal.lattice import TRANSLATION_STEPS, axes_of
+from crystalnet.crystal.lattice import TRANSLATION_STEPS, axes_of, edges_and_angles
 from crystalnet.crystal.symmetry import SymmetryError, bare_symmetry, niggli_matrix
 from crystalnet.records import AtomSites
 
@@ -150,10 +150,13 @@ def packed(primitive: AtomSites, tolerance: float) -> Packed:
         raise SymmetryError("the origin is no standard one")
     orbits = orbits_of_atoms(sites, rotations, steps / TRANSLATION_STEPS)
     kinds = [sites.species[int(np.flatnonzero(orbits.orbit == o)[0])] for o in range(len(orbits.first))]
-    lengths = np.linalg.norm(sites.lattice, axis=1)
-    cosines = (sites.lattice @ sites.lattice.T) / np.outer(lengths, lengths)
-    angles = np.degrees(np.arccos([cosines[1, 2], cosines[0, 2], cosines[0, 1]]))
-    return Packed((*lengths, *angles), atomic_numbers(kinds), orbits, rotations, steps % TRANSLATION_STEPS)
+    return Packed(
+        tuple(edges_and_angles(sites.lattice @ sites.lattice.T)),
+        atomic_numbers(kinds),
+        orbits,
+        rotations,
+        steps % TRANSLATION_STEPS,
+    )
 
 
 def library_of(crystals: Sequence[tuple[Entry, Packed]]) -> Library:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from crystalnet.bragg import inverse_d_squared, two_theta_of_inverse_d
-from crystalnet.crystal.lattice import Cell
+from crystalnet.crystal.lattice import Cell, edges_and_angles
 from crystalnet.crystal.systems import system_named
 from crystalnet.ops.index_cells import CELL, LATTICE_ROWS
 from crystalnet.records import Peaks
@@ -78,23 +78,16 @@ def axes_of(metric: np.ndarray) -> np.ndarray:
 def cell_of(state: np.void, n_lines: int = 0) -> Cell:
     """The Cell of a `CELL`."""
     lattice = LATTICES[int(state["lattice"])]
-    direct = np.linalg.inv(reciprocal_tensor(state["metric"]))
-    edges = np.sqrt(np.diag(direct))
-    cosines = [
-        direct[1, 2] / (edges[1] * edges[2]),
-        direct[0, 2] / (edges[0] * edges[2]),
-        direct[0, 1] / (edges[0] * edges[1]),
-    ]
-    angles = np.degrees(np.arccos(np.clip(cosines, -1, 1)))
+    a, b, c, alpha, beta, gamma = edges_and_angles(np.linalg.inv(reciprocal_tensor(state["metric"]))).tolist()
     return Cell(
         lattice.system,
         lattice.centring,
-        a=float(edges[0]),
-        b=float(edges[1]),
-        c=float(edges[2]),
-        alpha=float(angles[0]),
-        beta=float(angles[1]),
-        gamma=float(angles[2]),
+        a=a,
+        b=b,
+        c=c,
+        alpha=alpha,
+        beta=beta,
+        gamma=gamma,
         zero_shift=float(state["zero"]),
         figure_of_merit=float(state["merit"]),
         n_indexed=int(state["found"]),
