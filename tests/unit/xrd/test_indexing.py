@@ -11,6 +11,7 @@ import pytest
 
 from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.metric import cubic_lattice, same_metric
+from crystalnet.crystal.systems import SYSTEMS
 from crystalnet.records import InputError, Peaks, Radiation
 from crystalnet.xrd.indexing.given import cell_from_option, centrings
 from crystalnet.xrd.indexing.index import index_peaks
@@ -214,6 +215,15 @@ def test_a_body_centred_metal_is_no_simple_cube():
     two_theta = 2 * np.degrees(np.arcsin(CU / 2 / d))
     cells = index_peaks(peaks_at(two_theta, [100, 15, 23, 8, 11, 4], top=135), ("cubic",))
     assert_is(cells[0], "cubic", "I", 3.165, 3.165)
+
+
+@pytest.mark.parametrize("strength", [[47, 100, 12, 15, 14, 29], [100, 87, 24, 13, 29, 25]])
+def test_a_crystal_of_the_type_of_cscl_is_primitive(strength):
+    """AlRu, LiPd: the same six lines as a body-centred metal's, but 110 is too strong beside 100."""
+    d = 3.007 / np.sqrt([1, 2, 3, 4, 5, 6])
+    two_theta = 2 * np.degrees(np.arcsin(CU / 2 / d))
+    for systems in (("cubic",), SYSTEMS):
+        assert_is(index_peaks(peaks_at(two_theta, strength), systems)[0], "cubic", "P", 3.007, 3.007)
 
 
 def test_an_ordered_face_centred_alloy_is_primitive():

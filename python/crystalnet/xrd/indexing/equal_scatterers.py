@@ -23,6 +23,11 @@ SIMPLE_CUBIC_EDGE = 3.6
 #: Strength of the first line, of the strongest, from which a simple cubic cell is doubted: rock salt and metals have it
 #: among their strongest (Ni3Si's is weak).
 LEADING = 0.5
+#: Strength of 110, of 100, from which a cube is as simple as it looks: equal scatterers show 0.55 to 0.7 (Lorentz
+#: factor, multiplicity and fall of the form factors), CsCl's two kinds of atoms more, for they are opposed in 100.
+OPPOSED = 0.75
+#: Å; a shorter edge has no room for two atoms (BeCo, of CsCl's type: 2.61).
+TWO_ATOMS = 2.5
 #: How many times the volume of a lattice that explains the lines the hidden ones have, and how many are tried.
 HIDDEN, MOST_HIDDEN = (2, 3, 4), 4
 #: The same of lattices that have no room for a formula unit, and how far off a volume may be, relative.
@@ -83,12 +88,12 @@ def larger_lattices(cell: Cell, index: int) -> list[Cell]:
 
 
 def behind_simple_cubic(lines: Lines, ranked: list[Indexed]) -> list[Indexed]:
-    """Put the likelier lattice first where the best one is a tiny primitive cube with 100 stronger than 110.
+    """Put the likeliest of three lattices first where a tiny primitive cube is among the best.
 
-    Equal scatterers on a simple cubic lattice give such lines, and only polonium is built so. The lines are those of
-    rock salt with ions of nearly equal electrons (KCl: twice the edge, F). Where 111 is stronger than 110 they are a
-    body-centred metal's (√2 times the edge, I), which has the same lines up to N = 7, the first gap of the primitive
-    set.
+    Equal scatterers on a simple cubic lattice give lines with 100 stronger than 110, and only polonium is built so. The
+    lines are those of rock salt with ions of nearly equal electrons (KCl: twice the edge, F). Where 111 is stronger
+    than 110 they are a body-centred metal's (√2 times the edge, I), which has the same lines up to N = 7, the first gap
+    of the primitive set. Where 110 is the stronger they are those of CsCl's type.
     """
     for one in ranked:
         cell = cell_of(one.state)
@@ -101,9 +106,11 @@ def behind_simple_cubic(lines: Lines, ranked: list[Indexed]) -> list[Indexed]:
         ):
             continue
         first, second, third = (_strength_at(lines, cell, number) for number in (1, 2, 3))
-        if first > LEADING and first > second > 0:
+        likely = cell
+        if cell.a < TWO_ATOMS or (first > LEADING and OPPOSED * first > second > 0):
             edge = 2**0.5 * cell.a
-            likely = replace(cell, centring="I", a=edge, c=edge) if third > second else hidden_lattices(cell)[0]
+            likely = replace(cell, centring="I", a=edge, c=edge) if third >= second else hidden_lattices(cell)[0]
+        if second > 0:
             ranked = sorted(ranked, key=lambda item: not _is(cell_of(item.state), likely))
     return ranked
 
