@@ -111,12 +111,7 @@ def peak_search(points: int) -> Call:
 # (operation, grows with, sizes, the call of a size)
 GROWTH: tuple[tuple[str, str, Sequence[int], Callable[[int], Call]], ...] = (
     ("`powder_pattern`", "atoms in a cell of 8 Å", (8, 32, 128), lambda n: patterns(16, n, 8.0)),
-    (
-        "`powder_pattern`",
-        "edge of the cell, Å (8 atoms; reflections: its cube)",
-        (5, 10, 20),
-        lambda a: patterns(4, 8, a),
-    ),
+    ("`powder_pattern`", "edge of the cell, Å (8 atoms)", (5, 10, 20), lambda a: patterns(4, 8, a)),
     ("`powder_pattern`", "crystals", (16, 64, 256), lambda n: patterns(n, 8, 5.0)),
     ("`film_decode` small", "points an edge (points: its cube)", (16, 32, 64), lambda n: decoding(1, n)),
     ("`film_decode` small", "crystals", (1, 4, 16), lambda n: decoding(n, 32)),

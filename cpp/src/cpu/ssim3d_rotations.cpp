@@ -42,10 +42,10 @@ class Windows {
       for (int z = 0; z < m_; ++z) along_z[z] = p[z] + p[z + 1] + p[z + 2] + p[z + 3] + p[z + 4] + p[z + 5] + p[z + 6];
     }
     const int size = m_ * m_;
-    add_seven(size, along_z_.data(), m_, recent_.data() + x % kWindow * size);
+    float* newest = recent_.data() + x % kWindow * size;
+    add_seven(size, along_z_.data(), m_, newest);
     if (x + 1 < kWindow) return nullptr;
     // Two windows that follow each other have six planes in common: those are added once.
-    const float* newest = recent_.data() + x % kWindow * size;
     float* __restrict six = six_.data();
     if ((x + 1) % 2 == kWindow % 2) {
       const float* plane[kWindow];

@@ -31,10 +31,9 @@ def same_type(one: str, other: str) -> bool:
 def _outline(label: str) -> tuple[str, int, Sites] | str:
     """What all labels of a type have in common; a label of another form stands for itself."""
     found = _LABEL.fullmatch(label)
-    positions = occupied(label)
-    if found is None or positions is None:
+    if found is None:
         return label
-    group, named = positions
+    group, named = _occupied(found)
     amounts = [int(n or 1) for n in re.findall(r"[A-Z](\d*)", found["formula"])]
     if len(amounts) != len(named):
         return label
@@ -55,8 +54,10 @@ def occupied(label: str) -> tuple[int, list[list[str]]] | None:
     (167, [['c'], ['e']])
     """
     found = _LABEL.fullmatch(label)
-    if found is None:
-        return None
+    return None if found is None else _occupied(found)
+
+
+def _occupied(found: re.Match[str]) -> tuple[int, list[list[str]]]:
     return one_hand(int(found["group"])), [_letters(part) for part in found["letters"][1:].split("_")]
 
 

@@ -143,7 +143,7 @@ def _wavelength(words: list[str], digits: str, unit: str | None, kind: str, fact
     if kind == "line" and radiation_of_number(value, half_digit).polarisation == 0:
         return False  # "Cu Kα, 0.5 mm slit": after a line's name only that line's number counts
     if not BETA.isdisjoint(words):
-        return _kept((value, half_digit), [])  # no wavelength of the Kα lines
+        return _is_sensible(value)  # understood, but no wavelength of the Kα lines
     if not MEAN.isdisjoint(words):
         return _kept((value, half_digit), facts.mean)
     first, second = _is_alpha(words, "1", ALPHA1), _is_alpha(words, "2", ALPHA2)
@@ -163,10 +163,14 @@ def _is_alpha(words: list[str], index: str, names: frozenset[str]) -> bool:
 
 def _kept(value: tuple[float, float], where: list[tuple[float, float]]) -> bool:
     """Add a wavelength that instruments use; False for any other."""
-    sensible = WAVELENGTH_RANGE[0] <= value[0] <= WAVELENGTH_RANGE[1]
+    sensible = _is_sensible(value[0])
     if sensible:
         where.append(value)
     return sensible
+
+
+def _is_sensible(wavelength: float) -> bool:
+    return WAVELENGTH_RANGE[0] <= wavelength <= WAVELENGTH_RANGE[1]
 
 
 def _tube_names(words: list[str], facts: Facts) -> None:
