@@ -210,6 +210,13 @@ def test_rock_salt_of_isoelectronic_ions_comes_with_its_doubled_cell():
     )  # after the first lattice in three systems
 
 
+def test_heavy_rock_salt_of_isoelectronic_ions_is_not_taken_for_the_type_of_cscl():
+    """RbBr, whose 110 of the small cube is nearly as strong as 100."""
+    d = 6.854 / np.sqrt([4, 8, 12, 16, 20, 24])
+    two_theta = 2 * np.degrees(np.arcsin(CU / 2 / d))
+    assert_is(index_peaks(peaks_at(two_theta, [100, 77, 26, 12, 26, 20]))[0], "cubic", "F", 6.854, 6.854)
+
+
 def test_a_body_centred_metal_is_no_simple_cube():
     d = 3.165 / np.sqrt([2, 4, 6, 8, 10, 12])
     two_theta = 2 * np.degrees(np.arcsin(CU / 2 / d))
