@@ -23,8 +23,8 @@ SIMPLE_CUBIC_EDGE = 3.6
 #: Strength of the first line, of the strongest, from which a simple cubic cell is doubted: rock salt and metals have it
 #: among their strongest (Ni3Si's is weak).
 LEADING = 0.5
-#: Strength of 110, of 100, from which a cube is as simple as it looks. Calculated with Cu, Co and Mo Kα, equal scatterers
-#: show 0.57 (NaF) to 0.81 (RbBr), and CsCl's two kinds of atoms, which are opposed in 100, 0.86 (LiHg) and more.
+#: Strength of 110, of 100, from which a cube is as simple as it looks. Calculated with Cu, Co and Mo Kα, equal
+#: scatterers show 0.57 (NaF) to 0.81 (RbBr), CsCl's two kinds of atoms, which are opposed in 100, 0.86 (LiHg) and more.
 OPPOSED = 0.83
 #: Å; a shorter edge has no room for two atoms (BeCo, of CsCl's type: 2.61).
 TWO_ATOMS = 2.5
