@@ -3,14 +3,20 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <vector>
 
+#include "clones.hpp"
 #include "parallel.hpp"
 
 namespace crystalnet {
 namespace {
 
 constexpr double kNoDistance = 1e-3;  // Å: nearer atoms have no direction
+constexpr double kRounded = 1.0001;   // of a square in single precision: what it leaves out does not matter
+constexpr double kNoLimit = 1e6;  // Å: farther than any atom of a cell
+constexpr float kNowhere = 1e9F;      // Å: where images are that fill up the lanes
+constexpr std::int64_t kLanes = 16;   // of single precision in the widest registers
 
 struct Neighbour {
   double scaled, distance;
@@ -18,14 +24,45 @@ struct Neighbour {
   std::array<double, 3> vector;
 };
 
+// Å² of the images of a vector (x, y, z) Å, each moved by a shift, in single precision; returns the least. `images` is
+// a multiple of kLanes.
+CRYSTALNET_CLONES
+float squares(std::int64_t images, const float* a, const float* b, const float* c, float x, float y, float z,
+              float* squared) {
+  std::array<float, kLanes> least;
+  least.fill(std::numeric_limits<float>::max());
+  for (std::int64_t m = 0; m < images; m += kLanes)
+    for (std::int64_t k = 0; k < kLanes; ++k) {
+      const float dx = x + a[m + k], dy = y + b[m + k], dz = z + c[m + k];
+      const float own = dx * dx + dy * dy + dz * dz;
+      squared[m + k] = own;
+      least[k] = own < least[k] ? own : least[k];
+    }
+  for (std::int64_t half = kLanes / 2; half > 0; half /= 2)
+    for (std::int64_t k = 0; k < half; ++k) least[k] = least[k + half] < least[k] ? least[k + half] : least[k];
+  return least[0];
+}
+
 class Relaxed {
  public:
   explicit Relaxed(const UsualDistances& usual)
-      : usual_(usual), x_(3 * usual.atoms), force_(3 * usual.atoms), moved_(3 * usual.atoms), gradient_(usual.free) {}
+      : usual_(usual),
+        x_(3 * usual.atoms),
+        force_(3 * usual.atoms),
+        moved_(3 * usual.atoms),
+        gradient_(usual.free),
+        images_(usual.images),
+        squared_((usual.images + kLanes - 1) / kLanes * kLanes) {
+    for (auto& axis : shift_) axis.assign(squared_.size(), kNowhere);
+    for (std::int64_t m = 0; m < usual.images; ++m) {
+      images_[m] = cartesian(usual.shifts + 3 * m);
+      for (int j = 0; j < 3; ++j) shift_[j][m] = static_cast<float>(images_[m][j]);
+    }
+  }
 
   double run(std::int64_t steps, const double* lengths, double* u) {
     for (std::int64_t step = 0; step < steps; ++step) {
-      terms(u);
+      if (terms(u) == 0) return 0;  // nothing pulls
       descend(lengths[step], u);
     }
     return terms(u);
@@ -80,22 +117,33 @@ class Relaxed {
       if (a == centre) continue;
       const double shortest = usual_.shortest[orbit * usual_.atoms + a];
       const double sum = usual_.sums[orbit * usual_.atoms + a];
+      const bool bonded = longest[0] > 0 && usual_.anion[a];
       double apart[3];
       for (int i = 0; i < 3; ++i) {
         apart[i] = x_[3 * a + i] - x_[3 * centre + i];
         apart[i] -= std::nearbyint(apart[i]);
       }
+      const auto nearest = cartesian(apart);
+      const auto limit = [&] {  // Å² beyond which an image does not matter
+        const double farthest = count == kNeighbours ? near[kNeighbours - 1].scaled * sum : kNoLimit;
+        const double reach = bonded ? std::max(shortest, farthest) : shortest;
+        return kRounded * reach * reach;
+      };
+      const float least = squares(static_cast<std::int64_t>(squared_.size()), shift_[0].data(), shift_[1].data(),
+                                  shift_[2].data(), static_cast<float>(nearest[0]), static_cast<float>(nearest[1]),
+                                  static_cast<float>(nearest[2]), squared_.data());
+      if (least > limit()) continue;
       for (std::int64_t m = 0; m < usual_.images; ++m) {
-        const double image[3] = {apart[0] + usual_.shifts[3 * m], apart[1] + usual_.shifts[3 * m + 1],
-                                 apart[2] + usual_.shifts[3 * m + 2]};
-        const auto vector = cartesian(image);
+        if (squared_[m] > limit()) continue;
+        const auto& image = images_[m];
+        const std::array<double, 3> vector{nearest[0] + image[0], nearest[1] + image[1], nearest[2] + image[2]};
         const double distance = std::sqrt(vector[0] * vector[0] + vector[1] * vector[1] + vector[2] * vector[2]);
         if (distance < shortest) {
           const double short_by = 1 - distance / shortest;
           strain += short_by * short_by;
           push(orbit, a, vector, distance, -2 * short_by / shortest);
         }
-        if (longest[0] > 0 && usual_.anion[a]) count = insert(near, count, {distance / sum, distance, a, vector});
+        if (bonded) count = insert(near, count, {distance / sum, distance, a, vector});
       }
     }
     for (int k = 0; k < count; ++k) {
@@ -139,6 +187,9 @@ class Relaxed {
 
   const UsualDistances& usual_;
   std::vector<double> x_, force_, moved_, gradient_;
+  std::vector<std::array<double, 3>> images_;  // Å
+  std::array<std::vector<float>, 3> shift_;  // the same, an axis at a time
+  std::vector<float> squared_;
 };
 
 }  // namespace

@@ -28,8 +28,6 @@ def charge_balances(counts: Mapping[str, float]) -> bool:
     Every other element may lie anywhere between its lowest and highest known state, so that mixed valence passes;
     but hydrogen beside oxygen is +1 (hydroxides, hydrates, acids: oxide hydrides are curiosities).
     """
-    from pymatgen.core import Element
-
     if not any(symbol in ANIONS for symbol in counts) or len(counts) < 2:
         return True
     low = high = 0.0
@@ -37,10 +35,7 @@ def charge_balances(counts: Mapping[str, float]) -> bool:
         if symbol in ANIONS:
             low, high = low + ANIONS[symbol] * amount, high + ANIONS[symbol] * amount
         elif symbol != "X":
-            element = Element(symbol)
-            states = (*element.common_oxidation_states, *element.icsd_oxidation_states) or (0,)
-            if symbol == "H" and "O" in counts:
-                states = (1,)
+            states = (1,) if symbol == "H" and "O" in counts else _known_states(symbol)
             low, high = low + min(states) * amount, high + max(states) * amount
     return low <= 1e-9 and high >= -1e-9
 
@@ -57,6 +52,14 @@ def usual_charges(counts: Mapping[str, float]) -> bool:
     for symbol, amount in counts.items():
         sums = {total + amount * state for total in sums for state in _common_states(symbol)}
     return any(abs(total) < 1e-6 for total in sums)
+
+
+@cache
+def _known_states(symbol: str) -> tuple[int, ...]:
+    from pymatgen.core import Element
+
+    element = Element(symbol)
+    return (*element.common_oxidation_states, *element.icsd_oxidation_states) or (0,)
 
 
 @cache

@@ -7,6 +7,7 @@ No settings table is needed, whatever cell the crystal is described in.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -66,7 +67,7 @@ class FreeSites:
     def __len__(self) -> int:
         return len(self.species)
 
-    @property
+    @cached_property
     def free(self) -> int:
         """K, the number of free coordinates."""
         return int(self.columns.max(initial=-1)) + 1

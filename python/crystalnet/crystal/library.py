@@ -66,6 +66,8 @@ class Library:
         Atoms of each element in the primitive cell.
     metrics : (T, 6) array
         g11, g22, g33, g23, g13, g12 of the Niggli cell, scaled to volume 1.
+    volumes : (T,) array
+        Å³ of the primitive cell.
     """
 
     def __init__(self, arrays: dict[str, np.ndarray]) -> None:
@@ -82,6 +84,7 @@ class Library:
             g[0] * (g[1] * g[2] - g[3] ** 2) - g[5] * (g[5] * g[2] - g[3] * g[4]) + g[4] * (g[5] * g[3] - g[1] * g[4])
         )
         self.metrics = metric / np.cbrt(determinant)[:, None]
+        self.volumes = np.sqrt(determinant)
 
     def __len__(self) -> int:
         return len(self.entries)

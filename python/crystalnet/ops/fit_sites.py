@@ -113,7 +113,7 @@ def fit_sites(
             (_joined([c.directions for c in crystals], (3, 3)), np.float64),
             (_joined([c.columns for c in crystals], (3,)), np.int32),
             (form_factor_table(), np.float64),
-            (hold * _joined([_lengths(c, targets.lattice) ** 2 for c in crystals], ()), np.float64),
+            (_held(crystals, targets.lattice, hold), np.float64),
         )
     ]
     lines = [
@@ -146,6 +146,13 @@ def fit_sites(
 
 def _joined(parts: Sequence[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
     return np.concatenate([np.asarray(p).reshape(-1, *shape) for p in parts]) if parts else np.zeros((0, *shape))
+
+
+def _held(crystals: Sequence[FreeSites], lattice: np.ndarray, hold: float) -> np.ndarray:
+    """What each free coordinate of all crystals is held with."""
+    if hold == 0:  # a search fits thousands of starts, and holds none
+        return np.zeros(sum(c.free for c in crystals))
+    return hold * _joined([_lengths(c, lattice) ** 2 for c in crystals], ())
 
 
 def _lengths(crystal: FreeSites, lattice: np.ndarray) -> np.ndarray:

@@ -3,61 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from functools import cache, lru_cache
-from itertools import permutations
+from collections.abc import Mapping
 
-from crystalnet.crystal.chemistry import charge_balances, expected_volume, usual_charges
-from crystalnet.crystal.library import library
+from crystalnet.crystal.chemistry import expected_volume
+from crystalnet.solving.analogues import Analogues, visible
 
-VOLUME_ESD, MOST_OFF = 0.18, 4.0  # of ln(volume / sum over the atoms), and how many of them it may be off
+#: Of ln(volume / analogues' volume) as Student's t of so many degrees of freedom has it, and how far off it may be.
+VOLUME_SCALE, VOLUME_FREEDOM, MOST_OFF = 0.08, 3.0, 0.72
 MOST_CONTENTS = 40  # of a cell
 MOST_ATOMS = 60  # of a primitive cell: a round of starts is to take less than a second
-MOST_PROPORTIONS = 60  # of elements whose amounts are not known
-UNUSUAL = 2.0  # nats: without, the right proportions are the 8th in the median, with it the 3rd (900 known crystals)
 
 
 def contents_of(
-    compositions: Sequence[tuple[float, Mapping[str, float]]], volume: float
+    analogues: Analogues, volume: float, amounts: Mapping[str, float] | None = None
 ) -> list[tuple[float, dict[str, int]]]:
-    """(nats, atoms of each element in the primitive cell), likeliest first; hydrogen is left out."""
+    """(nats, atoms of each element in the primitive cell), likeliest first; hydrogen is left out.
+
+    volume: Å³ of the primitive cell; amounts: those of the formula, where it is known.
+    """
     found = []
-    for cost, amounts in compositions:
-        unit = formula_unit({s: n for s, n in amounts.items() if s != "H"} or amounts)
+    for cost, own in analogues.compositions() if amounts is None else [(0.0, amounts)]:
+        unit = formula_unit({s: own[s] for s in visible(own)})
         if unit is None:
             continue
-        per_unit = expected_volume(unit)
+        per_unit = analogues.room(unit) * expected_volume(own) * sum(unit.values()) / sum(own[s] for s in unit)
         for z in range(1, int(volume / per_unit * 2) + 2):
-            off = math.log(volume / (z * per_unit)) / VOLUME_ESD
+            off = math.log(volume / (z * per_unit))
             if abs(off) < MOST_OFF and z * sum(unit.values()) <= MOST_ATOMS:
-                found.append((cost + off**2 / 2, {s: z * n for s, n in unit.items()}))
+                nats = (VOLUME_FREEDOM + 1) / 2 * math.log1p((off / VOLUME_SCALE) ** 2 / VOLUME_FREEDOM)
+                found.append((cost + nats, {s: z * n for s, n in unit.items()}))
     return sorted(found, key=lambda item: item[0])[:MOST_CONTENTS]
-
-
-@lru_cache(maxsize=64)
-def compositions_of(elements: tuple[str, ...]) -> list[tuple[float, Mapping[str, float]]]:
-    """(nats, amounts) of the proportions that known crystals have, given to the elements in every way that balances
-    charges.
-    """
-    total = sum(_proportions()[len(elements)].values())
-    found: list[tuple[float, Mapping[str, float]]] = []
-    for proportions, count in _proportions()[len(elements)].most_common(MOST_PROPORTIONS):
-        for amounts in sorted(set(permutations(proportions))):
-            named = dict(zip(elements, map(float, amounts), strict=True))
-            if charge_balances(named):
-                found.append((-math.log(count / total) + (0.0 if usual_charges(named) else UNUSUAL), named))
-    return sorted(found, key=lambda item: item[0])
-
-
-@cache
-def _proportions() -> dict[int, Counter[tuple[int, ...]]]:
-    """How often the crystals of the library have which whole-number proportions, by the number of elements."""
-    found: dict[int, Counter[tuple[int, ...]]] = defaultdict(Counter)
-    for counts in library().counts:
-        unit = math.gcd(*counts.values())
-        found[len(counts)][tuple(sorted(n // unit for n in counts.values()))] += 1
-    return found
 
 
 def formula_unit(amounts: Mapping[str, float]) -> dict[str, int] | None:

@@ -19,6 +19,7 @@ from crystalnet.records import Candidate, Pattern, Peaks, Solution
 from crystalnet.runtime.clock import Clock, Progress, Stage, unclocked
 from crystalnet.runtime.pool import Map, own_threads
 from crystalnet.runtime.settings import settings
+from crystalnet.solving.analogues import Analogues
 from crystalnet.solving.answer import REPORTED, SAME_VOLUME, candidate, guess_rank, own_cell, spread
 from crystalnet.solving.completion import completed
 from crystalnet.solving.contents import formula_unit
@@ -178,13 +179,13 @@ def solve_pattern(
     stages = _Stages(given, clock or Clock(), mapped)
     lines = stages.lines(measured) if known is None else Lines(measured, known).decided()
     proposals = stages.proposals(lines.peaks, stages.cells(lines.peaks))
-    refined: list[Ranked] = []
-    if stages.unexplained(proposals, EXPLAINED):
-        if not stages.unexplained(proposals, HOPELESS):
-            refined = stages.refined(lines, proposals, most=JUDGED)
-        proposals = stages.searched(lines.peaks, proposals, stages.answers(lines, proposals, refined))
-    refined = stages.refined(lines, proposals, refined)
+    doubtful, hopeless = (stages.unexplained(proposals, least) for least in (EXPLAINED, HOPELESS))
+    refined = [] if hopeless else stages.refined(lines, proposals, most=JUDGED if doubtful else None)
     answers = stages.answers(lines, proposals, refined)
+    if doubtful or (stages.may_search(proposals) and not is_confident(answers)):
+        proposals = stages.searched(lines.peaks, proposals, answers)
+        refined = stages.refined(lines, proposals, refined)
+        answers = stages.answers(lines, proposals, refined)
     guesses = stages.guesses(lines, proposals, refined, answers)
     radiation = lines.pattern.radiation
     return Solution(
@@ -335,10 +336,13 @@ class _Stages:
                 proposals += [p for p in further if p.residual < least or explains is None]
         return Proposals(cells, densities, tuple(proposals))
 
+    def may_search(self, proposals: Proposals) -> bool:
+        """Whether there are elements, and a cell to put them in."""
+        return bool("search" in self.given.sources and self.given.symbols and proposals.cells)
+
     def unexplained(self, proposals: Proposals, least: float) -> bool:
         """Whether a search may be made, and no proposal has a residual as small."""
-        may_search = "search" in self.given.sources and self.given.symbols and proposals.cells
-        return bool(may_search) and min((p.residual for p in proposals.found), default=1.0) > least
+        return self.may_search(proposals) and min((p.residual for p in proposals.found), default=1.0) > least
 
     def searched(self, peaks: Peaks, proposals: Proposals, answers: Sequence[Candidate]) -> Proposals:
         """With what a search finds in the cells, the likeliest of which gets half of the time.
@@ -351,12 +355,13 @@ class _Stages:
                 return proposals
             left *= DOUBTED
         with self.clock("search"):
+            analogues = Analogues(self.given.symbols, self.given.catalogue.crystals())
             for cell in proposals.cells:
                 started = time.monotonic()
                 own = search_proposals(
                     cell,
                     peaks,
-                    self.given.symbols,
+                    analogues,
                     self.given.amounts,
                     bonds=self.given.bonds,
                     seconds=left / 2,

@@ -179,7 +179,11 @@ def test_a_search_is_for_what_nobody_believes(stages: Stages) -> None:
     assert not stages.searched
     stages.confidence = BELIEVED - 0.01
     solved(candidates="catalogue,network")
+    assert not stages.searched
     stages.residuals = {CELL: EXPLAINED - 0.01}
+    solved(effort=8.0)  # the lines are explained, but not by a crystal that anybody believes (Cu2PbO2 as Cu2PbO4)
+    assert stages.searched[0] == (CELL, 4.0)
+    stages.searched, stages.confidence = [], BELIEVED
     solved()
     assert not stages.searched
 

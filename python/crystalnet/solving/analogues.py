@@ -1,0 +1,101 @@
+"""What compounds of similar elements are like: in which proportions they hold them, and what room they take."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import permutations
+
+import numpy as np
+
+from crystalnet.crystal.chemistry import charge_balances, expected_volume, usual_charges
+from crystalnet.crystal.library import Library
+
+#: How alike two elements are: e^(−difference of their Mendeleev numbers / ALIKE), UNLIKE where they are not.
+ALIKE, UNLIKE = 2.5, 0.001
+#: Nats of charges that add up to zero in no common oxidation states, and in none that is known (peroxides).
+UNUSUAL, UNBALANCED = 2.0, 4.0
+LEAST_LIKELY = 1e-5  # of proportions that are worth a trial
+OTHER_PROPORTIONS = 0.1  # what the room of other proportions than those asked for counts
+TABLE_WORTH = 0.3  # compounds of the very elements: what the table of atomic volumes counts
+LAST_NUMBERED = 103  # element with a Mendeleev number
+MOST_ELEMENTS = 7  # of which all orders are looked at; the library holds hardly a crystal of more
+
+
+class Analogues:
+    """The known compounds of as many elements as are given, their elements in the place of these in every order.
+
+    Parameters
+    ----------
+    elements : sequence of str
+        Hydrogen, which no pattern shows, is left out.
+    crystals : iterable of (Library, int)
+        The known ones, `Catalogue.crystals()`.
+
+    References
+    ----------
+    Elements are alike as in D. G. Pettifor, Solid State Commun. 51 (1984) 31 (pymatgen's Mendeleev numbers). Of 400
+    compounds of the library, each left out, the right contents of the cell are first in 40 % (27 % where proportions
+    count as often as all known crystals have them), among the first ten in 78 % (65 %).
+    """
+
+    def __init__(self, elements: Sequence[str], crystals: Iterable[tuple[Library, int]]) -> None:
+        self.elements = visible(elements)
+        rooms: dict[tuple[tuple[str, int], ...], list[float]] = defaultdict(list)
+        for known, i in crystals:
+            counts = known.counts[i]
+            seen = visible(counts)
+            if len(seen) == len(self.elements) <= MOST_ELEMENTS:
+                unit = math.gcd(*(counts[s] for s in seen))
+                compound = tuple(sorted((s, counts[s] // unit) for s in seen))
+                rooms[compound].append(math.log(known.volumes[i] / expected_volume(counts)))
+        n = len(self.elements)
+        others = sorted({symbol for compound in rooms for symbol, _ in compound})
+        which = np.array([[others.index(s) for s, _ in compound] for compound in rooms], dtype=int).reshape(-1, n)
+        amounts = np.array([[count for _, count in compound] for compound in rooms], dtype=int).reshape(-1, n)
+        orders = np.array(list(permutations(range(n))) if rooms else [], dtype=int).reshape(-1, n)
+        alike = np.array([[_likeness(s, other) for other in others] for s in self.elements]).reshape(n, -1)
+        # A row is a compound in one order of its elements; compounds of the same proportions count together.
+        weight = alike[np.arange(n), which[:, orders]].prod(axis=-1).ravel()
+        room = np.repeat([sum(own) / len(own) for own in rooms.values()], len(orders))
+        proportions, row = np.unique(amounts[:, orders].reshape(-1, n), axis=0, return_inverse=True)
+        weights, summed = (np.bincount(row.ravel(), each, len(proportions)) for each in (weight, weight * room))
+        self._weights = dict(zip(map(tuple, proportions.tolist()), weights.tolist(), strict=True))
+        self._rooms = dict(zip(self._weights, summed.tolist(), strict=True))
+
+    def compositions(self) -> list[tuple[float, dict[str, float]]]:
+        """(nats, amounts) of known proportions, the likeliest first."""
+        total = sum(self._weights.values())
+        found = []
+        for proportions, weight in self._weights.items():
+            if weight > LEAST_LIKELY * total:
+                named = dict(zip(self.elements, map(float, proportions), strict=True))
+                unlikely = 0.0 if usual_charges(named) else UNUSUAL if charge_balances(named) else UNBALANCED
+                found.append((unlikely - math.log(weight / total), named))
+        return sorted(found, key=lambda item: item[0])
+
+    def room(self, unit: Mapping[str, int]) -> float:
+        """What compounds like this formula unit take of the volume that their atoms take as a rule."""
+        same = tuple(unit[s] for s in self.elements)
+        weight, room = (
+            own.get(same, 0.0) + OTHER_PROPORTIONS * sum(own.values()) for own in (self._weights, self._rooms)
+        )
+        return math.exp(room / (weight + TABLE_WORTH))
+
+
+def visible(elements: Iterable[str]) -> tuple[str, ...]:
+    """Without hydrogen, unless there is nothing else."""
+    all_of_them = tuple(elements)
+    return tuple(s for s in all_of_them if s != "H") or all_of_them
+
+
+def _likeness(one: str, other: str) -> float:
+    from pymatgen.core import Element
+
+    if one == other:
+        return 1.0
+    both = Element(one), Element(other)
+    if max(element.Z for element in both) > LAST_NUMBERED:
+        return UNLIKE
+    return math.exp(-abs(both[0].mendeleev_no - both[1].mendeleev_no) / ALIKE) + UNLIKE
