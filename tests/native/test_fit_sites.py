@@ -136,6 +136,24 @@ def test_cuda_equals_cpu(crystal: FreeSites) -> None:
     assert fit_sites(lines, [], [], device=torch.device("cuda")).u == []
 
 
+def test_the_origin_does_not_matter() -> None:
+    """A centre of symmetry saves half of the structure factors: wherever it is, and only if every atom has an image."""
+    start = Fitted([np.full(7, 0.01)], np.array([0.7]), np.ones(1))
+    crystal = next(c for c in crystals() if c.free == 7)
+    lines, own = targets(crystal), numbers(crystal)
+    here = fit_sites(lines, [crystal], [own], start)
+    moved = replace(crystal, frac_coords=crystal.frac_coords + [0.13, 0.21, 0.37])
+    there = fit_sites(lines, [moved], [own], start)
+    assert there.u[0] == pytest.approx(here.u[0], abs=1e-3)
+    assert there.residual[0] == pytest.approx(here.residual[0], rel=1e-3)
+    frac_coords = crystal.frac_coords.copy()
+    frac_coords[0] += [0.05, 0.0, 0.0]
+    broken = replace(crystal, frac_coords=frac_coords)
+    used = len(lines.hkl)
+    _, _, residual = reference_fit(lines, broken, own, start.u[0], 0.7, used, 3)
+    assert fit_sites(lines, [broken], [own], start, rounds=3).residual[0] == pytest.approx(residual, rel=1e-3)
+
+
 @pytest.mark.parametrize("crystal", crystals(), ids=FORMULAS)
 def test_displaced_atoms_come_back(crystal: FreeSites) -> None:
     edge = np.linalg.norm(crystal.lattice, axis=1).max()

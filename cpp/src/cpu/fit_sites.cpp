@@ -1,6 +1,7 @@
 #include "crystalnet/fit_sites.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <vector>
 
@@ -10,6 +11,8 @@
 
 namespace crystalnet {
 namespace {
+
+constexpr double kSamePlace = 1e-6;  // fractional
 
 // cos and sin of 2π h·x for every reflection.
 CRYSTALNET_CLONES
@@ -35,6 +38,19 @@ void add_slope(std::int64_t n, const float* h, const float* k, const float* l, f
     real[r] -= along * sine[r];
     imag[r] += along * cosine[r];
   }
+}
+
+// The same two of an atom and its image in the centre of symmetry, from which x counts (share 2), or of an atom on it
+// (1).
+CRYSTALNET_CLONES
+void add_centred(std::int64_t n, float share, const float* form, const float* cosine, float* real) {
+  for (std::int64_t r = 0; r < n; ++r) real[r] += share * form[r] * cosine[r];
+}
+
+CRYSTALNET_CLONES
+void add_centred_slope(std::int64_t n, float share, const float* h, const float* k, const float* l, float x, float y,
+                       float z, const float* form, const float* sine, float* real) {
+  for (std::int64_t r = 0; r < n; ++r) real[r] -= share * (h[r] * x + k[r] * y + l[r] * z) * form[r] * sine[r];
 }
 
 // Re(conj(F) dF) · 4π weight, the derivative of weight · |F|²; and weight · |F|² itself.
@@ -72,7 +88,14 @@ class Fit {
         slope_imag_(lines.count),
         jacobian_(lines.targets * parameters_),
         residuals_(lines.targets),
-        calculated_(lines.targets) {}
+        calculated_(lines.targets) {
+    centred_ = find_centre();
+    if (!centred_) {
+      centre_ = {};
+      summed_.clear();
+      for (std::int64_t a = 0; a < atoms_; ++a) summed_.push_back({a, 1.0f});
+    }
+  }
 
   // R after at most so many rounds; u and B as they became.
   double run(int rounds, double& b_iso) {
@@ -120,6 +143,50 @@ class Fit {
   }
 
  private:
+  struct Summed {
+    std::int64_t atom;
+    float share;
+  };
+
+  // Whether there is a centre of symmetry, wherever the coordinates move; summed_ is then one atom of each pair.
+  bool find_centre() {
+    for (std::int64_t image = 0; image < atoms_; ++image) {
+      for (int i = 0; i < 3; ++i)
+        centre_[i] = (batch_.frac_coords[3 * first_ + i] + batch_.frac_coords[3 * (first_ + image) + i]) / 2;
+      if (is_image(0, image) && pairs()) return true;
+    }
+    return false;
+  }
+
+  bool pairs() {
+    std::vector<char> paired(atoms_, 0);
+    summed_.clear();
+    for (std::int64_t a = 0; a < atoms_; ++a) {
+      if (paired[a]) continue;
+      std::int64_t image = a;
+      while (image < atoms_ && (paired[image] || !is_image(a, image))) ++image;
+      if (image == atoms_) return false;
+      paired[a] = paired[image] = 1;
+      summed_.push_back({a, image == a ? 1.0f : 2.0f});
+    }
+    return true;
+  }
+
+  bool is_image(std::int64_t a, std::int64_t b) const {
+    const std::int64_t one = first_ + a, other = first_ + b;
+    if (lines_.kind[one] != lines_.kind[other]) return false;
+    for (int i = 0; i < 3; ++i) {
+      const double apart = batch_.frac_coords[3 * one + i] + batch_.frac_coords[3 * other + i] - 2 * centre_[i];
+      if (std::abs(apart - std::nearbyint(apart)) > kSamePlace) return false;
+      if (batch_.columns[3 * one + i] != batch_.columns[3 * other + i]) return false;
+      if (batch_.columns[3 * one + i] >= 0)
+        for (int j = 0; j < 3; ++j)
+          if (std::abs(batch_.directions[9 * one + 3 * j + i] + batch_.directions[9 * other + 3 * j + i]) > kSamePlace)
+            return false;
+    }
+    return true;
+  }
+
   // What being away from u = 0 costs.
   double penalty(const std::vector<double>& u) const {
     double sum = 0;
@@ -131,7 +198,7 @@ class Fit {
   double evaluate(const std::vector<double>& u, bool fresh) {
     std::fill(real_.begin(), real_.end(), 0.0f);
     std::fill(imag_.begin(), imag_.end(), 0.0f);
-    for (std::int64_t a = 0; a < atoms_; ++a) {
+    for (const auto& [a, share] : summed_) {
       const std::int64_t atom = first_ + a;
       double x[3];
       for (int i = 0; i < 3; ++i) {
@@ -139,13 +206,17 @@ class Fit {
         for (int k = 0; k < 3; ++k)
           if (const std::int32_t p = batch_.columns[3 * atom + k]; p >= 0)
             x[i] += batch_.directions[9 * atom + 3 * i + k] * u[p];
+        x[i] -= centre_[i];  // which changes no intensity
         x[i] -= std::floor(x[i]);
       }
       float* cosine = cosine_.data() + a * lines_.count;
       float* sine = sine_.data() + a * lines_.count;
       phases(lines_.count, lines_.h.data(), lines_.k.data(), lines_.l.data(), static_cast<float>(x[0]),
              static_cast<float>(x[1]), static_cast<float>(x[2]), cosine, sine);
-      add_atom(lines_.count, form(a), cosine, sine, real_.data(), imag_.data());
+      if (centred_)
+        add_centred(lines_.count, share, form(a), cosine, real_.data());
+      else
+        add_atom(lines_.count, form(a), cosine, sine, real_.data(), imag_.data());
     }
     intensities(lines_.count, lines_.weight.data(), real_.data(), imag_.data(), single_.data());
     damped(b_);
@@ -197,13 +268,17 @@ class Fit {
     for (std::int64_t p = 0; p < free_; ++p) {
       std::fill(slope_real_.begin(), slope_real_.end(), 0.0f);
       std::fill(slope_imag_.begin(), slope_imag_.end(), 0.0f);
-      for (std::int64_t a = 0; a < atoms_; ++a)
+      for (const auto& [a, share] : summed_)
         for (int k = 0; k < 3; ++k)
           if (batch_.columns[3 * (first_ + a) + k] == p) {
             const double* d = batch_.directions + 9 * (first_ + a) + k;
-            add_slope(lines_.count, lines_.h.data(), lines_.k.data(), lines_.l.data(), static_cast<float>(d[0]),
-                      static_cast<float>(d[3]), static_cast<float>(d[6]), form(a), cosine_.data() + a * lines_.count,
-                      sine_.data() + a * lines_.count, slope_real_.data(), slope_imag_.data());
+            const auto x = static_cast<float>(d[0]), y = static_cast<float>(d[3]), z = static_cast<float>(d[6]);
+            const float *h = lines_.h.data(), *kk = lines_.k.data(), *l = lines_.l.data();
+            const float *cosine = cosine_.data() + a * lines_.count, *sine = sine_.data() + a * lines_.count;
+            if (centred_)
+              add_centred_slope(lines_.count, share, h, kk, l, x, y, z, form(a), sine, slope_real_.data());
+            else
+              add_slope(lines_.count, h, kk, l, x, y, z, form(a), cosine, sine, slope_real_.data(), slope_imag_.data());
           }
       intensity_slope(lines_.count, lines_.weight.data(), real_.data(), imag_.data(), slope_real_.data(),
                       slope_imag_.data(), slope.data());
@@ -305,6 +380,9 @@ class Fit {
   const double* hold_;
   std::vector<float> real_, imag_, cosine_, sine_, single_, slope_real_, slope_imag_;
   std::vector<double> jacobian_, residuals_, calculated_, normal_, gradient_;
+  std::vector<Summed> summed_;  // atoms over which structure factors are summed
+  std::array<double, 3> centre_{};
+  bool centred_ = false;
   double b_ = 0, scale_ = 0, at_start_ = 0;
 };
 
