@@ -40,7 +40,7 @@ def evaluate(
         typer.Option(help="What the libraries do not know of a crystal: its composition, or its type too."),
     ] = "composition",
     cell_given: Annotated[bool, typer.Option("--cell-given", help="Give solve the true cell.")] = False,
-    effort: Annotated[float, typer.Option(help="Seconds of search where no known type explains the lines.")] = EFFORT,
+    effort: Annotated[float, typer.Option(help="Seconds of search where no known type convinces.")] = EFFORT,
     measured_like: Annotated[bool, typer.Option("--measured-like", help="Cu Kα 10-90° with noise and width.")] = False,
     split: Annotated[
         Evaluated,

@@ -43,9 +43,7 @@ def solve(
     candidates: Annotated[
         str, typer.Option(help="all, or some of known, catalogue, search, network with commas.")
     ] = "all",
-    effort: Annotated[
-        float, typer.Option(help="Seconds of search where no known structure type explains the lines.")
-    ] = EFFORT,
+    effort: Annotated[float, typer.Option(help="Seconds of search where no known structure type convinces.")] = EFFORT,
     distance: Annotated[list[str] | None, typer.Option(help="A bond length that you expect, as Si-O=1.62.")] = None,
     coordination: Annotated[list[str] | None, typer.Option(help="Neighbours that you expect, as Si=4.")] = None,
     jobs: Annotated[

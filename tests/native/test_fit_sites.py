@@ -11,7 +11,9 @@ import torch
 
 from crystalnet.crystal.elements import ATOMIC_NUMBER
 from crystalnet.crystal.free_sites import FreeSites
+from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.library import library
+from crystalnet.crystal.wyckoff import groups_on
 from crystalnet.ops import fit_sites as op
 from crystalnet.ops._native import native, native_cuda
 from crystalnet.ops.fit_sites import Fitted, LatticeTargets, fit_sites, reference_fit
@@ -101,6 +103,22 @@ def without_symmetry() -> FreeSites:
         np.diag([7.0, 8.0, 9.0]), ("O", "Si", "Ca") * 10, x, np.tile(np.eye(3), (30, 1, 1)), columns,
         np.eye(3, dtype=np.int64)[None],
     )  # fmt: skip
+
+
+def test_a_centre_that_free_coordinates_leave_is_none() -> None:
+    """In P2₁ two general orbits may lie opposite each other where a search starts; they part as they move."""
+    cell = Cell("monoclinic", "P", 5.15, 5.31, b=5.21, beta=99.2)
+    group = next(g for g in groups_on(cell) if g.number == 4)
+    crystal = group.crystal(cell.primitive_lattice, ("Zr", "Zr", "O"), (0, 0, 0))
+    start = np.array([0.1, 0.2, 0.3, -0.1, 0.7, -0.3, 0.4, 0.05, 0.25])
+    assert crystal.free == len(start)
+    lines = targets(crystals()[4])
+    for rounds in (0, 1):
+        found = fit_sites(
+            lines, [crystal], [numbers(crystal)], Fitted([start], np.array([0.7]), np.ones(1)), rounds=rounds
+        )
+        _, _, residual = reference_fit(lines, crystal, numbers(crystal), start, 0.7, len(lines.hkl), rounds)
+        assert found.residual[0] == pytest.approx(residual, rel=1e-3)
 
 
 @pytest.mark.parametrize("team", [1, 3])

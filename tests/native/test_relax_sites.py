@@ -57,6 +57,15 @@ def test_the_compiled_op_is_its_reference(axes: tuple[float, float, float], thre
 
 
 @needs_native
+def test_what_is_no_number_is_not_at_rest() -> None:
+    usual = arrangement((6.2, 6.5, 6.8))
+    starts = np.zeros((2, usual.crystal.free))
+    starts[1, 3] = np.nan
+    for lengths in (np.zeros(0), STEPS):
+        assert np.isnan(relax_sites(usual, starts, lengths)[1]).tolist() == [False, True]
+
+
+@needs_native
 def test_nothing_to_move_and_nothing_known() -> None:
     usual = arrangement((6.2, 6.5, 6.8))
     assert relax_sites(usual, np.zeros((0, usual.crystal.free)), STEPS)[1].shape == (0,)

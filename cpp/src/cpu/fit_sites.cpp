@@ -177,7 +177,7 @@ class Fit {
     if (lines_.kind[one] != lines_.kind[other]) return false;
     for (int i = 0; i < 3; ++i) {
       const double apart = batch_.frac_coords[3 * one + i] + batch_.frac_coords[3 * other + i] - 2 * centre_[i];
-      if (std::abs(apart - std::nearbyint(apart)) > kSamePlace) return false;
+      if (!(std::abs(apart - std::nearbyint(apart)) <= kSamePlace)) return false;  // nor is NaN an image
       if (batch_.columns[3 * one + i] != batch_.columns[3 * other + i]) return false;
       if (batch_.columns[3 * one + i] >= 0)
         for (int j = 0; j < 3; ++j)

@@ -90,7 +90,10 @@ class Relaxed {
   // The strain; its gradient is left in gradient_.
   double terms(const double* u) {
     move(u, x_.data());
-    for (std::int64_t k = 0; k < 3 * usual_.atoms; ++k) x_[k] += usual_.frac_coords[k];
+    for (std::int64_t k = 0; k < 3 * usual_.atoms; ++k) {
+      x_[k] += usual_.frac_coords[k];
+      if (!std::isfinite(x_[k])) return std::numeric_limits<double>::quiet_NaN();  // no distance would be too short
+    }
     std::fill(force_.begin(), force_.end(), 0.0);
     double strain = 0;
     for (std::int64_t o = 0; o < usual_.orbits; ++o) strain += usual_.share[o] * around(o);

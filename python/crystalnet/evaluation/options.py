@@ -33,7 +33,7 @@ class Options:
     cell_given : bool
         Whether `solve` is given the true cell.
     effort : float
-        Seconds that `solve` may search where no known type explains the lines.
+        Seconds that `solve` may search where no known type convinces.
     measured_like : bool
         Whether the pattern has the width, background and noise of a measured one.
     split : str

@@ -20,18 +20,27 @@ LEAST_LIKELY = 1e-5  # of proportions that are worth a trial
 OTHER_PROPORTIONS = 0.1  # what the room of other proportions than those asked for counts
 TABLE_WORTH = 0.3  # compounds of the very elements: what the table of atomic volumes counts
 LAST_NUMBERED = 103  # element with a Mendeleev number
-MOST_ELEMENTS = 7  # of which all orders are looked at; the library holds hardly a crystal of more
+MOST_ELEMENTS = 7  # of which all orders are looked at; the library holds six crystals of six, none of more
 
 
 class Analogues:
     """The known compounds of as many elements as are given, their elements in the place of these in every order.
 
+    Where hydrogen is given, those that hold some: it takes room, but is no element of them, for no pattern shows it.
+
     Parameters
     ----------
     elements : sequence of str
-        Hydrogen, which no pattern shows, is left out.
+        Of the sample.
     crystals : iterable of (Library, int)
         The known ones, `Catalogue.crystals()`.
+
+    Attributes
+    ----------
+    elements : tuple of str
+        Without hydrogen.
+    hydrogen : bool
+        Whether it was given.
 
     References
     ----------
@@ -41,15 +50,16 @@ class Analogues:
     """
 
     def __init__(self, elements: Sequence[str], crystals: Iterable[tuple[Library, int]]) -> None:
-        self.elements = visible(elements)
-        rooms: dict[tuple[tuple[str, int], ...], list[float]] = defaultdict(list)
+        self.elements, self.hydrogen = visible(elements), "H" in elements
+        rooms: dict[tuple[tuple[str, int], ...], list[tuple[float, float]]] = defaultdict(list)
         for known, i in crystals:
             counts = known.counts[i]
             seen = visible(counts)
-            if len(seen) == len(self.elements) <= MOST_ELEMENTS:
+            if len(seen) == len(self.elements) <= MOST_ELEMENTS and ("H" in counts) == self.hydrogen:
                 unit = math.gcd(*(counts[s] for s in seen))
                 compound = tuple(sorted((s, counts[s] // unit) for s in seen))
-                rooms[compound].append(math.log(known.volumes[i] / expected_volume(counts)))
+                of_all, of_seen = expected_volume(counts), expected_volume({s: counts[s] for s in seen})
+                rooms[compound].append((math.log(known.volumes[i] / of_all), math.log(known.volumes[i] / of_seen)))
         n = len(self.elements)
         others = sorted({symbol for compound in rooms for symbol, _ in compound})
         which = np.array([[others.index(s) for s, _ in compound] for compound in rooms], dtype=int).reshape(-1, n)
@@ -58,36 +68,40 @@ class Analogues:
         alike = np.array([[_likeness(s, other) for other in others] for s in self.elements]).reshape(n, -1)
         # A row is a compound in one order of its elements; compounds of the same proportions count together.
         weight = alike[np.arange(n), which[:, orders]].prod(axis=-1).ravel()
-        room = np.repeat([sum(own) / len(own) for own in rooms.values()], len(orders))
+        room = np.repeat(np.array([np.mean(own, axis=0) for own in rooms.values()]).reshape(-1, 2), len(orders), axis=0)
         proportions, row = np.unique(amounts[:, orders].reshape(-1, n), axis=0, return_inverse=True)
-        weights, summed = (np.bincount(row.ravel(), each, len(proportions)) for each in (weight, weight * room))
-        self._weights = dict(zip(map(tuple, proportions.tolist()), weights.tolist(), strict=True))
-        self._rooms = dict(zip(self._weights, summed.tolist(), strict=True))
+        each = np.stack([np.bincount(row.ravel(), w, len(proportions)) for w in (weight, *(weight * room.T))], axis=1)
+        #: Of all proportions: the weight of their compounds, and by it ln(volume / what their atoms take as a rule), of
+        #: all atoms and of those that are seen.
+        self._known = dict(zip(map(tuple, proportions.tolist()), each, strict=True))
+        self._all = each.sum(axis=0)
 
     def compositions(self) -> list[tuple[float, dict[str, float]]]:
-        """(nats, amounts) of known proportions, the likeliest first."""
-        total = sum(self._weights.values())
+        """(nats, amounts) of known proportions, the likeliest first; hydrogen may balance any charge."""
+        total = self._all[0]
         found = []
-        for proportions, weight in self._weights.items():
+        for proportions, (weight, *_) in self._known.items():
             if weight > LEAST_LIKELY * total:
                 named = dict(zip(self.elements, map(float, proportions), strict=True))
-                unlikely = 0.0 if usual_charges(named) else UNUSUAL if charge_balances(named) else UNBALANCED
+                likely = self.hydrogen or usual_charges(named)
+                unlikely = 0.0 if likely else UNUSUAL if charge_balances(named) else UNBALANCED
                 found.append((unlikely - math.log(weight / total), named))
         return sorted(found, key=lambda item: item[0])
 
-    def room(self, unit: Mapping[str, int]) -> float:
-        """What compounds like this formula unit take of the volume that their atoms take as a rule."""
-        same = tuple(unit[s] for s in self.elements)
-        weight, room = (
-            own.get(same, 0.0) + OTHER_PROPORTIONS * sum(own.values()) for own in (self._weights, self._rooms)
-        )
-        return math.exp(room / (weight + TABLE_WORTH))
+    def volume(self, unit: Mapping[str, float]) -> float:
+        """Å³ of a formula unit: what its atoms take as a rule, times what is usual in compounds like it.
+
+        unit: whole numbers of the elements, and of hydrogen where its amount is known.
+        """
+        same = tuple(round(unit[s]) for s in self.elements)
+        counted = 1 if "H" in unit or not self.hydrogen else 2
+        known = self._known.get(same, np.zeros(3)) + OTHER_PROPORTIONS * self._all
+        return expected_volume(unit) * math.exp(known[counted] / (known[0] + TABLE_WORTH))
 
 
 def visible(elements: Iterable[str]) -> tuple[str, ...]:
-    """Without hydrogen, unless there is nothing else."""
-    all_of_them = tuple(elements)
-    return tuple(s for s in all_of_them if s != "H") or all_of_them
+    """Without hydrogen."""
+    return tuple(s for s in elements if s != "H")
 
 
 def _likeness(one: str, other: str) -> float:

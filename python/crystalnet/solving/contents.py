@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from crystalnet.crystal.chemistry import expected_volume
 from crystalnet.solving.analogues import Analogues, visible
 
 #: Of ln(volume / analogues' volume) as Student's t of so many degrees of freedom has it, and how far off it may be.
@@ -26,7 +25,8 @@ def contents_of(
         unit = formula_unit({s: own[s] for s in visible(own)})
         if unit is None:
             continue
-        per_unit = analogues.room(unit) * expected_volume(own) * sum(unit.values()) / sum(own[s] for s in unit)
+        scale = sum(unit.values()) / sum(own[s] for s in unit)
+        per_unit = analogues.volume({s: n * scale for s, n in own.items()})
         for z in range(1, int(volume / per_unit * 2) + 2):
             off = math.log(volume / (z * per_unit))
             if abs(off) < MOST_OFF and z * sum(unit.values()) <= MOST_ATOMS:
@@ -37,6 +37,8 @@ def contents_of(
 
 def formula_unit(amounts: Mapping[str, float]) -> dict[str, int] | None:
     """The smallest whole numbers in these proportions; None where there are none up to 12 times the smallest."""
+    if not amounts:
+        return None
     least = min(amounts.values())
     for factor in range(1, 13):
         scaled = [n / least * factor for n in amounts.values()]

@@ -1,4 +1,4 @@
-"""Proposals of a search where no known type explains the lines: atoms on Wyckoff positions, from random starts.
+"""Proposals of a search where no known type convinces: atoms on Wyckoff positions, from random starts.
 
 Space groups come by the lines that are absent, contents of the cell by its volume, and combinations of Wyckoff
 positions by how often known crystals have them; all stand in one queue, the likeliest for their cost first. Each is
@@ -90,9 +90,13 @@ def search_proposals(
             break
         if trial.crystal.free:
             number += 1
-            wait = float(np.clip(RETRY_FEW - RETRY_FREE * trial.crystal.free, *RETRY))
-            heapq.heappush(trials, (cost + wait, number, trial))
+            heapq.heappush(trials, (cost + _wait(trial.crystal.free), number, trial))
     return distinct(found)
+
+
+def _wait(free: int) -> float:
+    """Nats that a combination of so many free coordinates waits for its next round."""
+    return float(np.clip(RETRY_FEW - RETRY_FREE * free, *RETRY))
 
 
 # --- trying ----------------------------------------------------------------------------------------------------------

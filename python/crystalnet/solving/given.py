@@ -45,7 +45,7 @@ class Given:
     sources : tuple of str
         Where proposals may come from, see `proposals.SOURCES`.
     effort : float
-        Seconds that a search may take where no known type explains the lines.
+        Seconds that a search may take where no known type convinces.
     bonds : ExpectedBonds
         Distances and neighbours that the user expects.
     """

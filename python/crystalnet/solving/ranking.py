@@ -108,9 +108,10 @@ def ranked(
         judged = promising[:most]
         known = next((p for p in promising if p.source == "known"), None)
         promising = judged if known is None or any(p is known for p in judged) else [*judged, known]
-    fitted = [entry for entry in done if any(entry.proposal is p for p in promising)]
+    fitted = list(done)  # also those that promise less than what came since: one of them may fit best
     new = [p for p in promising if all(entry.proposal is not p for entry in fitted)]
     waiting = [(p, sites) for p in new if (sites := conventional_sites(p.sites)) is not None]
+    waiting = _without_twins(waiting, fitted)
     spent = 0.0
     least = max(3, len(fitted) + AT_ONCE)
     while waiting and (len(fitted) < least or spent < REFINEMENT_SECONDS):
@@ -119,16 +120,7 @@ def ranked(
             sources = frozenset(p.source for p in proposals if same_crystal(p, result.proposal))
             fitted.append(replace(result, sources=sources))
             spent += seconds
-        others = []
-        for proposal, sites in waiting:
-            twin = next((i for i, entry in enumerate(fitted) if _would_end_in(sites, entry)), None)
-            if twin is None:
-                others.append((proposal, sites))
-            else:
-                sources = fitted[twin].sources | {proposal.source}
-                reference = fitted[twin].reference or proposal.reference
-                fitted[twin] = replace(fitted[twin], sources=sources, reference=reference)
-        waiting = others
+        waiting = _without_twins(waiting, fitted)
     best: list[Ranked] = []
     for entry in sorted(fitted, key=lambda entry: entry.order):
         same = next((i for i, other in enumerate(best) if _same_crystal(entry.fit, other.fit)), None)
@@ -252,6 +244,20 @@ def _unlike(waiting: _Waiting) -> tuple[_Waiting, _Waiting]:
             now.append((proposal, sites))
             kinds.append(kind)
     return now, others
+
+
+def _without_twins(waiting: _Waiting, fitted: list[Ranked]) -> _Waiting:
+    """Those that no refined crystal spares; one that does has the source and the reference of the other too."""
+    others = []
+    for proposal, sites in waiting:
+        twin = next((i for i, entry in enumerate(fitted) if _would_end_in(sites, entry)), None)
+        if twin is None:
+            others.append((proposal, sites))
+        else:
+            sources = fitted[twin].sources | {proposal.source}
+            reference = fitted[twin].reference or proposal.reference
+            fitted[twin] = replace(fitted[twin], sources=sources, reference=reference)
+    return others
 
 
 def _fitted(

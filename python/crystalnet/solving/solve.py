@@ -19,7 +19,7 @@ from crystalnet.records import Candidate, Pattern, Peaks, Solution
 from crystalnet.runtime.clock import Clock, Progress, Stage, unclocked
 from crystalnet.runtime.pool import Map, own_threads
 from crystalnet.runtime.settings import settings
-from crystalnet.solving.analogues import Analogues
+from crystalnet.solving.analogues import Analogues, visible
 from crystalnet.solving.answer import REPORTED, SAME_VOLUME, candidate, guess_rank, own_cell, spread
 from crystalnet.solving.completion import completed
 from crystalnet.solving.contents import formula_unit
@@ -45,7 +45,7 @@ from crystalnet.xrd.reader import read_pattern
 CELLS_TRIED = 4  # indexing's first cell is right nine times in ten; the others cost a second each
 TUBE_CELLS = 2  # tried with each tube where the wavelength was not said
 EXPLAINED = (
-    0.05  # residual that asks for no search: of 489 such crystals of the catalogue (perfect lines) 484 were right
+    0.05  # residual that asks for no search where the crystal is believed: of 489 (perfect lines) 484 were right
 )
 HOPELESS = 0.3  # residual above which a search comes first: hardly any such crystal would be believed
 DOUBTED = 1 / 3  # of the effort, where an answer is believed but others may be better (stromeyerite, WO3)
@@ -101,7 +101,7 @@ def solve(
     candidates : str
         "all", or some of known, catalogue, search and network with commas: where crystals may come from.
     effort : float
-        Seconds that a search may take where no known type explains the lines.
+        Seconds that a search may take where no known type convinces.
     distances, coordination : sequence of str, optional
         What is expected of bonds, "Si-O=1.62" (Å) and "Si=4" (neighbours): crystals that differ are ranked lower.
     scan : int, optional
@@ -337,8 +337,8 @@ class _Stages:
         return Proposals(cells, densities, tuple(proposals))
 
     def may_search(self, proposals: Proposals) -> bool:
-        """Whether there are elements, and a cell to put them in."""
-        return bool("search" in self.given.sources and self.given.symbols and proposals.cells)
+        """Whether there are elements to place, and a cell to put them in."""
+        return bool("search" in self.given.sources and visible(self.given.symbols) and proposals.cells)
 
     def unexplained(self, proposals: Proposals, least: float) -> bool:
         """Whether a search may be made, and no proposal has a residual as small."""
@@ -355,7 +355,8 @@ class _Stages:
                 return proposals
             left *= DOUBTED
         with self.clock("search"):
-            analogues = Analogues(self.given.symbols, self.given.catalogue.crystals())
+            # Of the package's library alone: the user's own files may have been asked not to take part.
+            analogues = Analogues(self.given.symbols, replace(self.given.catalogue, own=False).crystals())
             for cell in proposals.cells:
                 started = time.monotonic()
                 own = search_proposals(

@@ -202,6 +202,23 @@ def test_a_known_crystal_is_judged_beside_the_most_promising(refinements: list[P
     assert [p.residual for p in refinements] == pytest.approx([0.1, 0.15])
 
 
+def test_what_was_refined_before_is_kept_and_not_refined_again(refinements: list[Proposal]) -> None:
+    """A search proposes others that promise more; the one that fitted best may have promised least."""
+    several = [proposal(0.2 + 0.01 * i, "catalogue", salt(metal)) for i, metal in enumerate(METALS)]
+    done = [
+        replace(r, score=0.05, residual=0.01) if r.proposal is several[-1] else r
+        for r in ranked(several, PATTERN, PEAKS)
+    ]
+    refinements.clear()
+    own = [proposal(0.1 + 0.01 * i, "search", salt(metal, 6.5)) for i, metal in enumerate(METALS)]
+    order = ranked([*several, *own], PATTERN, PEAKS, done=done)
+    assert order[0].proposal is several[-1] and {p.source for p in refinements} == {"search"}
+    refinements.clear()
+    twin = proposal(0.1, "search", several[-1].sites)
+    order = ranked([*several, twin], PATTERN, PEAKS, done=done)
+    assert not refinements and order[0].sources == {"catalogue", "search"}
+
+
 def test_a_crystal_that_both_sources_propose_is_refined_once(refinements: list[Proposal]) -> None:
     moved = replace(salt(), frac_coords=(salt().frac_coords + 0.125) % 1.0)
     (only,) = ranked([proposal(0.05), proposal(0.0503, "catalogue", moved)], PATTERN, PEAKS)

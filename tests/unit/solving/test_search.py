@@ -88,6 +88,12 @@ def test_contents_come_by_volume() -> None:
     assert contents.formula_unit({"A": 1.0, "B": 0.7312}) is None
 
 
+def test_few_free_coordinates_wait_longer_for_another_round() -> None:
+    waits = [search._wait(free) for free in range(31)]
+    assert waits[0] == waits[4] == 4.0 and waits[11] == waits[30] == 0.5
+    assert waits == sorted(waits, reverse=True)
+
+
 def test_the_group_of_the_absences_comes_first() -> None:
     targets = Screen(MONOCLINIC.primitive_lattice, 0.0, lines_of(BADDELEYITE)).targets()
     assert targets is not None

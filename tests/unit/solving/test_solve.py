@@ -22,7 +22,17 @@ from crystalnet.solving.from_search import SOLVED
 from crystalnet.solving.given import Given
 from crystalnet.solving.proposals import WELL_EXPLAINED, Proposal
 from crystalnet.solving.ranking import Ranked
-from crystalnet.solving.solve import CELLS_TRIED, EXPLAINED, HOPELESS, SEEN, SURE, cells_of, solve, solve_pattern
+from crystalnet.solving.solve import (
+    CELLS_TRIED,
+    EXPLAINED,
+    HOPELESS,
+    JUDGED,
+    SEEN,
+    SURE,
+    cells_of,
+    solve,
+    solve_pattern,
+)
 from crystalnet.solving.tube import MOST_LEAD, Tube
 from crystalnet.xrd.radiation import assumed_cu
 from solved_salt import CELL, DENSITY, OTHER, PATTERN, PEAKS, TRIGONAL, answer, found_at, refined
@@ -64,7 +74,7 @@ class Stages:
         self.known: list[Proposal] = []  # crystals of the library
         self.searched: list[tuple[Cell, float]] = []
         self.ranked: list[Proposal] = []
-        self.rankings = 0
+        self.rankings: list[tuple[int, int | None]] = []  # how many were refined before, and how many are to be
         self.now = 0.0
         monkeypatch.setattr(solver, "time", SimpleNamespace(monotonic=lambda: self.now))
         names = ("cells_of", "drawing", "ask_network", "completed", "ranked", "candidate", "own_cell")
@@ -105,7 +115,8 @@ class Stages:
 
     def do_ranked(self, proposals: list[Proposal], *rest: Any) -> list[Ranked]:
         self.ranked = list(proposals)
-        self.rankings += 1
+        *_, done, _, most = rest
+        self.rankings.append((len(done), most))
         return [refined(p, p.residual) for p in sorted(proposals, key=lambda p: p.residual)]
 
     def do_own_cell(self, best: Ranked, cells: Sequence[Cell]) -> Cell:
@@ -205,15 +216,30 @@ def test_a_cell_without_room_for_the_elements_is_enlarged(stages: Stages) -> Non
     assert len({cell for cell, *_ in stages.types}) == 1
 
 
-@pytest.mark.parametrize(("above", "rankings"), [(-0.01, 2), (0.01, 1)])
-def test_what_nobody_can_believe_is_not_refined_before_a_search(above: float, rankings: int, stages: Stages) -> None:
+@pytest.mark.parametrize(
+    ("residual", "rankings"),
+    [
+        (HOPELESS + 0.01, [(0, None)]),
+        (HOPELESS - 0.01, [(0, JUDGED), (3, None)]),
+        (EXPLAINED - 0.01, [(0, None), (1, None)]),
+    ],
+    ids=["hopeless", "doubtful", "explained"],
+)
+def test_what_is_refined_before_a_search(residual: float, rankings: list[Any], stages: Stages) -> None:
+    """Nothing that nobody could believe, few that are in doubt; what explains the lines as if no search would come."""
     stages.confidence = BELIEVED - 0.01
-    stages.residuals = dict.fromkeys(stages.cells, HOPELESS + above)
+    stages.residuals = dict.fromkeys(stages.cells, residual)
     solved()
     assert stages.rankings == rankings and stages.searched
-    stages.rankings = 0
+    stages.rankings = []
     solved(candidates="network")  # no search will come
-    assert stages.rankings == 1
+    assert stages.rankings == [(0, None)]
+
+
+def test_hydrogen_alone_is_not_searched_for(stages: Stages) -> None:
+    stages.confidence = BELIEVED - 0.01
+    solved("H")
+    assert not stages.searched
 
 
 def test_known_crystals_come_without_a_cell(stages: Stages) -> None:
