@@ -10,6 +10,7 @@ from itertools import permutations
 import numpy as np
 
 from crystalnet.crystal.chemistry import charge_balances, expected_volume, usual_charges
+from crystalnet.crystal.elements import ATOMIC_NUMBER
 from crystalnet.crystal.library import Library
 
 #: How alike two elements are: e^(−difference of their Mendeleev numbers / ALIKE), UNLIKE where they are not.
@@ -109,7 +110,6 @@ def _likeness(one: str, other: str) -> float:
 
     if one == other:
         return 1.0
-    both = Element(one), Element(other)
-    if max(element.Z for element in both) > LAST_NUMBERED:
+    if max(ATOMIC_NUMBER[one], ATOMIC_NUMBER[other]) > LAST_NUMBERED:
         return UNLIKE
-    return math.exp(-abs(both[0].mendeleev_no - both[1].mendeleev_no) / ALIKE) + UNLIKE
+    return math.exp(-abs(Element(one).mendeleev_no - Element(other).mendeleev_no) / ALIKE) + UNLIKE
