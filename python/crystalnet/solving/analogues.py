@@ -10,7 +10,7 @@ from itertools import permutations
 import numpy as np
 
 from crystalnet.crystal.chemistry import charge_balances, expected_volume, usual_charges
-from crystalnet.crystal.elements import ATOMIC_NUMBER
+from crystalnet.crystal.elements import ATOMIC_NUMBER, mendeleev_number
 from crystalnet.crystal.library import Library
 
 #: How alike two elements are: e^(−difference of their Mendeleev numbers / ALIKE), UNLIKE where they are not.
@@ -45,9 +45,9 @@ class Analogues:
 
     References
     ----------
-    Elements are alike as in D. G. Pettifor, Solid State Commun. 51 (1984) 31 (pymatgen's Mendeleev numbers). Of 400
-    compounds of the library, each left out, the right contents of the cell are first in 40 % (27 % where proportions
-    count as often as all known crystals have them), among the first ten in 78 % (65 %).
+    Elements are alike as on the chemical scale of D. G. Pettifor, Solid State Commun. 51 (1984) 31. Of 400 compounds
+    of the library, each left out, the right contents of the cell are first in 40 % (27 % where proportions count as
+    often as all known crystals have them), among the first ten in 78 % (65 %).
     """
 
     def __init__(self, elements: Sequence[str], crystals: Iterable[tuple[Library, int]]) -> None:
@@ -106,10 +106,8 @@ def visible(elements: Iterable[str]) -> tuple[str, ...]:
 
 
 def _likeness(one: str, other: str) -> float:
-    from pymatgen.core import Element
-
     if one == other:
         return 1.0
     if max(ATOMIC_NUMBER[one], ATOMIC_NUMBER[other]) > LAST_NUMBERED:
         return UNLIKE
-    return math.exp(-abs(Element(one).mendeleev_no - Element(other).mendeleev_no) / ALIKE) + UNLIKE
+    return math.exp(-abs(mendeleev_number(one) - mendeleev_number(other)) / ALIKE) + UNLIKE
