@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 
 import numpy as np
@@ -21,6 +21,11 @@ ATOMIC_NUMBER: dict[str, int] = {symbol: z for z, symbol in enumerate(SYMBOLS)}
 def atomic_numbers(species: Sequence[str]) -> np.ndarray:
     """Atomic numbers (N,) int64 of N symbols; 0 for the unexplained "X"."""
     return np.array([ATOMIC_NUMBER[symbol] for symbol in species], dtype=np.int64)
+
+
+def visible(elements: Iterable[str]) -> tuple[str, ...]:
+    """Without hydrogen, of which no pattern shows where it is."""
+    return tuple(symbol for symbol in elements if symbol != "H")
 
 
 @cache

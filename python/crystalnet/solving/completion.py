@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from crystalnet.crystal.chemistry import covalent_radius, shortest_distances
+from crystalnet.crystal.elements import visible
 from crystalnet.crystal.lattice import nearest_image
 from crystalnet.crystal.symmetry import SYMPREC_PLACED, bare_symmetry
 from crystalnet.density.atoms import MAX_ATOMS
@@ -46,8 +47,8 @@ def _with_an_orbit(parent: Proposal, peaks: Peaks, elements: Sequence[str]) -> I
     sites = parent.sites
     names, groups = np.unique(sites.species, return_inverse=True)
     screen = Screen(sites.lattice, parent.cell.zero_shift, peaks)
-    visible = [element for element in elements if element != "H"]  # no pattern shows where it is
-    radii = np.array([covalent_radius(element) for element in (*sites.species, *visible)])
+    may_lack = visible(elements)
+    radii = np.array([covalent_radius(element) for element in (*sites.species, *may_lack)])
     for orbit in _orbits(sites):
         if len(sites) + len(orbit) > MAX_ATOMS:
             continue
@@ -57,7 +58,7 @@ def _with_an_orbit(parent: Proposal, peaks: Peaks, elements: Sequence[str]) -> I
         to_parent, to_own = apart[: len(sites)], apart[len(sites) :].min()
         with_room = [
             element
-            for element, radius in zip(visible, radii[len(sites) :], strict=True)
+            for element, radius in zip(may_lack, radii[len(sites) :], strict=True)
             if min((to_parent / (radii[: len(sites)] + radius)).min(), to_own / (2 * radius)) > MIN_CONTACT
         ]
         if not with_room:

@@ -1,11 +1,12 @@
-"""What may be in a cell: compositions by the proportions that known crystals have, and formula units by the volume."""
+"""What may be in a cell: so many formula units, by the volume, of the formula or of what alike compounds have."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 
-from crystalnet.solving.analogues import Analogues, visible
+from crystalnet.crystal.elements import visible
+from crystalnet.solving.analogues import Analogues
 
 #: Of ln(volume / analogues' volume) as Student's t of so many degrees of freedom has it, and how far off it may be.
 VOLUME_SCALE, VOLUME_FREEDOM, MOST_OFF = 0.08, 3.0, 0.72

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from crystalnet.crystal.chemistry import expected_volume
-from crystalnet.crystal.elements import ATOMIC_NUMBER
+from crystalnet.crystal.elements import ATOMIC_NUMBER, visible
 from crystalnet.crystal.free_sites import FreeSites
 from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.lattice_maps import LatticeMaps
@@ -165,7 +165,7 @@ def _with_and_without_hydrogen(
     elements: Sequence[str], formula: Mapping[str, float] | None
 ) -> Iterator[tuple[tuple[str, ...], Mapping[str, float] | None]]:
     yield tuple(elements), formula
-    heavy = tuple(e for e in elements if e != "H")
+    heavy = visible(elements)
     if 0 < len(heavy) < len(elements):
         yield heavy, formula
 

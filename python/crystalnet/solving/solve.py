@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from crystalnet.crystal.chemistry import expected_volume
+from crystalnet.crystal.elements import visible
 from crystalnet.crystal.lattice import Cell
 from crystalnet.crystal.metric import same_metric
 from crystalnet.defaults import EFFORT, GUESSES
@@ -19,7 +20,7 @@ from crystalnet.records import Candidate, Pattern, Peaks, Solution
 from crystalnet.runtime.clock import Clock, Progress, Stage, unclocked
 from crystalnet.runtime.pool import Map, own_threads
 from crystalnet.runtime.settings import settings
-from crystalnet.solving.analogues import Analogues, visible
+from crystalnet.solving.analogues import Analogues
 from crystalnet.solving.answer import REPORTED, SAME_VOLUME, candidate, guess_rank, own_cell, spread
 from crystalnet.solving.completion import completed
 from crystalnet.solving.contents import formula_unit
@@ -44,9 +45,7 @@ from crystalnet.xrd.reader import read_pattern
 
 CELLS_TRIED = 4  # indexing's first cell is right nine times in ten; the others cost a second each
 TUBE_CELLS = 2  # tried with each tube where the wavelength was not said
-EXPLAINED = (
-    0.05  # residual that asks for no search where the crystal is believed: of 489 (perfect lines) 484 were right
-)
+EXPLAINED = 0.05  # residual that asks for no search if the crystal is believed: of 489 (perfect lines) 484 were right
 HOPELESS = 0.3  # residual above which a search comes first: hardly any such crystal would be believed
 DOUBTED = 1 / 3  # of the effort, where an answer is believed but others may be better (stromeyerite, WO3)
 JUDGED = 2  # proposals whose profile is refined to see whether a search is needed

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from crystalnet.crystal.chemistry import volume_ratio
+from crystalnet.crystal.elements import visible
 from crystalnet.crystal.lattice import Cell
 from crystalnet.records import BELIEVED, Candidate, Pattern, Peaks
 from crystalnet.solving.confidence import VOLUME_RANGE
@@ -71,7 +72,7 @@ def warnings_of(
             f"Hydrogen is not among the atoms of {found[0].formula}: X-rays hardly show it. Place it where the bonds"
             " ask for it before you publish."
         )
-    if heavier := [e for e in missing if e != "H"]:
+    if heavier := visible(missing):
         said.append(f"{' and '.join(heavier)} of the given elements has no place in {found[0].formula}: another phase?")
     if found and not is_believed(found[0].confidence):
         said.append(

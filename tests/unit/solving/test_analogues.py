@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from crystalnet.crystal.chemistry import expected_volume
-from crystalnet.solving.analogues import Analogues, visible
+from crystalnet.crystal.elements import visible
+from crystalnet.solving.analogues import Analogues
 from crystalnet.solving.from_catalogue import Catalogue
 
 
